@@ -1,0 +1,5 @@
+"""Reproducible experiments on HPC: define, build, visualise, run, analyse."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -1,0 +1,5 @@
+"""Run ``python -m repx`` as ``repx``."""
+
+from repx.cli import main
+
+main()

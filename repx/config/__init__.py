@@ -1,0 +1,1 @@
+"""What the user configures: target profiles and resource rules."""

@@ -1,0 +1,124 @@
+"""Every error repx raises on purpose, each with its exit code and a way out.
+
+    RepxError                 3   the target or a tool failed; the base of all
+      InputError              2   what the user gave is wrong
+        ProblemsError         2   many mistakes in files, shown together
+        LabError              2   the Lab is missing, broken or tampered with
+        GraphError            2   a cycle, or a need that nothing provides
+      RenderError             3   a template could not be filled
+      CommandError            3   a process failed
+        CommandNotFoundError  3   a process could not be started
+      StorageError            3   a store could not be read or written
+      SchedulerError          3   a scheduler answered what nobody expected
+      JobsFailedError         1   the run ended and some jobs did not succeed
+      InterruptedRunError   130   the user asked to stop
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class RepxError(Exception):
+    """What went wrong, and in ``hint`` what to type instead."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        """Keep the message and the hint apart, so that the terminal can show both."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(RepxError):
+    """The user's input is wrong."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a file: where (1-based line and column, 0 if unknown) and what."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        """Return ``file:line:column: message``, without the parts that are unknown."""
+        where = [self.file, *(str(part) for part in (self.line, self.column) if part)]
+        return f"{':'.join(where)}: {self.message}"
+
+
+class ProblemsError(InputError):
+    """Every mistake found in the user's files, shown together."""
+
+    def __init__(self, problems: Iterable[Problem], *, hint: str | None = None) -> None:
+        """Sort the problems by place and join them, one to a line."""
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)
+
+
+class LabError(InputError):
+    """The Lab is missing, broken or tampered with."""
+
+
+class GraphError(InputError):
+    """The jobs do not form a directed acyclic graph."""
+
+
+class RenderError(RepxError):
+    """A template could not be filled."""
+
+
+class CommandError(RepxError):
+    """A process failed: the command as one could paste it, and the end of its stderr."""
+
+    def __init__(
+        self, argv: Sequence[str], code: int, stderr: str, *, hint: str | None = None
+    ) -> None:
+        """Describe the command with its exit code and last lines of stderr."""
+        self.argv = tuple(argv)
+        self.code = code
+        self.stderr = stderr
+        tail = "\n".join(stderr.strip().splitlines()[-5:])
+        message = f"`{shlex.join(argv)}` failed with exit code {code}"
+        super().__init__(f"{message}\n{tail}" if tail else message, hint=hint)
+
+
+class CommandNotFoundError(RepxError):
+    """A program that is needed is not installed."""
+
+
+class StorageError(RepxError):
+    """A store could not be read or written."""
+
+
+class SchedulerError(RepxError):
+    """A scheduler answered what nobody expected."""
+
+
+class JobsFailedError(RepxError):
+    """The run ended and some jobs did not succeed."""
+
+    exit_code = 1
+
+
+class InterruptedRunError(RepxError):
+    """The user asked to stop."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the known word closest to ``word``, or None."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else None

@@ -1,0 +1,1 @@
+"""Labs on disk: reading, checking, expanding and building them."""

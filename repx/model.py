@@ -1,0 +1,166 @@
+"""What a Lab is: runs, jobs, executables and what feeds them. Data only.
+
+The fields follow ``docs/lab-format.md``; names are ours where the format's are unclear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+JobId: TypeAlias = str
+RunName: TypeAlias = str
+
+STEP_PREFIX: Final = "step-"
+SELF: Final = "self"
+
+
+class StageType(StrEnum):
+    """How a job is executed."""
+
+    SIMPLE = "simple"
+    SCATTER_GATHER = "scatter-gather"
+
+
+class DependencyType(StrEnum):
+    """What a run needs of a run before it: success (hard) or only an end (soft)."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """Resources as a Lab writes them: text, not yet parsed (``repx.config.resources`` does)."""
+
+    mem: str | None = None
+    cpus: int | None = None
+    time: str | None = None
+    partition: str | None = None
+    sbatch_opts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One named input of an executable and where its value comes from (format section 2.7)."""
+
+    target: str
+    type: str | None = None
+    job_id: JobId | None = None
+    source_output: str | None = None
+    source_run: RunName | None = None
+    dependency_type: DependencyType | None = None
+    source: str | None = None
+    source_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """One program of a job: its path in the Lab, what goes in, what must come out.
+
+    ``outputs`` maps a name to a template beginning ``$out/``; values that are not strings
+    are descriptions (``worker__arg``), not files. ``deps`` names steps, without prefix.
+    """
+
+    path: str
+    inputs: tuple[Input, ...] = ()
+    outputs: Mapping[str, object] = field(default_factory=dict)
+    hints: Hints | None = None
+    deps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One node of the job graph: a stage with one combination of parameters."""
+
+    id: JobId
+    name: str
+    stage_type: StageType
+    params: Mapping[str, object]
+    executables: Mapping[str, Executable]
+    hints: Hints = field(default_factory=Hints)
+
+    @property
+    def entry(self) -> Executable:
+        """Return the executable that starts first: ``main``, or ``scatter``."""
+        simple = self.stage_type is StageType.SIMPLE
+        return self.executables["main" if simple else "scatter"]
+
+    @property
+    def final(self) -> Executable:
+        """Return the executable whose outputs are the job's: ``main``, or ``gather``."""
+        simple = self.stage_type is StageType.SIMPLE
+        return self.executables["main" if simple else "gather"]
+
+    @property
+    def steps(self) -> Mapping[str, Executable]:
+        """Return the steps of a scatter-gather job by name, without the ``step-`` prefix."""
+        return {
+            name.removeprefix(STEP_PREFIX): executable
+            for name, executable in self.executables.items()
+            if name.startswith(STEP_PREFIX)
+        }
+
+    @property
+    def needs(self) -> tuple[JobId, ...]:
+        """Return the ids of the jobs whose outputs this one reads, each once, sorted."""
+        found = {
+            source.job_id
+            for executable in self.executables.values()
+            for source in executable.inputs
+            if source.job_id is not None and source.job_id != SELF
+        }
+        return tuple(sorted(found)) if len(found) > 1 else tuple(found)
+
+    @property
+    def stage(self) -> str:
+        """Return the stage's name, ``pname``, as tables show and ``--stage`` selects it."""
+        return stage_of(self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A named set of jobs; ``metadata`` and ``image`` are paths inside the Lab."""
+
+    name: RunName
+    metadata: str
+    jobs: tuple[JobId, ...]
+    dependencies: Mapping[RunName, DependencyType] = field(default_factory=dict)
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A whole Lab as its metadata describes it.
+
+    ``files`` maps each listed path to its sha256 (lower-case hex). ``manifest`` is the path
+    of the entry point inside the Lab, ``metadata`` that of the root metadata, ``host_tools``
+    the one directory below ``host-tools/``.
+    """
+
+    id: str
+    version: str
+    repx_version: str
+    git_hash: str
+    manifest: str
+    metadata: str
+    host_tools: str | None
+    runs: Mapping[RunName, Run]
+    groups: Mapping[str, tuple[RunName, ...]]
+    jobs: Mapping[JobId, Job]
+    files: Mapping[str, str]
+
+
+def stage_of(job_id: JobId) -> str:
+    """Return the stage part of a job id: no hash in front, no version behind."""
+    name = job_id.partition("-")[2] or job_id
+    stem, dash, version = name.rpartition("-")
+    return stem if dash and ("." in version or version.isdigit()) else name
+
+
+def short_id(job_id: JobId) -> str:
+    """Return the id as people read it: the first 12 characters of the hash, then the name."""
+    digest, dash, name = job_id.partition("-")
+    return f"{digest[:12]}{dash}{name}"

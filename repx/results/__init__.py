@@ -1,0 +1,1 @@
+"""Results of jobs for analysis in Python."""

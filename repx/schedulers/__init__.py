@@ -1,0 +1,1 @@
+"""The schedulers a target profile can name."""

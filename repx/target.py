@@ -1,0 +1,106 @@
+"""What a target profile says, and what a job may ask of it. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SchedulerName(StrEnum):
+    """Who decides when a job starts."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
+class RuntimeName(StrEnum):
+    """What a job's program runs in."""
+
+    NATIVE = "native"
+    BWRAP = "bwrap"
+    DOCKER = "docker"
+    PODMAN = "podman"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one job asks for; None means nothing was asked.
+
+    ``mem_bytes`` per job, ``time_s`` wall time in seconds, ``cpus`` cores. ``slurm`` holds further sbatch
+    options by long name without dashes (``{"gres": "gpu:1"}``); ``sbatch_opts`` are whole
+    options as a Lab writes them (``--account=x``), each one word. ``sources`` names, per
+    field, where its value came from.
+    """
+
+    cpus: int | None = None
+    mem_bytes: int | None = None
+    time_s: int | None = None
+    partition: str | None = None
+    sbatch_opts: tuple[str, ...] = ()
+    slurm: Mapping[str, str | int | bool] = field(default_factory=dict)
+    bundle: str | None = None
+    retries: int | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """The ``local:`` block: how much of the machine the local scheduler may use."""
+
+    jobs: int | None = None
+    cpus: int | None = None
+    mem_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One ``bundle:`` entry: which jobs share a Slurm job, and what that job asks for."""
+
+    name: str
+    stages: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+    cpus: int | None = None
+    mem_bytes: int | None = None
+    time_s: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlurmOptions:
+    """The ``slurm:`` block. ``options`` are sbatch directives by long name."""
+
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    prologue: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    max_array_size: int | None = None
+    max_running: int | None = None
+    max_submit: int | None = None
+    signal_before_s: int = 60
+    requeue: bool = False
+    bundles: tuple[Bundle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One profile of targets.yaml, complete: every default filled in, every path expanded.
+
+    ``base_path`` and ``node_local_path`` are absolute POSIX paths on the target;
+    ``templates`` is an absolute path on this machine.
+    """
+
+    name: str
+    base_path: str
+    node_local_path: str | None = None
+    address: str | None = None
+    scheduler: SchedulerName = SchedulerName.LOCAL
+    runtimes: tuple[RuntimeName, ...] = (RuntimeName.NATIVE,)
+    mount_host_paths: bool = False
+    mount_paths: tuple[str, ...] = ()
+    network: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    templates: str | None = None
+    retries: int = 0
+    input_wait_s: int = 30
+    local: LocalOptions = field(default_factory=LocalOptions)
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
