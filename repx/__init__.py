@@ -1,5 +1,3 @@
 """Reproducible experiments on HPC: define, build, visualise, run, analyse."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
