@@ -1,0 +1,132 @@
+"""The only place that starts processes on behalf of the client."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import subprocess  # the one module allowed to: `sh` cannot leave a process behind
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from repx.errors import CommandError, CommandNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What a finished process left: its exit code (negative: the signal) and its output."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Run(Protocol):
+    """How other rooms are given the power to run a command; ``run`` is the real one."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_s: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        """Run the command to its end."""
+        ...
+
+
+def run(  # noqa: PLR0913  # each is one independent fact about a process
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+    check: bool = True,
+) -> Completed:
+    """Run a command to its end and return what it said.
+
+    ``env`` replaces the environment. Raises CommandNotFoundError when the program is not
+    installed, CommandError when it does not end within ``timeout_s`` seconds or, with
+    ``check``, when its exit code is not 0.
+    """
+    import sh  # noqa: PLC0415  # 0.1 s that most commands can do without
+
+    log.debug("%s", shlex.join(argv))
+    try:
+        process = sh.Command(argv[0])(
+            *argv[1:],
+            _cwd=cwd,
+            _env=dict(env) if env is not None else None,
+            _in=stdin,
+            _timeout=timeout_s,
+            _ok_code=range(-64, 256),
+            _tty_out=False,
+            _out_bufsize=65536,
+            _return_cmd=True,
+            _encoding="utf-8",
+            _decode_errors="replace",
+        )
+    except sh.CommandNotFound:
+        raise _not_found(argv[0]) from None
+    except sh.TimeoutException:
+        raise CommandError(argv, 124, f"no answer within {timeout_s:g} s") from None
+    completed = Completed(
+        code=process.exit_code,
+        stdout=process.stdout.decode(errors="replace"),
+        stderr=process.stderr.decode(errors="replace"),
+    )
+    if check and completed.code != 0:
+        raise CommandError(argv, completed.code, completed.stderr)
+    return completed
+
+
+def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> int:
+    """Start a process that outlives this one and return its pid.
+
+    It gets a session of its own, no input, and appends what it says to ``output``.
+    """
+    log.debug("%s &", shlex.join(argv))
+    with output.open("ab") as stream:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # an argv list, no shell
+                argv,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise _not_found(argv[0]) from None
+    return process.pid
+
+
+def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:
+    """Become another program (an interactive shell); does not return."""
+    program = shutil.which(argv[0])
+    if program is None:
+        raise _not_found(argv[0])
+    os.chdir(cwd)
+    os.execve(program, list(argv), dict(env))  # noqa: S606  # an argv list, no shell
+
+
+def which(program: str) -> str | None:
+    """Return the path of a program on PATH, or None."""
+    return shutil.which(program)
+
+
+def _not_found(program: str) -> CommandNotFoundError:
+    return CommandNotFoundError(
+        f"`{program}` is not installed or not on PATH", hint=f"install `{program}`, then try again"
+    )

@@ -1,0 +1,215 @@
+"""The store of a target: markers, logs, submissions and artifacts, over any fsspec file system."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from repx.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fsspec import AbstractFileSystem
+
+    from repx.model import JobId
+
+SUCCESS = "SUCCESS"
+FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One ``base_path``. Keys are POSIX paths relative to it.
+
+    ``fs`` None means this machine's own file system, which bulk look-ups then ask directly:
+    100,000 markers through fsspec take ten times as long.
+    """
+
+    root: str
+    fs: AbstractFileSystem | None = None
+
+    def path(self, key: str) -> str:
+        """Return the absolute path of a key on the target."""
+        return str(PurePosixPath(self.root) / key)
+
+    def outputs(self, job: JobId) -> str:
+        """Return the absolute path of a job's folder, which holds ``out`` and ``repx``."""
+        return f"{self.root}/outputs/{job}"
+
+    def markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
+        """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL."""
+        if self.fs is None:
+            return self._local_markers(jobs)
+        wanted = set(jobs)
+        found: dict[JobId, str] = {}
+        for name in (FAIL, SUCCESS):
+            self.fs.invalidate_cache()
+            for path in self.fs.glob(f"{self.root}/outputs/*/repx/{name}"):
+                job = PurePosixPath(path).parts[-3]
+                if job in wanted:
+                    found[job] = name
+        return found
+
+    def _local_markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
+        started = self.started()
+        found: dict[JobId, str] = {}
+        for job in jobs:
+            if job not in started:
+                continue
+            folder = f"{self.root}/outputs/{job}/repx"
+            if os.access(f"{folder}/{SUCCESS}", os.F_OK):
+                found[job] = SUCCESS
+                continue
+            # A network file system may remember that a marker was absent; a listing is fresh.
+            names = _listing(folder)
+            if SUCCESS in names:
+                found[job] = SUCCESS
+            elif FAIL in names:
+                found[job] = FAIL
+        return found
+
+    def started(self) -> set[JobId]:
+        """Return the ids that have a folder under ``outputs``, from one listing."""
+        return set(self.names("outputs"))
+
+    def names(self, key: str) -> list[str]:
+        """Return the names in a folder, sorted; nothing when there is no such folder."""
+        if self.fs is None:
+            return _listing(self.path(key))
+        self.fs.invalidate_cache()
+        try:
+            return sorted(PurePosixPath(path).name for path in self.fs.ls(self.path(key), False))
+        except FileNotFoundError:
+            return []
+
+    def marker(self, job: JobId, name: str) -> Mapping[str, Any]:
+        """Return what a job's marker says; empty when it is absent, empty or not ours."""
+        text = self.read_text(f"outputs/{job}/repx/{name}")
+        try:
+            content = json.loads(text or "{}")
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def read_text(self, key: str) -> str | None:
+        """Return a file's text, undecodable bytes replaced, or None when there is none."""
+        content = self.read(key)
+        return None if content is None else content.decode("utf-8", errors="replace")
+
+    def read(self, key: str) -> bytes | None:
+        """Return a file's content, or None when there is no such file."""
+        path = self.path(key)
+        try:
+            if self.fs is None:
+                return Path(path).read_bytes()
+            return bytes(self.fs.cat_file(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _storage_error("read", path, error) from error
+
+    def exists(self, key: str) -> bool:
+        """Return whether the key names anything."""
+        path = self.path(key)
+        return os.path.lexists(path) if self.fs is None else bool(self.fs.exists(path))
+
+    def write(self, key: str, content: bytes, mode: int = 0o644) -> None:
+        """Write a file whole: beside its place, then renamed. Makes the folders it needs."""
+        path = self.path(key)
+        part = f"{path}.{os.getpid()}.part"
+        try:
+            if self.fs is None:
+                _write_local(path, part, content, mode)
+            else:
+                self.fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+                self.fs.pipe_file(part, content)
+                self.fs.mv(part, path)
+        except OSError as error:
+            raise _storage_error("write", path, error) from error
+
+    def write_new(self, folder: str, files: Iterable[tuple[str, bytes, int]]) -> None:
+        """Fill a folder nobody reads yet: ``(name below it, content, mode)`` each.
+
+        Not renamed one by one: the folder is made known only when it is complete.
+        """
+        try:
+            made: set[str] = set()
+            for name, content, mode in files:
+                path = self.path(f"{folder}/{name}")
+                parent = os.path.dirname(path)  # noqa: PTH120  # 100,000 times
+                if parent not in made:
+                    Path(parent).mkdir(parents=True, exist_ok=True)
+                    made.add(parent)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+                try:
+                    _write_all(descriptor, content)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise _storage_error("write", self.path(folder), error) from error
+
+    def locked(self, key: str) -> bool:
+        """Return whether a process on this machine or file system holds the lock file."""
+        try:
+            descriptor = os.open(self.path(key), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def local(root: str) -> Store:
+    """Return the store on this machine's file system."""
+    return Store(root)
+
+
+def over(url_or_protocol: str, root: str, **options: object) -> Store:
+    """Return the store on another file system that fsspec knows, e.g. ``memory``."""
+    import fsspec  # noqa: PLC0415  # 0.1 s that a local store can do without
+
+    return Store(root, fsspec.filesystem(url_or_protocol, **options))
+
+
+def _listing(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))  # noqa: PTH208  # names, 100,000 times
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _storage_error("list", path, error) from error
+
+
+def _write_local(path: str, part: str, content: bytes, mode: int) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        _write_all(descriptor, content)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    Path(part).rename(path)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _storage_error(verb: str, path: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot {verb} {path}: {error.strerror or error}",
+        hint="check `base_path` of the target, its permissions and the free space there",
+    )
