@@ -91,15 +91,28 @@ def run(  # noqa: PLR0913  # each is one independent fact about a process
     return completed
 
 
-def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> int:
-    """Start a process that outlives this one and return its pid.
+class Detached(Protocol):
+    """A process that outlives this one."""
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return its exit code (negative: the signal), None while it runs."""
+        ...
+
+
+def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
+    """Start a process that outlives this one.
 
     It gets a session of its own, no input, and appends what it says to ``output``.
     """
     log.debug("%s &", shlex.join(argv))
     with output.open("ab") as stream:
         try:
-            process = subprocess.Popen(  # noqa: S603  # an argv list, no shell
+            return subprocess.Popen(  # noqa: S603  # an argv list, no shell
                 argv,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -109,7 +122,6 @@ def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> int:
             )
         except FileNotFoundError:
             raise _not_found(argv[0]) from None
-    return process.pid
 
 
 def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:

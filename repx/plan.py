@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
-from repx.model import DependencyType, Job, JobId, RunName
+from repx import graph
+from repx.model import DependencyType, Job, JobId, Lab, RunName, StageType
+from repx.status import ALIVE, JobState, State
 from repx.target import Resources, RuntimeName
 
 
@@ -56,3 +59,228 @@ class Plan:
     gates: tuple[Gate, ...] = ()
     done: tuple[JobId, ...] = ()
     alive: Mapping[JobId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for: ``jobs`` meant by name, and whether to run them again."""
+
+    jobs: tuple[JobId, ...]
+    force: bool = False
+    only_failed: bool = False
+
+
+class ResourcesOf(Protocol):
+    """How a job's resources are found; ``phase`` is an executable's name, None the job."""
+
+    def __call__(self, job: Job, run: RunName, phase: str | None) -> Resources:
+        """Return the resolved resources."""
+        ...
+
+
+def make(
+    lab: Lab,
+    wish: Wish,
+    states: Mapping[JobId, JobState],
+    *,
+    resources: ResourcesOf,
+    runtime: RuntimeName,
+    retries: int = 0,
+) -> Plan:
+    """Return what has to run for the wish, in topological order, run by run.
+
+    ``runtime`` serves the jobs of runs that have an image; others run natively. A run that
+    is needed hard is added where it has not succeeded; one that is needed softly is waited
+    for only if it is part of this plan or alive.
+    Raises GraphError for a cycle among jobs and runs.
+    """
+    reasons = _reasons(lab, wish, states)
+    run_of = _primary_runs(lab)
+    needed, done = _needed(lab, reasons, states, run_of)
+    alive = {
+        job: states[job].by for job in lab.jobs if job not in needed and states[job].state in ALIVE
+    }
+    gates, gates_of = _gates(lab, needed, alive, run_of)
+    order = _order(lab, needed, gates, gates_of, run_of)
+    tasks = tuple(
+        Task(
+            job=(job := lab.jobs[name]),
+            run=run_of[name],
+            reason=needed[name],
+            resources=(asked := resources(job, run_of[name], None)),
+            runtime=runtime if lab.runs[run_of[name]].image else RuntimeName.NATIVE,
+            needs=tuple(need for need in job.needs if need in needed or need in alive),
+            gates=gates_of.get(name, ()),
+            phases=_phases(job, run_of[name], resources),
+            retries=asked.retries if asked.retries is not None else retries,
+            forced=wish.force and name in reasons,
+        )
+        for name in order
+    )
+    waited = {job for task in tasks for job in task.needs} | {
+        job for gate in gates for job in gate.jobs
+    }
+    return Plan(
+        tasks=tasks,
+        gates=gates,
+        done=tuple(sorted(done)),
+        alive={
+            job: by for job, by in alive.items() if job in waited or job in reasons
+        },
+    )
+
+
+def _reasons(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> dict[JobId, str]:
+    """Return why each job the user meant would run; succeeded ones only when forced."""
+    reasons: dict[JobId, str] = {}
+    for job in wish.jobs:
+        state = states[job]
+        if wish.only_failed and state.state not in _FAILED:
+            continue
+        reasons[job] = "forced" if wish.force else _why(state)
+    return reasons
+
+
+_FAILED: Final = (State.FAILED, State.LOST)
+
+
+def _why(state: JobState) -> str:
+    """Return the reason to run a job that has no success."""
+    match state.state:
+        case State.FAILED:
+            return f"failed before ({state.reason})" if state.reason else "failed before"
+        case State.LOST:
+            return f"interrupted before ({state.reason})" if state.reason else "interrupted before"
+        case _:
+            return "never ran"
+
+
+def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
+    """Return the run each job counts for: the first, in producers-first order."""
+    run_of: dict[JobId, RunName] = {}
+    for run in lab.runs.values():
+        for job in run.jobs:
+            run_of.setdefault(job, run.name)
+    return run_of
+
+
+def _needed(
+    lab: Lab,
+    reasons: Mapping[JobId, str],
+    states: Mapping[JobId, JobState],
+    run_of: Mapping[JobId, RunName],
+) -> tuple[dict[JobId, str], set[JobId]]:
+    """Return the jobs that must run with their reasons, and those kept as they succeeded.
+
+    Walks from the wanted jobs to what they need, and stops at what has succeeded or is alive.
+    """
+    needed: dict[JobId, str] = {}
+    done: set[JobId] = set()
+    seen_runs: set[RunName] = set()
+    stack = list(reversed(reasons))
+    while stack:
+        name = stack.pop()
+        if name in needed:
+            continue
+        state = states[name]
+        forced = reasons.get(name) == "forced"
+        if state.state in ALIVE:
+            continue
+        if state.state is State.SUCCEEDED and not forced:
+            done.add(name)
+            continue
+        needed[name] = reasons.get(name) or f"needed, {_why(state)}"
+        job = lab.jobs[name]
+        stack.extend(job.needs)
+        for run in _hard_upstreams(lab, job, run_of[name]):
+            if run not in seen_runs:
+                seen_runs.add(run)
+                stack.extend(lab.runs[run].jobs)
+    return needed, done
+
+
+def _upstream_runs(lab: Lab, job: Job, run: RunName) -> dict[RunName, DependencyType]:
+    """Return the runs a job waits for: those of its inputs and, for a first job, its run's."""
+    found = {
+        source.source_run: source.dependency_type or DependencyType.HARD
+        for source in job.entry.inputs
+        if source.source_run is not None and source.source_run in lab.runs
+    }
+    if not job.needs:
+        found = {**lab.runs[run].dependencies, **found}
+    found.pop(run, None)
+    return found
+
+
+def _hard_upstreams(lab: Lab, job: Job, run: RunName) -> list[RunName]:
+    upstreams = _upstream_runs(lab, job, run)
+    return [name for name, kind in upstreams.items() if kind is DependencyType.HARD]
+
+
+def _gates(
+    lab: Lab,
+    needed: Mapping[JobId, str],
+    alive: Mapping[JobId, str],
+    run_of: Mapping[JobId, RunName],
+) -> tuple[tuple[Gate, ...], dict[JobId, tuple[int, ...]]]:
+    """Return the gates that hold anything back, and per job the gates it waits for."""
+    index: dict[tuple[RunName, DependencyType], int | None] = {}
+    gates: list[Gate] = []
+    gates_of: dict[JobId, tuple[int, ...]] = {}
+    for name in needed:
+        found: list[int] = []
+        for key in _upstream_runs(lab, lab.jobs[name], run_of[name]).items():
+            if key not in index:
+                jobs = _waited_for(lab, *key, needed, alive)
+                index[key] = len(gates) if jobs else None
+                if jobs:
+                    gates.append(Gate(run=key[0], type=key[1], jobs=jobs))
+            number = index[key]
+            if number is not None:
+                found.append(number)
+        if found:
+            gates_of[name] = tuple(found)
+    return tuple(gates), gates_of
+
+
+def _waited_for(
+    lab: Lab,
+    run: RunName,
+    kind: DependencyType,
+    needed: Mapping[JobId, str],
+    alive: Mapping[JobId, str],
+) -> tuple[JobId, ...]:
+    """Return the jobs of a run to wait for: all for its end, the final ones for success."""
+    jobs = lab.runs[run].jobs
+    if kind is DependencyType.HARD:
+        jobs = graph.finals({job: lab.jobs[job].needs for job in jobs})
+    return tuple(job for job in jobs if job in needed or job in alive)
+
+
+def _order(
+    lab: Lab,
+    needed: Mapping[JobId, str],
+    gates: tuple[Gate, ...],
+    gates_of: Mapping[JobId, tuple[int, ...]],
+    run_of: Mapping[JobId, RunName],
+) -> list[JobId]:
+    """Return the jobs in topological order, those of one run together where that is possible."""
+    rank = {run: number for number, run in enumerate(lab.runs)}
+    wanted = sorted(needed, key=lambda name: (rank[run_of[name]]))
+    edges: dict[str, tuple[str, ...]] = {}
+    for name in wanted:
+        needs = tuple(need for need in lab.jobs[name].needs if need in needed)
+        held = gates_of.get(name)
+        edges[name] = (*needs, *(f"{_GATE}{number}" for number in held)) if held else needs
+    for number, gate in enumerate(gates):
+        edges[f"{_GATE}{number}"] = tuple(job for job in gate.jobs if job in needed)
+    return [name for name in graph.order(edges) if not name.startswith(_GATE)]
+
+
+_GATE: Final = "\0gate "
+
+
+def _phases(job: Job, run: RunName, resources: ResourcesOf) -> dict[str, Resources]:
+    if job.stage_type is StageType.SIMPLE:
+        return {}
+    return {phase: resources(job, run, phase) for phase in job.executables}

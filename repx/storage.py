@@ -132,6 +132,17 @@ class Store:
         except OSError as error:
             raise _storage_error("write", path, error) from error
 
+    def link(self, key: str, to: str) -> None:
+        """Make a symbolic link, replacing what is there; only on this machine's file system."""
+        path = self.path(key)
+        part = f"{path}.{os.getpid()}.part"
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(part).symlink_to(to)
+            Path(part).rename(path)
+        except OSError as error:
+            raise _storage_error("write", path, error) from error
+
     def write_new(self, folder: str, files: Iterable[tuple[str, bytes, int]]) -> None:
         """Fill a folder nobody reads yet: ``(name below it, content, mode)`` each.
 

@@ -1,0 +1,148 @@
+"""What a run is: observe, plan, render, transfer, launch; each step once, in that order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from repx import graph, plan, status, submissions, transfer
+from repx.errors import InputError
+from repx.schedulers import local
+from repx.status import Belief, State
+from repx.storage import FAIL, SUCCESS
+from repx.target import RuntimeName, SchedulerName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repx.lab.load import OpenLab
+    from repx.model import JobId, Lab
+    from repx.plan import Plan, ResourcesOf, Wish
+    from repx.status import JobState
+    from repx.storage import Store
+    from repx.target import Target
+    from repx.transfer import Sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A submission that was written to a store: its id, its folder there, what was sent."""
+
+    id: str
+    folder: str
+    plan: Plan
+    sent: Sent
+
+
+def observe(lab: Lab, store: Store, target: Target) -> dict[JobId, JobState]:
+    """Return the state of every job of the Lab, from markers, agents and locks.
+
+    Raises StorageError when the store cannot be read.
+    """
+    beliefs = _alive(store, target)
+    marked = store.markers(lab.jobs)
+    for job, name in marked.items():
+        if name == SUCCESS:
+            beliefs[job] = Belief(state=State.SUCCEEDED)
+        elif job not in beliefs:
+            reason = str(store.marker(job, FAIL).get("reason") or "")
+            beliefs[job] = Belief(state=State.FAILED, reason=reason)
+    for job in store.started().intersection(lab.jobs) - beliefs.keys():
+        found = _unmarked(store, job)
+        if found is not None:
+            beliefs[job] = found
+    order = graph.order({name: job.needs for name, job in lab.jobs.items()})
+    return status.derive(lab.jobs, order, beliefs)
+
+
+def _alive(store: Store, target: Target) -> dict[JobId, Belief]:
+    """Return what the target's schedulers hold; agents may run beside any other scheduler."""
+    if target.scheduler is SchedulerName.SLURM:
+        raise InputError("the slurm scheduler does not work yet", hint="use `scheduler: local`")
+    return local.alive(store)
+
+
+def _unmarked(store: Store, job: JobId) -> Belief | None:
+    """Return what is known of a job that was started and has no marker.
+
+    Its lock is held: it runs without an agent (by hand, or its agent was killed). Its lock is
+    free: it ended between two looks, or it was cut off.
+    """
+    lock = f"outputs/{job}/repx/lock"
+    if store.locked(lock):
+        return Belief(state=State.RUNNING, reason="without a scheduler", by="by hand")
+    name = store.markers([job]).get(job)
+    if name == SUCCESS:
+        return Belief(state=State.SUCCEEDED)
+    if name == FAIL:
+        return Belief(state=State.FAILED, reason=str(store.marker(job, FAIL).get("reason") or ""))
+    if store.exists(lock):
+        return Belief(state=State.LOST, reason="killed without a trace")
+    return None
+
+
+def prepare(
+    lab: Lab, wish: Wish, store: Store, target: Target, resources: ResourcesOf
+) -> Plan:
+    """Return the plan for a wish, given what the store holds now."""
+    return plan.make(
+        lab,
+        wish,
+        observe(lab, store, target),
+        resources=resources,
+        runtime=_runtime(target),
+        retries=target.retries,
+    )
+
+
+def _runtime(target: Target) -> RuntimeName:
+    """Return the first runtime of the target that repx can use."""
+    if RuntimeName.NATIVE in target.runtimes:
+        return RuntimeName.NATIVE
+    wanted = ", ".join(target.runtimes)
+    raise InputError(
+        f"target '{target.name}': runtime {wanted} does not work yet",
+        hint="add native to the target's `runtime:` list",
+    )
+
+
+def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:
+    """Write the plan's submission folder and what its jobs need to the store.
+
+    Nothing is started. Raises StorageError when the store cannot be written.
+    """
+    submission = new_id(plan)
+    folder = f"{submissions.FOLDER}/{submission}"
+    return write(opened, plan, store, target, submission=submission, folder=folder)
+
+
+def write(  # noqa: PLR0913  # what is written, where to, and under which name
+    opened: OpenLab, plan: Plan, store: Store, target: Target, *, submission: str, folder: str
+) -> Submission:
+    """Write a submission folder under a name of the caller's choice and send its artifacts."""
+    from repx import render  # noqa: PLC0415  # jinja2 costs 70 ms where nothing is to be done
+
+    files = render.submission(
+        plan,
+        opened.lab,
+        target,
+        submission_id=submission,
+        artifact=transfer.artifact_path(opened.files, store),
+    )
+    sent = transfer.send(opened.lab, opened.files, plan, store)
+    store.write_new(folder, ((file.path, file.text.encode(), file.mode) for file in files))
+    return Submission(id=submission, folder=store.path(folder), plan=plan, sent=sent)
+
+
+def new_id(plan: Plan) -> str:
+    """Return a new submission id: when, and a short hash that tells two of one second apart."""
+    now = time.time_ns()
+    digest = hashlib.sha256(f"{now} {[task.job.id for task in plan.tasks]}".encode()).hexdigest()
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now / 1e9))}-{digest[:6]}"
+
+
+def summary(states: Mapping[JobId, JobState]) -> dict[State, int]:
+    """Return how many jobs are in each state."""
+    return status.counts(state.state for state in states.values())

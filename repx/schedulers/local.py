@@ -1,0 +1,118 @@
+"""The local scheduler as the client sees it: start an agent, watch it, ask it to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import command, submissions
+from repx.errors import SchedulerError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from repx.model import JobId
+    from repx.status import Belief
+    from repx.storage import Store
+    from repx.submissions import Event
+
+_LOOK_EVERY_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the command line allows an agent: None leaves the target's or machine's own."""
+
+    jobs: int | None = None
+    cpus: int | None = None
+    mem_bytes: int | None = None
+    keep_going: bool = False
+
+    def argv(self) -> list[str]:
+        """Return the options as ``run.sh`` takes them."""
+        given = (("-j", self.jobs), ("--cpus", self.cpus), ("--mem", self.mem_bytes))
+        options = [word for name, value in given if value is not None for word in (name, str(value))]
+        return [*options, "--keep-going"] if self.keep_going else options
+
+
+def launch(store: Store, submission: str, limits: Limits) -> command.Detached:
+    """Start a submission's own ``run.sh`` in a session of its own."""
+    folder = Path(store.path(f"{submissions.FOLDER}/{submission}"))
+    argv = ["bash", str(folder / "run.sh"), *limits.argv()]
+    return command.detach(argv, output=folder / "agent.log", cwd=folder)
+
+
+def alive(store: Store) -> dict[JobId, Belief]:
+    """Return the jobs that agents on this machine hold in their queues or run."""
+    known: dict[JobId, Belief] = {}
+    for submission in submissions.active(store):
+        jobs = [task["job"] for task in submissions.plan(store, submission).get("tasks", ())]
+        known |= submissions.beliefs(submission, jobs, submissions.events(store, submission))
+    return known
+
+
+def follow(
+    store: Store,
+    submission: str,
+    *,
+    ended: Callable[[], bool],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[list[Event]]:
+    """Yield what happened since the last look, until the agent has ended; often nothing.
+
+    ``ended`` tells whether the agent is gone; what it wrote before is still yielded.
+    """
+    path = Path(store.path(f"{submissions.FOLDER}/{submission}/events.jsonl"))
+    position, rest = 0, b""
+    while True:
+        last = ended()
+        content = _read_from(path, position)
+        position += len(content)
+        *lines, rest = (rest + content).split(b"\n")
+        news = list(submissions.parse_events(line.decode(errors="replace") for line in lines))
+        yield news
+        if last or any(event.kind == "agent-end" for event in news):
+            return
+        sleep(_LOOK_EVERY_S)
+
+
+def _read_from(path: Path, position: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(position)
+            return stream.read()
+    except FileNotFoundError:
+        return b""
+
+
+def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> None:
+    """Ask an agent to end some of its jobs, or all of them when ``jobs`` is None.
+
+    Raises SchedulerError when the submission has no agent any more.
+    """
+    folder = f"{submissions.FOLDER}/{submission}"
+    pid = agent_pid(store, submission)
+    if pid is None or not store.locked(f"{folder}/agent.lock"):
+        message = f"submission {submission} has no running scheduler"
+        raise SchedulerError(message, hint="repx status")
+    words = "*\n" if jobs is None else "".join(f"{job}\n" for job in jobs)
+    try:
+        with Path(store.path(f"{folder}/cancel")).open("a", encoding="utf-8") as stream:
+            stream.write(words)
+    except OSError as error:
+        message = f"cannot write {folder}/cancel: {error.strerror}"
+        raise StorageError(message) from error
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGHUP)
+
+
+def agent_pid(store: Store, submission: str) -> int | None:
+    """Return the process id of the agent that last worked on a submission, None if unknown."""
+    happened = submissions.events(store, submission)
+    started = [event.pid for event in happened if event.kind == "agent-start"]
+    return started[-1] if started else None

@@ -1,0 +1,106 @@
+"""The submission folders of a store: which there are, what they planned, what happened in them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from repx.status import Belief, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from repx.model import JobId
+    from repx.storage import Store
+
+FOLDER: Final = "submissions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of events.jsonl. ``time_s`` is seconds since the epoch, ``phase`` None for a whole job."""
+
+    time_s: float
+    kind: str
+    job: JobId = ""
+    phase: str | None = None
+    ok: bool = True
+    reason: str = ""
+    because: JobId = ""
+    wall_s: float = 0.0
+    pid: int | None = None
+
+    @property
+    def ends_job(self) -> bool:
+        """Return whether the job's last phase ended well, or any of its phases failed."""
+        return self.kind == "end" and (not self.ok or self.phase in (None, "gather"))
+
+
+def parse_events(lines: Iterable[str]) -> Iterator[Event]:
+    """Yield the events of complete lines; a line cut off by a full disk is passed over."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "e" in record:
+            yield _event(record)
+
+
+def _event(record: Mapping[str, Any]) -> Event:
+    return Event(
+        time_s=record.get("t", 0.0),
+        kind=record["e"],
+        job=record.get("job") or "",
+        phase=record.get("phase"),
+        ok=bool(record.get("ok", True)),
+        reason=record.get("reason") or "",
+        because=record.get("because") or "",
+        wall_s=record.get("wall_s") or 0.0,
+        pid=record.get("pid"),
+    )
+
+
+def ids(store: Store) -> list[str]:
+    """Return the ids of all submissions, oldest first."""
+    return store.names(FOLDER)
+
+
+def plan(store: Store, submission: str) -> Mapping[str, Any]:
+    """Return a submission's plan.json; empty when there is none or it cannot be read."""
+    try:
+        document = json.loads(store.read_text(f"{FOLDER}/{submission}/plan.json") or "{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def events(store: Store, submission: str) -> list[Event]:
+    """Return what has happened in a submission so far."""
+    text = store.read_text(f"{FOLDER}/{submission}/events.jsonl") or ""
+    return list(parse_events(text.splitlines()))
+
+
+def active(store: Store) -> list[str]:
+    """Return the submissions that a local scheduler works on now: it holds their lock."""
+    return [name for name in ids(store) if store.locked(f"{FOLDER}/{name}/agent.lock")]
+
+
+def beliefs(submission: str, jobs: Sequence[JobId], happened: Iterable[Event]) -> dict[JobId, Belief]:
+    """Return what an active submission tells of its jobs: queued, running, or nothing once ended."""
+    known: dict[JobId, Belief] = {
+        job: Belief(state=State.QUEUED, reason="waits for its turn", by=submission) for job in jobs
+    }
+    for event in happened:
+        if event.kind == "start" and event.job in known:
+            before = known[event.job]
+            known[event.job] = Belief(
+                state=State.RUNNING,
+                reason=event.phase or "",
+                by=submission,
+                since=before.since or event.time_s,
+            )
+        elif event.kind == "skip" or event.ends_job:
+            known.pop(event.job, None)
+    return known
