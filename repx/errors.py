@@ -1,5 +1,7 @@
 """Every error repx raises on purpose, each with its exit code and a way out.
 
+The tree, with exit codes::
+
     RepxError                 3   the target or a tool failed; the base of all
       InputError              2   what the user gave is wrong
         ProblemsError         2   many mistakes in files, shown together

@@ -27,10 +27,10 @@ class RuntimeName(StrEnum):
 class Resources:
     """What one job asks for; None means nothing was asked.
 
-    ``mem_bytes`` per job, ``time_s`` wall time in seconds, ``cpus`` cores. ``slurm`` holds further sbatch
-    options by long name without dashes (``{"gres": "gpu:1"}``); ``sbatch_opts`` are whole
-    options as a Lab writes them (``--account=x``), each one word. ``sources`` names, per
-    field, where its value came from.
+    ``mem_bytes`` per job, ``time_s`` wall time in seconds, ``cpus`` cores. ``slurm`` holds
+    further sbatch options by long name without dashes (``{"gres": "gpu:1"}``);
+    ``sbatch_opts`` are whole options as a Lab writes them (``--account=x``), each one word.
+    ``sources`` names, per field, where its value came from.
     """
 
     cpus: int | None = None

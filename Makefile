@@ -1,0 +1,58 @@
+# make demo    see an experiment defined, built, drawn, run and analysed
+# make test    everything: what `make check` does, golden, example and real-component tests
+# make check   the quick part: format, lint, types, import layers, unit tests
+# make bench   speed and memory beside other tools
+#
+# Each installs what it needs below .venv; a second time it starts at once.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+TEST_PACKAGES := graphviz munge shellcheck slurm-wlm slurmctld slurmd tmux
+
+# In CI a missing component is a failure, not a skipped test.
+ifdef CI
+export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
+endif
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+test: .venv/.dev packages lint
+	$(BIN)/python -m pytest
+
+check: .venv/.dev lint
+	$(BIN)/python -m pytest --quiet tests/unit
+
+bench: .venv/.demo
+	$(BIN)/python bench/run.py
+
+.PHONY: lint packages
+lint: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+packages:
+	@.ci/packages $(TEST_PACKAGES) || { test -z "$$CI" && \
+	  echo "tests that need them are skipped" >&2; }
+
+.venv/.made:
+	.ci/venv
+	touch $@
+
+.venv/.demo: .venv/.made pyproject.toml
+	$(PIP) install --editable .
+	touch $@
+
+# Only a recent pip knows dependency groups.
+.venv/.dev: .venv/.made pyproject.toml
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --editable . --group dev
+	touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

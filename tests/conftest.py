@@ -1,0 +1,60 @@
+"""What every test shares: real components are present, or the skip is seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+# Each component and the program that shows it is there; `docker` is looked up by its daemon,
+# since a client alone runs nothing.
+PROGRAMS: Final = {
+    "bwrap": "bwrap",
+    "docker": "dockerd",
+    "graphviz": "dot",
+    "podman": "podman",
+    "shellcheck": "shellcheck",
+    "slurm": "slurmctld",
+    "tmux": "tmux",
+}
+REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
+LABS: Final = Path(__file__).parent / "labs"
+
+if importlib.util.find_spec("slurm_cluster"):
+    pytest_plugins = ["slurm_cluster"]
+
+
+def pytest_configure() -> None:
+    """Refuse a misspelt requirement, which would require nothing."""
+    if unknown := REQUIRED - PROGRAMS.keys():
+        message = f"REPX_REQUIRE names unknown components: {', '.join(sorted(unknown))}"
+        raise pytest.UsageError(message)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose component is missing, or fail it where that component is required."""
+    components = [name for mark in item.iter_markers("needs") for name in mark.args]
+    if item.get_closest_marker("slurm"):
+        components.append("slurm")
+    for name in components:
+        if reason := _missing(name):
+            (pytest.fail if name in REQUIRED else pytest.skip)(reason)
+
+
+def _missing(component: str) -> str | None:
+    program = PROGRAMS[component]
+    if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        return f"{component} is not installed: no {program} on PATH"
+    if component == "slurm" and os.geteuid() != 0:
+        return "a private Slurm cluster needs root"
+    return None
+
+
+@pytest.fixture(scope="session")
+def labs() -> Path:
+    """Return the folder of recorded Labs, one folder each; tests/labs/README.md tells more."""
+    return LABS

@@ -1,0 +1,40 @@
+"""Two files run alone, on targets and in sandboxes where repx is not installed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import repx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(repx.__file__).parent
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the top-level name of everything that ``source`` imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." if node.level else (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("file", ["agent.py", "lab/expand.py"])
+def test_standalone_file_imports_only_the_standard_library(file: str) -> None:
+    source = (PACKAGE / file).read_text(encoding="utf-8")
+
+    assert set(imported(source)) <= sys.stdlib_module_names
+
+
+def test_agent_uses_no_syntax_newer_than_python_3_9() -> None:
+    """Targets may have an old python3; newer syntax raises SyntaxError here."""
+    source = (PACKAGE / "agent.py").read_text(encoding="utf-8")
+
+    ast.parse(source, feature_version=(3, 9))
