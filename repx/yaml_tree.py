@@ -1,0 +1,234 @@
+"""Read YAML into values that remember their places, safely whoever wrote the text.
+
+Scalars mean what YAML 1.2's core schema says, so parameters hold no surprises: only ``true`` and
+``false`` are booleans (``on``, ``yes``, ``no`` are strings), ``012`` is 12, ``0o12`` is 10,
+``1e3`` is the number 1000.0, and ``1:30``, ``1_000`` and dates are strings. Keys are always
+strings, as written. Merge keys (``<<: *base``) work as in YAML 1.1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import yaml
+
+from repx.errors import Problem, ProblemsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Place: TypeAlias = tuple[int, int]
+_Event: TypeAlias = Any  # yaml.events, which its stubs leave untyped
+_Mark: TypeAlias = Any
+
+_MAX_DEPTH: Final = 100
+_MAX_ALIASED: Final = 1_000_000
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...]] = (
+    ("null", re.compile(r"~|null|Null|NULL|"), lambda _: None),
+    ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text[0] in "tT"),
+    ("int", re.compile(r"[-+]?[0-9]+"), int),
+    ("int", re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
+    ("int", re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
+    ("float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    ("float", re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
+    ("float", re.compile(r"\.(nan|NaN|NAN)"), lambda _: math.nan),
+)
+_PLAIN_START: Final = frozenset("~nNtTfF.+-0123456789")
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One value: its data, its place and, by key or index, the place of each child's key.
+
+    ``size`` counts the values below it with aliases written out.
+    """
+
+    data: Any
+    place: Place
+    size: int = 1
+    children: dict[str | int, tuple[Place, Node]] = field(default_factory=dict)
+
+
+def parse(text: str, file: str) -> Node:
+    """Return the one document of ``text``; raises ProblemsError with every mistake found."""
+    composer = _Composer(text, file)
+    try:
+        root = composer.document()
+    except yaml.MarkedYAMLError as error:
+        composer.syntax(error)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+        composer.report(place, f"the character U+{ord(text[error.position]):04X} is not allowed")
+    except _StopReadingError:
+        pass
+    else:
+        if not composer.problems:
+            return root
+    raise ProblemsError(composer.problems)
+
+
+class _StopReadingError(Exception):
+    """A problem was reported after which the rest of the text cannot be read."""
+
+
+class _Composer:
+    """Turn the parser's events into nodes, collecting problems; used once per text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self.problems: list[Problem] = []
+        self._lines = text.split("\n")
+        self._file = file
+        self._events: Iterator[_Event] = yaml.parse(text, Loader=loader)
+        self._anchors: dict[str, Node | None] = {}
+        self._aliased = 0
+
+    def report(self, place: Place, message: str) -> None:
+        """Note one problem and read on."""
+        self.problems.append(Problem(self._file, *place, message))
+
+    def syntax(self, error: yaml.MarkedYAMLError) -> None:
+        """Note a mistake the YAML parser found, with what to do about the usual ones."""
+        place = _place(error.problem_mark or error.context_mark)
+        line = self._lines[place[0] - 1] if place[0] <= len(self._lines) else ""
+        indent = line[: len(line) - len(line.lstrip())]
+        problem = error.problem or "not YAML"
+        if "\t" in indent:
+            place = (place[0], indent.index("\t") + 1)
+            problem = "a tab indents this line, YAML allows only spaces: replace it"
+        elif "cannot start any token" in problem:
+            char = line[place[1] - 1 : place[1]]
+            problem = f"a value cannot begin with {char!r}: put it in quotes"
+        elif "mapping values are not allowed" in problem:
+            problem = "a ':' is not allowed here: put a value that holds ': ' in quotes"
+        elif error.context and error.context_mark:
+            problem += f" ({error.context} of line {error.context_mark.line + 1})"
+        self.report(place, problem)
+
+    def document(self) -> Node:
+        """Return the root node of the only document."""
+        next(self._events)
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            self._stop((1, 1), "the file is empty")
+        root = self._node(next(self._events), depth=0)
+        next(self._events)
+        after = next(self._events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            self._stop(_place(after.start_mark), "a second document ('---') is not allowed")
+        return root
+
+    def _stop(self, place: Place, message: str) -> None:
+        self.report(place, message)
+        raise _StopReadingError
+
+    def _node(self, event: _Event, *, depth: int) -> Node:
+        """Return the node that starts with ``event``, registering its anchor once complete."""
+        place = _place(event.start_mark)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(str(event.anchor), place)
+        if depth > _MAX_DEPTH:
+            self._stop(place, f"nested deeper than {_MAX_DEPTH} levels")
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        if isinstance(event, yaml.ScalarEvent):
+            node = Node(data=self._scalar(event, place), place=place)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = self._sequence(event, place, depth)
+        else:
+            node = self._mapping(event, place, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, anchor: str, place: Place) -> Node:
+        known = anchor in self._anchors
+        target = self._anchors.get(anchor)
+        if target is None:
+            what = "is inside what it stands for" if known else "has no anchor before it"
+            self.report(place, f"the alias *{anchor} {what}")
+            return Node(data=None, place=place)
+        self._aliased += target.size
+        if self._aliased > _MAX_ALIASED:
+            self._stop(place, f"aliases stand for more than {_MAX_ALIASED:,} values")
+        return target
+
+    def _scalar(self, event: _Event, place: Place) -> object:
+        text = event.value
+        plain = event.implicit[0] and event.tag is None
+        tag = None if plain else self._tag(event.tag, place, ("str", *(row[0] for row in _SCALARS)))
+        if tag == "str" or (plain and text and text[0] not in _PLAIN_START):
+            return text
+        for name, pattern, convert in _SCALARS:
+            if tag in (None, name) and pattern.fullmatch(text):
+                return self._converted(text, convert, place)
+        if tag is not None:
+            self.report(place, f"{text!r} is not what the tag !!{tag} says")
+        return text
+
+    def _converted(self, text: str, convert: Callable[[str], object], place: Place) -> object:
+        try:
+            value = convert(text)
+        except ValueError:  # more digits than int() accepts
+            value = math.inf
+        if value in (math.inf, -math.inf) and "inf" not in text.lower():
+            self.report(place, f"the number {text[:20]} is too large")
+        return value
+
+    def _tag(self, tag: str | None, place: Place, allowed: tuple[str, ...]) -> str:
+        name = (tag or "!").removeprefix(_TAG)
+        if name != "!" and name not in allowed:
+            self.report(place, f"the tag {tag} is not supported")
+        return name if name in allowed else allowed[0]
+
+    def _sequence(self, event: _Event, place: Place, depth: int) -> Node:
+        self._tag(event.tag, place, ("seq",))
+        node = Node(data=[], place=place)
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            child = self._node(event, depth=depth + 1)
+            node.children[len(node.data)] = (_place(event.start_mark), child)
+            node.data.append(child.data)
+            node.size += child.size
+        return node
+
+    def _mapping(self, event: _Event, place: Place, depth: int) -> Node:
+        self._tag(event.tag, place, ("map",))
+        node = Node(data={}, place=place)
+        merged: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            where = _place(event.start_mark)
+            self._node(event, depth=depth + 1)
+            child = self._node(next(self._events), depth=depth + 1)
+            node.size += child.size
+            if not isinstance(event, yaml.ScalarEvent):
+                self.report(where, "a key must be plain text")
+            elif event.value == "<<" and event.implicit[0]:
+                merged += self._merged(child, where)
+            elif event.value in node.children:
+                first = node.children[event.value][0][0]
+                self.report(where, f"the key '{event.value}' is here twice, first in line {first}")
+            else:
+                node.children[event.value] = (where, child)
+        for base in merged:
+            node.children = {**base.children, **node.children}
+        node.data = {name: child.data for name, (_, child) in node.children.items()}
+        return node
+
+    def _merged(self, child: Node, place: Place) -> list[Node]:
+        """Return the mappings a merge key names: one, or a list of them."""
+        bases = [child]
+        if isinstance(child.data, list):
+            bases = [base for _, base in child.children.values()]
+        if all(isinstance(base.data, dict) for base in bases):
+            return bases
+        self.report(place, "'<<' takes a mapping or a list of mappings")
+        return []
+
+
+def _place(mark: _Mark) -> Place:
+    """Return the 1-based line and column of a mark of the YAML parser."""
+    return (mark.line + 1, mark.column + 1)
