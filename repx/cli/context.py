@@ -1,0 +1,212 @@
+"""What every command shares: the common options, what they mean, and the look of a help text."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
+
+import click
+
+from repx import __version__, console
+from repx.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+
+DEFAULT_LAB: Final = Path("result")
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """The common options of one call. Mutable: an option may stand before or after the name."""
+
+    lab_path: Path = DEFAULT_LAB
+    target_name: str | None = None
+    targets_file: Path | None = None
+    resources_file: Path | None = None
+    verbose: int = 0
+    json: bool = False
+
+
+class _Help(click.Command):
+    """Orders a help text: what the command takes, what every command takes, examples."""
+
+    examples: str
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
+        """Call the command's function, the library's warnings being shown from here on."""
+        console.listen()
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write sub-commands, then the command's own options, then the common ones."""
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                (common if parameter.name in COMMON else own).append(record)
+        for title, records in (("Options", own), ("Common options", common)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are, without wrapping them."""
+        del ctx
+        formatter.write_paragraph()
+        formatter.write(f"Examples:\n{textwrap.indent(self.examples, '  ')}\n")
+
+
+class RepxCommand(_Help):
+    """A command with the common options and examples in its help."""
+
+    def __init__(self, *args: Any, examples: str, **kwargs: Any) -> None:  # noqa: ANN401
+        """Add the common options behind the command's own."""
+        super().__init__(*args, **kwargs)
+        self.examples = textwrap.dedent(examples).strip()
+        self.params.extend(_common_options())
+
+
+class RepxGroup(_Help, click.Group):
+    """A command with sub-commands, the common options and examples in its help."""
+
+    command_class = RepxCommand
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401  # passed on to click
+        examples: str,
+        version: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Add the common options, and ``--version`` where asked."""
+        super().__init__(*args, **kwargs)
+        self.examples = textwrap.dedent(examples).strip()
+        self.params.extend(_common_options())
+        if version:
+            self.params.append(_version_option())
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the sub-command. Raises InputError with a suggestion when there is none."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise self.unknown(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def unknown(self, ctx: click.Context, name: str) -> InputError:
+        """Return the error for a sub-command that does not exist."""
+        near = did_you_mean(name, self.list_commands(ctx))
+        hint = near or f"`{ctx.command_path} --help` lists them"
+        return InputError(f"unknown command '{ctx.command_path} {name}'", hint=hint)
+
+
+def command(
+    *,
+    examples: str,
+    name: str | None = None,
+    **attributes: Any,  # noqa: ANN401  # for click
+) -> Callable[[Callable[..., int | None]], RepxCommand]:
+    """Make a click command of ``function(context, ...)``; an int returned is the exit code.
+
+    The function's docstring is the help text. Options and arguments are added with
+    ``click.option`` and ``click.argument`` below this decorator.
+    """
+    return lambda function: click.command(name, cls=RepxCommand, examples=examples, **attributes)(
+        click.pass_obj(function)
+    )
+
+
+def group(
+    *,
+    examples: str,
+    name: str | None = None,
+    **attributes: Any,  # noqa: ANN401  # for click
+) -> Callable[[Callable[..., int | None]], RepxGroup]:
+    """Make a click group of ``function(context, ...)``, called when no sub-command is named."""
+    return lambda function: click.group(name, cls=RepxGroup, examples=examples, **attributes)(
+        click.pass_obj(function)
+    )
+
+
+def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401
+    """Keep an option's value in the Context; what stands later on the line wins."""
+    context = ctx.ensure_object(Context)
+    if value is None or value is False or value == 0 or parameter.name is None:
+        return
+    if parameter.name == "verbose":
+        context.verbose += value
+        console.set_verbosity(context.verbose)
+        return
+    setattr(context, parameter.name, value)
+
+
+def _common_options() -> list[click.Option]:
+    path = click.Path(path_type=Path)
+    shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
+    return [
+        click.Option(
+            ["-l", "--lab", "lab_path"],
+            type=path,
+            metavar="PATH",
+            help="The Lab, a folder or a tar.  [default: ./result]",
+            **shared,
+        ),
+        click.Option(
+            ["--target", "target_name"],
+            metavar="NAME",
+            help="Where jobs run; `repx targets` lists the names.",
+            **shared,
+        ),
+        click.Option(
+            ["--targets", "targets_file"],
+            type=path,
+            metavar="FILE",
+            help="The profiles to use.  [default: ./targets.yaml, then the user's]",
+            **shared,
+        ),
+        click.Option(
+            ["--resources", "resources_file"],
+            type=path,
+            metavar="FILE",
+            help="Resource rules that come after those of the target.",
+            **shared,
+        ),
+        click.Option(["--json", "json"], is_flag=True, help="Print JSON to stdout.", **shared),
+        click.Option(
+            ["-v", "--verbose", "verbose"],
+            count=True,
+            help="Say what is decided; twice: each command too.",
+            **shared,
+        ),
+    ]
+
+
+COMMON: Final = frozenset(option.name for option in _common_options()) | {
+    "_click_default_help",
+    "help",
+}
+
+
+def _version_option() -> click.Option:
+    def show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        del parameter
+        if value and not ctx.resilient_parsing:
+            console.out(f"repx {__version__}")
+            ctx.exit()
+
+    return click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Print the version.",
+    )

@@ -1,0 +1,309 @@
+"""The terminal: data to stdout, talk to stderr, colours and shortening only where people look."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from logging import LogRecord
+    from pathlib import Path
+
+STATE_COLOURS: Final[Mapping[str, str]] = {
+    "succeeded": "32",
+    "running": "36",
+    "queued": "34",
+    "pending": "2",
+    "waiting": "2",
+    "blocked": "33",
+    "skipped": "33",
+    "cancelled": "33",
+    "lost": "35",
+    "failed": "31",
+}
+
+_LONG_ID: Final = re.compile(r"\b([0-9a-z]{12})[0-9a-z]{20}(?=-)")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NARROWEST = 8
+_TAIL_BLOCK = 65536
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """How this process writes. Mutable: the command line sets it once."""
+
+    verbosity: int = 0
+    coloured: bool = False
+
+
+_look = _Look()
+
+
+def setup(environment: Mapping[str, str]) -> None:
+    """Decide about colours (https://no-color.org)."""
+    _look.coloured = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def listen() -> None:
+    """Show what the library logs: warnings always, decisions and commands when asked to."""
+    import logging  # only when a command runs
+
+    log = logging.getLogger("repx")
+    handler = logging.Handler()
+    handler.emit = _tell  # type: ignore[method-assign]  # smaller than a class
+    log.handlers = [handler]
+    log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(_look.verbosity, 2)])
+    log.propagate = False
+
+
+def set_verbosity(level: int) -> None:
+    """Show decisions (1) and each command too (2) on stderr, from the next ``listen``."""
+    _look.verbosity = level
+
+
+def verbosity() -> int:
+    """Return how much the user wants to hear: 0, 1 or more."""
+    return _look.verbosity
+
+
+def out(text: str = "") -> None:
+    """Write a line (or several) of data to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def raw(content: bytes) -> None:
+    """Write a file's content to stdout as it is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def json(value: object) -> None:
+    """Write one JSON document to stdout; paths and enums become text."""
+    import json as codec  # not for every command
+
+    out(codec.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def note(text: str) -> None:
+    """Say something on stderr."""
+    _say(text)
+
+
+def warn(text: str) -> None:
+    """Say on stderr that something may not be what the user expects."""
+    _say(f"{_paint('warning:', '1;33', sys.stderr)} {_safe(text)}", safe=False)
+
+
+def error(text: str, *, hint: str | None = None) -> None:
+    """Say on stderr what went wrong and, on a line of its own, what to type instead."""
+    _say(f"{_paint('error:', '1;31', sys.stderr)} {_safe(text)}", safe=False)
+    if hint:
+        _say(f"{_paint('hint:', '1;36', sys.stderr)} {_safe(hint)}", safe=False)
+
+
+def traceback() -> None:
+    """Write the traceback of the exception being handled to stderr."""
+    import traceback as tracebacks  # only for a bug
+
+    tracebacks.print_exc()
+
+
+def interactive() -> bool:
+    """Return whether stdout is a terminal, where a person reads."""
+    return sys.stdout.isatty()
+
+
+def state(word: str) -> str:
+    """Return the name of a job's state, coloured on a terminal."""
+    return _paint(word, STATE_COLOURS.get(word, ""), sys.stdout)
+
+
+def bold(text: str) -> str:
+    """Return a heading, bold on a terminal."""
+    return _paint(text, "1", sys.stdout)
+
+
+def dim(text: str) -> str:
+    """Return what matters less, dimmed on a terminal."""
+    return _paint(text, "2", sys.stdout)
+
+
+def plain(value: object) -> str:
+    """Return any value as one line of text: control characters are shown, not obeyed."""
+    return _CONTROL.sub(_show_control, str(value))
+
+
+def name(job_id: str) -> str:
+    """Return a job id in one line: short on a terminal, whole in a pipe."""
+    text = plain(job_id)
+    return _LONG_ID.sub(r"\1", text) if interactive() else text
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows: aligned and fitted on a terminal, tab-separated without headers in a pipe.
+
+    On a terminal job ids are shortened, then the widest columns. A column called ``state``
+    is coloured; one whose cells are all numbers is aligned to the right.
+    """
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if not interactive():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
+        return
+    cells = [[_LONG_ID.sub(r"\1", cell) for cell in row] for row in cells]
+    sys.stdout.writelines(f"{line}\n" for line in _aligned(headers, cells, _columns()))
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: ``1d 2h``, ``1h 3m 4s``, ``4.2s``, ``0s``."""
+    if seconds < 9.95:  # noqa: PLR2004  # one decimal while it says something
+        return f"{max(seconds, 0):.1f}".removesuffix(".0") + "s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (rest, "s"))
+    return " ".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def size(count: int) -> str:
+    """Return bytes as people say it: ``512B``, ``1.5K``, ``20M`` (powers of 1024)."""
+    value, unit = float(count), "B"
+    for larger in "KMGTP":
+        if value < 999.5:  # noqa: PLR2004  # three digits at most
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f}{unit}" if unit != "B" and value < 9.95 else f"{value:.0f}{unit}"  # noqa: PLR2004
+
+
+def tail(path: Path, lines: int) -> bytes:
+    """Return the last lines of a file without reading all of it."""
+    with path.open("rb") as stream:
+        position = stream.seek(0, 2)
+        found = b""
+        while position > 0 and found.count(b"\n") <= lines:
+            step = min(_TAIL_BLOCK, position)
+            position = stream.seek(position - step)
+            found = stream.read(step) + found
+    return b"".join(found.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
+
+
+def tail_text(path: str, lines: int) -> str:
+    """Return the last lines of a file as text; empty when there is no such file."""
+    from pathlib import Path
+
+    try:
+        return tail(Path(path), lines).decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many of ``total`` are done, on a terminal's stderr.
+
+    Nothing is shown in the first second.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    start = time.monotonic()
+    shown = start + 0.8
+
+    def show(done: int) -> None:
+        nonlocal shown
+        if (now := time.monotonic()) - shown < 0.2:  # noqa: PLR2004  # seconds between paints
+            return
+        shown = now
+        left = (now - start) / max(done, 1) * (total - done)
+        percent = 100 * done // max(total, 1)
+        sys.stderr.write(f"\r\x1b[K{what} {done}/{total} ({percent}%), {duration(left)} left")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown > start + 0.8:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _aligned(headers: Sequence[str], rows: list[list[str]], width: int) -> Iterator[str]:
+    columns = list(zip(headers, *rows, strict=True))
+    widths = _fitted([max(map(len, column)) for column in columns], width)
+    right = [bool(rows) and all(map(_is_number, column[1:])) for column in columns]
+    coloured = [header.lower() == "state" for header in headers]
+
+    def line(cells: Sequence[str], paint: Callable[[str, int], str]) -> str:
+        texts = (
+            paint(_cut(cell, room), index) + " " * (room - len(cell))
+            if not right[index]
+            else cell.rjust(room)
+            for index, (cell, room) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join(texts).rstrip()
+
+    yield bold(line([header.upper() for header in headers], lambda text, _: text))
+    for row in rows:
+        yield line(row, lambda text, index: state(text) if coloured[index] else text)
+
+
+def _fitted(widths: list[int], room: int) -> list[int]:
+    """Narrow the widest columns until all fit, two blanks between them."""
+    room -= 2 * (len(widths) - 1)
+    fitted = list(widths)
+    while sum(fitted) > room:
+        widest = max(range(len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] <= _NARROWEST:
+            break
+        others = max((width for i, width in enumerate(fitted) if i != widest), default=0)
+        needed = fitted[widest] - (sum(fitted) - room)
+        fitted[widest] = max(needed, min(others, fitted[widest] - 1), _NARROWEST)
+    return fitted
+
+
+def _cut(text: str, room: int) -> str:
+    """Shorten a text to its room; of a path the end says more than the beginning."""
+    if len(text) <= room:
+        return text
+    return f"…{text[1 - room :]}" if text.startswith("/") else f"{text[: room - 1]}…"
+
+
+def _is_number(text: str) -> bool:
+    return text in ("", "-") or text[:1].isdigit()
+
+
+def _columns() -> int:
+    import shutil  # only for a table on a terminal
+
+    return shutil.get_terminal_size().columns
+
+
+def _paint(text: str, codes: str, stream: TextIO) -> str:
+    if not codes or not _look.coloured or not stream.isatty():
+        return text
+    return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def _say(text: str, *, safe: bool = True) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"{_safe(text) if safe else text}\n")
+    sys.stderr.flush()
+
+
+def _safe(text: str) -> str:
+    return _CONTROL_BUT_LINES.sub(_show_control, text)
+
+
+def _show_control(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def _tell(record: LogRecord) -> None:
+    """Show a log record of the library as talk."""
+    (warn if record.levelname == "WARNING" else note)(record.getMessage())
