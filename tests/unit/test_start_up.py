@@ -1,0 +1,41 @@
+"""Starting repx is cheap: what each command may import, counted and not timed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+HEAVY: Final = {"fsspec", "jinja2", "jsonschema", "networkx", "pandas", "rich", "sh", "yaml"}
+
+
+def imports(*arguments: str, cwd: Path) -> set[str]:
+    """Return the names of all modules that ``repx arguments`` imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "repx", *arguments],
+        cwd=cwd,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"]], ids=" ".join)
+def test_asking_for_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imports(*arguments, cwd=tmp_path)}
+
+    assert "repx" in roots
+    assert set() == HEAVY & roots
+
+
+def test_version_needs_next_to_nothing_of_repx(tmp_path: Path) -> None:
+    """It is asked in prompts and makefiles, and answered before click is imported."""
+    found = imports("--version", cwd=tmp_path)
+
+    assert "click" not in found
+    assert {"repx", "repx.cli"} == {name for name in found if name.split(".")[0] == "repx"}
