@@ -45,7 +45,7 @@ class Run(Protocol):
         ...
 
 
-def run(  # noqa: PLR0913  # each is one independent fact about a process
+def run(  # each is one independent fact about a process
     argv: Sequence[str],
     *,
     cwd: Path | None = None,
@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913  # each is one independent fact about a process
     installed, CommandError when it does not end within ``timeout_s`` seconds or, with
     ``check``, when its exit code is not 0.
     """
-    import sh  # noqa: PLC0415  # 0.1 s that most commands can do without
+    import sh  # 0.1 s that most commands can do without
 
     log.debug("%s", shlex.join(argv))
     try:

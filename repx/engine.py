@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repx import graph, plan, status, submissions, transfer
+from repx import graph, plan, status, storage, submissions, transfer
 from repx.errors import InputError
 from repx.schedulers import local
 from repx.status import Belief, State
@@ -15,7 +15,7 @@ from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from repx.lab.load import OpenLab
     from repx.model import JobId, Lab
@@ -83,9 +83,7 @@ def _unmarked(store: Store, job: JobId) -> Belief | None:
     return None
 
 
-def prepare(
-    lab: Lab, wish: Wish, store: Store, target: Target, resources: ResourcesOf
-) -> Plan:
+def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: ResourcesOf) -> Plan:
     """Return the plan for a wish, given what the store holds now."""
     return plan.make(
         lab,
@@ -115,15 +113,31 @@ def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submiss
     """
     submission = new_id(plan)
     folder = f"{submissions.FOLDER}/{submission}"
-    return write(opened, plan, store, target, submission=submission, folder=folder)
+    sent = _write(opened, plan, target, store, (store, folder), submission)
+    return Submission(id=submission, folder=store.path(folder), plan=plan, sent=sent)
 
 
-def write(  # noqa: PLR0913  # what is written, where to, and under which name
-    opened: OpenLab, plan: Plan, store: Store, target: Target, *, submission: str, folder: str
+def render_to(
+    folder: Path, opened: OpenLab, plan: Plan, store: Store, target: Target
 ) -> Submission:
-    """Write a submission folder under a name of the caller's choice and send its artifacts."""
-    from repx import render  # noqa: PLC0415  # jinja2 costs 70 ms where nothing is to be done
+    """Write the submission folder to a place of the user's own; artifacts go to the store."""
+    submission = new_id(plan)
+    place = storage.local(str(folder.parent))
+    sent = _write(opened, plan, target, store, (place, folder.name), submission)
+    return Submission(id=submission, folder=str(folder), plan=plan, sent=sent)
 
+
+def _write(  # what is written, where to, and under which name
+    opened: OpenLab,
+    plan: Plan,
+    target: Target,
+    store: Store,
+    place: tuple[Store, str],
+    submission: str,
+) -> Sent:
+    from repx import render  # jinja2 costs 70 ms where nothing is to be done
+
+    sent = transfer.send(opened.lab, opened.files, plan, store)
     files = render.submission(
         plan,
         opened.lab,
@@ -131,9 +145,9 @@ def write(  # noqa: PLR0913  # what is written, where to, and under which name
         submission_id=submission,
         artifact=transfer.artifact_path(opened.files, store),
     )
-    sent = transfer.send(opened.lab, opened.files, plan, store)
-    store.write_new(folder, ((file.path, file.text.encode(), file.mode) for file in files))
-    return Submission(id=submission, folder=store.path(folder), plan=plan, sent=sent)
+    where, folder = place
+    where.write_new(folder, ((file.path, file.text.encode(), file.mode) for file in files))
+    return sent
 
 
 def new_id(plan: Plan) -> str:
@@ -141,8 +155,3 @@ def new_id(plan: Plan) -> str:
     now = time.time_ns()
     digest = hashlib.sha256(f"{now} {[task.job.id for task in plan.tasks]}".encode()).hexdigest()
     return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now / 1e9))}-{digest[:6]}"
-
-
-def summary(states: Mapping[JobId, JobState]) -> dict[State, int]:
-    """Return how many jobs are in each state."""
-    return status.counts(state.state for state in states.values())

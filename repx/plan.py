@@ -94,9 +94,10 @@ def make(
     for only if it is part of this plan or alive.
     Raises GraphError for a cycle among jobs and runs.
     """
-    reasons = _reasons(lab, wish, states)
+    wanted = _wanted(wish, states)
+    forced = frozenset(wanted if wish.force else ())
     run_of = _primary_runs(lab)
-    needed, done = _needed(lab, reasons, states, run_of)
+    needed, done = _needed(lab, wanted, forced, states, run_of)
     alive = {
         job: states[job].by for job in lab.jobs if job not in needed and states[job].state in ALIVE
     }
@@ -113,46 +114,43 @@ def make(
             gates=gates_of.get(name, ()),
             phases=_phases(job, run_of[name], resources),
             retries=asked.retries if asked.retries is not None else retries,
-            forced=wish.force and name in reasons,
+            forced=name in forced,
         )
         for name in order
     )
-    waited = {job for task in tasks for job in task.needs} | {
-        job for gate in gates for job in gate.jobs
-    }
+    waited = {job for task in tasks for job in task.needs}.union(
+        wanted, *(gate.jobs for gate in gates)
+    )
     return Plan(
         tasks=tasks,
         gates=gates,
         done=tuple(sorted(done)),
-        alive={
-            job: by for job, by in alive.items() if job in waited or job in reasons
-        },
+        alive={job: by for job, by in alive.items() if job in waited},
     )
 
 
-def _reasons(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> dict[JobId, str]:
-    """Return why each job the user meant would run; succeeded ones only when forced."""
-    reasons: dict[JobId, str] = {}
-    for job in wish.jobs:
-        state = states[job]
-        if wish.only_failed and state.state not in _FAILED:
-            continue
-        reasons[job] = "forced" if wish.force else _why(state)
-    return reasons
+def _wanted(wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
+    """Return the jobs the user means, once ``only_failed`` is considered."""
+    if not wish.only_failed:
+        return wish.jobs
+    return tuple(job for job in wish.jobs if states[job].state in _FAILED)
 
 
 _FAILED: Final = (State.FAILED, State.LOST)
 
 
-def _why(state: JobState) -> str:
-    """Return the reason to run a job that has no success."""
+def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
+    """Return in words why a job runs."""
+    if forced:
+        return "forced"
     match state.state:
         case State.FAILED:
-            return f"failed before ({state.reason})" if state.reason else "failed before"
+            why = "failed before"
         case State.LOST:
-            return f"interrupted before ({state.reason})" if state.reason else "interrupted before"
+            why = "was cut off before"
         case _:
-            return "never ran"
+            return "never ran" if meant else "needed by another"
+    return f"{why} ({state.reason})" if state.reason else why
 
 
 def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
@@ -166,7 +164,8 @@ def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
 
 def _needed(
     lab: Lab,
-    reasons: Mapping[JobId, str],
+    wanted: tuple[JobId, ...],
+    forced: frozenset[JobId],
     states: Mapping[JobId, JobState],
     run_of: Mapping[JobId, RunName],
 ) -> tuple[dict[JobId, str], set[JobId]]:
@@ -174,22 +173,19 @@ def _needed(
 
     Walks from the wanted jobs to what they need, and stops at what has succeeded or is alive.
     """
+    meant = frozenset(wanted)
     needed: dict[JobId, str] = {}
     done: set[JobId] = set()
     seen_runs: set[RunName] = set()
-    stack = list(reversed(reasons))
+    stack = list(reversed(wanted))
     while stack:
         name = stack.pop()
-        if name in needed:
+        if name in needed or states[name].state in ALIVE:
             continue
-        state = states[name]
-        forced = reasons.get(name) == "forced"
-        if state.state in ALIVE:
-            continue
-        if state.state is State.SUCCEEDED and not forced:
+        if states[name].state is State.SUCCEEDED and name not in forced:
             done.add(name)
             continue
-        needed[name] = reasons.get(name) or f"needed, {_why(state)}"
+        needed[name] = _reason(states[name], forced=name in forced, meant=name in meant)
         job = lab.jobs[name]
         stack.extend(job.needs)
         for run in _hard_upstreams(lab, job, run_of[name]):
@@ -266,9 +262,9 @@ def _order(
 ) -> list[JobId]:
     """Return the jobs in topological order, those of one run together where that is possible."""
     rank = {run: number for number, run in enumerate(lab.runs)}
-    wanted = sorted(needed, key=lambda name: (rank[run_of[name]]))
+    by_run = sorted(needed, key=lambda name: rank[run_of[name]])
     edges: dict[str, tuple[str, ...]] = {}
-    for name in wanted:
+    for name in by_run:
         needs = tuple(need for need in lab.jobs[name].needs if need in needed)
         held = gates_of.get(name)
         edges[name] = (*needs, *(f"{_GATE}{number}" for number in held)) if held else needs

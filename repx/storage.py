@@ -83,7 +83,9 @@ class Store:
             return _listing(self.path(key))
         self.fs.invalidate_cache()
         try:
-            return sorted(PurePosixPath(path).name for path in self.fs.ls(self.path(key), False))
+            return sorted(
+                PurePosixPath(path).name for path in self.fs.ls(self.path(key), detail=False)
+            )
         except FileNotFoundError:
             return []
 
@@ -186,7 +188,7 @@ def local(root: str) -> Store:
 
 def over(url_or_protocol: str, root: str, **options: object) -> Store:
     """Return the store on another file system that fsspec knows, e.g. ``memory``."""
-    import fsspec  # noqa: PLC0415  # 0.1 s that a local store can do without
+    import fsspec  # 0.1 s that a local store can do without
 
     return Store(root, fsspec.filesystem(url_or_protocol, **options))
 

@@ -19,7 +19,7 @@ FOLDER: Final = "submissions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of events.jsonl. ``time_s`` is seconds since the epoch, ``phase`` None for a whole job."""
+    """One line of events.jsonl: ``time_s`` since the epoch, ``phase`` None for a whole job."""
 
     time_s: float
     kind: str
@@ -87,8 +87,10 @@ def active(store: Store) -> list[str]:
     return [name for name in ids(store) if store.locked(f"{FOLDER}/{name}/agent.lock")]
 
 
-def beliefs(submission: str, jobs: Sequence[JobId], happened: Iterable[Event]) -> dict[JobId, Belief]:
-    """Return what an active submission tells of its jobs: queued, running, or nothing once ended."""
+def beliefs(
+    submission: str, jobs: Sequence[JobId], happened: Iterable[Event]
+) -> dict[JobId, Belief]:
+    """Return what an active submission tells of its jobs; nothing of those that have ended."""
     known: dict[JobId, Belief] = {
         job: Belief(state=State.QUEUED, reason="waits for its turn", by=submission) for job in jobs
     }

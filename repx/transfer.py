@@ -1,4 +1,4 @@
-"""Bring to a store what it lacks of a Lab: content-addressed parts, and metadata under the Lab's id."""
+"""Bring to a store what it lacks of a Lab: shared parts by content, metadata by Lab id."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def _write(files: LabFiles, path: str, content: bytes, store: Store) -> int:
 
 def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:
     """Copy the metadata under names that carry the Lab's id; the manifest comes last."""
-    renamed = {run.metadata: f"revision/{metadata_name(lab.id, run.name)}" for run in lab.runs.values()}
+    renamed = {
+        run.metadata: f"revision/{metadata_name(lab.id, run.name)}" for run in lab.runs.values()
+    }
     top = f"revision/{metadata_name(lab.id, 'top')}"
     manifest = f"lab/{lab.id}-lab-metadata.json"
     if store.exists(f"{ARTIFACTS}/{manifest}"):

@@ -36,7 +36,9 @@ class Limits:
     def argv(self) -> list[str]:
         """Return the options as ``run.sh`` takes them."""
         given = (("-j", self.jobs), ("--cpus", self.cpus), ("--mem", self.mem_bytes))
-        options = [word for name, value in given if value is not None for word in (name, str(value))]
+        options = [
+            word for name, value in given if value is not None for word in (name, str(value))
+        ]
         return [*options, "--keep-going"] if self.keep_going else options
 
 

@@ -1,0 +1,64 @@
+"""`repx cancel`: stop jobs that are queued or running."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console, engine, select, submissions
+from repx.cli.context import command
+from repx.errors import InputError, SchedulerError
+from repx.schedulers import local
+from repx.status import ALIVE
+
+if TYPE_CHECKING:
+    from repx.cli.context import Context
+    from repx.model import JobId
+
+
+@command(
+    name="cancel",
+    examples="""
+    repx cancel training          one run
+    repx cancel 3k9x2m            one job (a unique prefix of its id)
+    repx cancel --all             everything that runs for this store
+    """,
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="All submissions to this store.")
+def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
+    """Stop jobs that are queued or running; what has succeeded stays.
+
+    Names are runs, groups (@name), job ids or unique beginnings of one.
+    """
+    if bool(names) == everything:
+        raise InputError("name what to cancel", hint="`repx cancel RUN`, or `repx cancel --all`")
+    store = context.store()
+    if everything:
+        asked: dict[str, list[JobId] | None] = dict.fromkeys(submissions.active(store))
+    else:
+        asked = dict(_owners(context, names))
+    for submission, jobs in asked.items():
+        try:
+            local.cancel(store, submission, jobs)
+        except SchedulerError as gone:
+            console.warn(gone.message)
+            continue
+        what = "all its jobs" if jobs is None else f"{len(jobs)} jobs"
+        console.note(f"asked submission {submission} to stop {what}")
+    if not asked:
+        console.note("nothing of that is queued or running")
+    return 0
+
+
+def _owners(context: Context, names: tuple[str, ...]) -> dict[str, list[JobId]]:
+    """Return the live jobs that are meant, by the submission that holds them."""
+    lab = context.open_lab().lab
+    states = engine.observe(lab, context.store(), context.target())
+    held: dict[str, list[JobId]] = defaultdict(list)
+    for job in select.jobs(lab, names).jobs:
+        if states[job].state in ALIVE:
+            held[states[job].by].append(job)
+    return held

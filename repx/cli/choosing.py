@@ -1,0 +1,85 @@
+"""The options by which run and render are told which jobs are meant, and how much may run."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repx import select
+from repx.config.units import parse_memory
+from repx.plan import Wish
+from repx.schedulers.local import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from repx.model import Lab
+
+_SELECTION = (
+    click.argument("names", nargs=-1, metavar="[NAME]..."),
+    click.option("-s", "--stage", "stages", multiple=True, metavar="NAME", help="Only this stage."),
+    click.option("--failed", is_flag=True, help="Only jobs that failed or were cut off."),
+    click.option("--force", is_flag=True, help="Run again what has succeeded, too."),
+)
+_LIMITS = (
+    click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At most N at once."
+    ),
+    click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="Use at most N cores."),
+    click.option("--mem", metavar="SIZE", help="Use at most this much memory, e.g. 16G."),
+    click.option("-k", "--keep-going", is_flag=True, help="After a failure run what still can."),
+)
+
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``[NAME]...``, ``--stage``, ``--failed`` and ``--force``.
+
+    The command gets them as one argument, ``wish``: a function from a Lab to a Wish, which
+    raises InputError for a name that the Lab lacks.
+    """
+
+    @functools.wraps(function)
+    def command(  # one parameter per option
+        *args: object,
+        names: tuple[str, ...],
+        stages: tuple[str, ...],
+        failed: bool,
+        force: bool,
+        **others: object,
+    ) -> object:
+        def wish(lab: Lab) -> Wish:
+            jobs = select.jobs(lab, names, stages).jobs
+            return Wish(jobs=jobs, force=force, only_failed=failed)
+
+        return function(*args, wish=wish, **others)
+
+    return _with(_SELECTION, command)
+
+
+def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-j``, ``--cpus``, ``--mem`` and ``--keep-going``; the command gets ``limits``."""
+
+    @functools.wraps(function)
+    def command(
+        *args: object,
+        jobs: int | None,
+        cpus: int | None,
+        mem: str | None,
+        keep_going: bool,
+        **others: object,
+    ) -> object:
+        mem_bytes = None if mem is None else parse_memory(mem)
+        limits = Limits(jobs=jobs, cpus=cpus, mem_bytes=mem_bytes, keep_going=keep_going)
+        return function(*args, limits=limits, **others)
+
+    return _with(_LIMITS, command)
+
+
+def _with(
+    decorators: tuple[Callable[..., Any], ...], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function

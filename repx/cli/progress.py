@@ -1,0 +1,175 @@
+"""What a person sees while jobs run: a live block on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from repx import console
+from repx.model import short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from repx.model import JobId
+    from repx.submissions import Event
+
+_SHOWN_JOBS: Final = 6
+_FAST_JOB_S: Final = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What has happened to the jobs of one submission. Mutable: fed one event at a time."""
+
+    total: int
+    ok: int = 0
+    failed: dict[JobId, str] = field(default_factory=dict)
+    skipped: dict[JobId, JobId] = field(default_factory=dict)
+    running: dict[tuple[JobId, str | None], float] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def add(self, event: Event) -> None:
+        """Count one event. A job that is tried again is no longer failed."""
+        match event.kind:
+            case "start":
+                self.failed.pop(event.job, None)
+                self.running[event.job, event.phase] = event.time_s
+            case "end":
+                self.running.pop((event.job, event.phase), None)
+                if event.ends_job and event.ok:
+                    self.ok += 1
+                elif event.ends_job:
+                    self.failed.setdefault(event.job, event.reason)
+            case "skip":
+                self.skipped[event.job] = event.because
+            case "agent-end":
+                self.interrupted = event.reason == "interrupted"
+            case _:
+                pass
+
+    @property
+    def ended(self) -> int:
+        """Return how many jobs have come to an end."""
+        return self.ok + len(self.failed) + len(self.skipped)
+
+    def line(self) -> str:
+        """Return the counts in words, zeros left out except for what succeeded."""
+        parts = [f"{self.ok}/{self.total} ok"]
+        waiting = self.total - self.ended - len({job for job, _ in self.running})
+        counts = (
+            (len(self.failed), "failed"),
+            (len(self.skipped), "skipped"),
+            (len(self.running), "running"),
+            (max(waiting, 0), "waiting"),
+        )
+        return ", ".join([*parts, *(f"{count} {word}" for count, word in counts if count)])
+
+
+class Display(Protocol):
+    """Shows a tally as it changes."""
+
+    def show(self, tally: Tally, news: list[Event]) -> None:
+        """Take note of new events; called often, mostly with none."""
+        ...
+
+
+class Lines:
+    """One line per job that ends, for logs and pipes; of fast jobs only every so many."""
+
+    def __init__(self) -> None:
+        """Start with nothing said."""
+        self._said_at = 0.0
+
+    def show(self, tally: Tally, news: list[Event]) -> None:
+        """Print failures always, successes at most once in two seconds with the counts."""
+        for event in news:
+            if event.kind == "end" and not event.ok:
+                console.note(f"FAIL {_name(event)}: {event.reason}")
+            elif event.kind == "end" and event.wall_s >= _FAST_JOB_S and tally.total <= _FEW:
+                console.note(f"  ok {_name(event)} ({console.duration(event.wall_s)})")
+        if news and time.monotonic() - self._said_at > _SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            console.note(tally.line())
+
+
+_FEW: Final = 200
+_SAY_EVERY_S: Final = 2.0
+
+
+def _name(event: Event) -> str:
+    return f"{short_id(event.job)} {event.phase}" if event.phase else short_id(event.job)
+
+
+class Live:
+    """A block of a few lines that is redrawn in place; only for a terminal."""
+
+    def __init__(self) -> None:
+        """Start the redrawing."""
+        from rich.console import Console  # only on a terminal
+        from rich.live import Live as RichLive
+
+        self._started = time.monotonic()
+        self._live = RichLive(
+            console=Console(stderr=True, highlight=False), transient=True, refresh_per_second=8
+        )
+        self._live.start()
+
+    def show(self, tally: Tally, news: list[Event]) -> None:
+        """Redraw; failures are printed above the block and stay."""
+        for event in news:
+            if event.kind == "end" and not event.ok:
+                self._live.console.print(
+                    f"FAIL {_name(event)}: {event.reason}", style="red", markup=False
+                )
+        self._live.update(self._block(tally))
+
+    def stop(self) -> None:
+        """Remove the block."""
+        self._live.stop()
+
+    def _block(self, tally: Tally) -> object:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        elapsed = time.monotonic() - self._started
+        rows = [
+            ProgressBar(total=max(tally.total, 1), completed=tally.ended, width=60),
+            Text(f"{tally.line()}  {_times(tally, elapsed)}"),
+            *(Text(f"  {line}", style="dim") for line in _current(tally)),
+        ]
+        return Group(*rows)
+
+
+def _times(tally: Tally, elapsed_s: float) -> str:
+    said = console.duration(elapsed_s)
+    if not 0 < tally.ended < tally.total:
+        return said
+    left_s = elapsed_s / tally.ended * (tally.total - tally.ended)
+    return f"{said}, about {console.duration(left_s)} left"
+
+
+def _current(tally: Tally) -> Iterator[str]:
+    now = time.time()
+    for (job, phase), since in list(tally.running.items())[:_SHOWN_JOBS]:
+        name = f"{short_id(job)} {phase}" if phase else short_id(job)
+        yield f"{name}  {console.duration(max(now - since, 0))}"
+    if len(tally.running) > _SHOWN_JOBS:
+        yield f"and {len(tally.running) - _SHOWN_JOBS} more"
+
+
+def watch(batches: Iterable[list[Event]], tally: Tally) -> Tally:
+    """Show events as they come until they end; returns the tally, which the caller may keep."""
+    live = Live() if console.interactive() else None
+    display: Display = live or Lines()
+    try:
+        for news in batches:
+            for event in news:
+                tally.add(event)
+            display.show(tally, news)
+    finally:
+        if live is not None:
+            live.stop()
+    return tally

@@ -1,0 +1,64 @@
+"""`repx render`: write the scripts of a run and stop there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console, engine
+from repx.cli import report
+from repx.cli.choosing import selection_options
+from repx.cli.context import command
+from repx.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from repx.cli.context import Context
+    from repx.model import Lab
+    from repx.plan import Wish
+
+
+@command(
+    name="render",
+    examples="""
+    repx render training -o scripts        then: bash scripts/run.sh
+    repx render --target cluster -o out    then: bash out/submit.sh
+    """,
+)
+@selection_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder to write; new, or empty.",
+)
+def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
+    """Write the submission folder of a run without starting it.
+
+    The scripts run here as they are: what they need is copied to the target's store. Running
+    them by hand gives the same markers, logs and statuses as `repx run`.
+    """
+    folder = output.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{output} exists and is not an empty folder", hint="name a new folder")
+    opened = context.open_lab()
+    context.verify(opened)
+    target, store = context.target(), context.store()
+    plan = engine.prepare(
+        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab)
+    )
+    if not plan.tasks:
+        report.nothing_to_do(plan, as_json=context.json)
+        return 0
+    written = engine.render_to(folder, opened, plan, store, target)
+    if context.json:
+        console.json({"submission": written.id, "folder": written.folder, "jobs": len(plan.tasks)})
+    else:
+        console.out(written.folder)
+        console.note(f"{len(plan.tasks)} jobs; start them with: bash {output}/run.sh")
+    return 0

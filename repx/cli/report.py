@@ -1,0 +1,146 @@
+"""What run, render and status tell: plans, submissions and how they ended."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import console, status
+from repx.model import short_id
+from repx.storage import FAIL
+
+if TYPE_CHECKING:
+    from repx.cli.progress import Tally
+    from repx.engine import Submission
+    from repx.model import Job, JobId, Lab
+    from repx.plan import Plan
+    from repx.storage import Store
+    from repx.target import Target
+
+_FAILURES_SHOWN: Final = 5
+_LINES_SHOWN: Final = 5
+
+
+def planned(plan: Plan, *, as_json: bool) -> None:
+    """Say what would run, in order, and why."""
+    if as_json:
+        console.json(
+            {
+                "run": [
+                    {"job": task.job.id, "run": task.run, "reason": task.reason}
+                    for task in plan.tasks
+                ],
+                "done": list(plan.done),
+                "alive": dict(plan.alive),
+            }
+        )
+        return
+    rows = [(task.job.id, task.run, task.reason) for task in plan.tasks]
+    if rows:
+        console.table(("job", "run", "why"), rows)
+    console.note(_plan_line(plan))
+
+
+def _plan_line(plan: Plan) -> str:
+    parts = [
+        (len(plan.tasks), "would run"),
+        (len(plan.done), "done already"),
+        (len(plan.alive), "queued or running elsewhere"),
+    ]
+    return ", ".join(f"{count} {words}" for count, words in parts if count) or "no jobs match"
+
+
+def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
+    """Say why nothing runs."""
+    if as_json:
+        console.json({"submission": None, "done": len(plan.done), "alive": dict(plan.alive)})
+    elif plan.alive:
+        owners = ", ".join(sorted(set(plan.alive.values())))
+        console.note(f"{len(plan.alive)} jobs are queued or running already ({owners})")
+        console.note("hint: `repx status --follow` watches them")
+    elif plan.done:
+        console.note(
+            f"nothing to do: all {len(plan.done)} jobs have succeeded (--force runs again)"
+        )
+    else:
+        console.note("nothing to do: no jobs match")
+
+
+def submitted(submission: Submission, target: Target) -> None:
+    """Say what was written where, before anything runs."""
+    kept = f", {len(submission.plan.done)} done already" if submission.plan.done else ""
+    console.note(
+        f"{len(submission.plan.tasks)} jobs on '{target.name}' ({target.scheduler}){kept}; "
+        f"submission {submission.id}"
+    )
+    if submission.sent.size_bytes:
+        console.note(
+            f"sent {submission.sent.files} files, {console.size(submission.sent.size_bytes)}"
+        )
+
+
+def how_to_look(submission: Submission, *, as_json: bool) -> None:
+    """Say how to come back to a submission that was left alone."""
+    if as_json:
+        console.json({"submission": submission.id, "folder": submission.folder})
+        return
+    console.out(submission.id)
+    console.note("started; `repx status --follow` watches, `repx cancel` stops it")
+
+
+def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_json: bool) -> None:
+    """Say how the submission ended; for each failed job what is needed to find out why."""
+    if as_json:
+        console.json(
+            {
+                "submission": submission.id,
+                "succeeded": tally.ok,
+                "failed": tally.failed,
+                "skipped": tally.skipped,
+                "outputs": store.path("outputs"),
+            }
+        )
+        return
+    for job, reason in list(tally.failed.items())[:_FAILURES_SHOWN]:
+        failure(lab.jobs[job], store, reason)
+    if len(tally.failed) > _FAILURES_SHOWN:
+        more = len(tally.failed) - _FAILURES_SHOWN
+        console.note(f"\nand {more} more failed jobs: `repx status` lists them")
+    console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
+
+
+def failure(job: Job, store: Store, reason: str) -> None:
+    """Tell of one failed job: parameters, reason, last words, log, and how to debug it."""
+    marker = store.marker(job.id, FAIL)
+    log = _stderr_log(store, job.id, str(marker.get("reason") or reason))
+    console.note(f"\nFAILED {console.plain(short_id(job.id))}: {reason}")
+    if job.params:
+        words = (f"{name}={console.plain(value)}" for name, value in sorted(job.params.items()))
+        console.note(f"  parameters: {', '.join(words)}")
+    for line in console.tail(log, _LINES_SHOWN).decode(errors="replace").splitlines():
+        console.note(f"  | {line}")
+    console.note(f"  log:   {log}")
+    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job.id))}")
+
+
+def _stderr_log(store: Store, job: JobId, reason: str) -> Path:
+    """Return the log of what failed: of a scatter-gather job, of the phase that did."""
+    folder = Path(store.outputs(job))
+    words = reason.split()
+    if words[:1] == ["step"] and "branch" in words:
+        branch = words[words.index("branch") + 1]
+        folder = folder / f"branch-{branch}" / f"step-{words[1]}"
+    elif not (folder / "repx" / "stderr.log").exists():
+        folder = folder / "scatter"
+    return folder / "repx" / "stderr.log"
+
+
+def _prefix(job: JobId) -> str:
+    """Return the hash of an id where it has one: enough to name the job."""
+    return job.partition("-")[0] or job
+
+
+def states_line(states: dict[status.State, int]) -> str:
+    """Return counts by state in words, zeros left out."""
+    return ", ".join(f"{count} {state}" for state, count in states.items() if count) or "no jobs"

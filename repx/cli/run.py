@@ -1,0 +1,112 @@
+"""`repx run`: plan, write the submission, start it and watch it to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console, engine
+from repx.cli import report
+from repx.cli.choosing import limit_options, selection_options
+from repx.cli.context import command
+from repx.cli.progress import Tally, watch
+from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
+from repx.schedulers import local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from repx.cli.context import Context
+    from repx.command import Detached
+    from repx.engine import Submission
+    from repx.lab.load import OpenLab
+    from repx.storage import Store
+
+
+@command(
+    examples="""
+    repx run                         everything that has not succeeded yet
+    repx run training -j 4           one run, at most four jobs at once
+    repx run @nightly --dry-run      what would run, and why
+    repx run 3k9x2m --force          one job (a unique prefix of its id), again
+    """
+)
+@selection_options
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
+@limit_options
+@click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
+def run(
+    context: Context, wish: Callable[[Lab], Wish], limits: Limits, dry_run: bool, detach: bool
+) -> int:
+    """Run what is not done yet.
+
+    Names are runs, groups (@name), job ids or unique beginnings of one; none means every run.
+    What they need is added. Jobs that have succeeded are kept.
+    """
+    opened = context.open_lab()
+    context.verify(opened)
+    target, store = context.target(), context.store()
+    plan = engine.prepare(
+        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab)
+    )
+    if dry_run:
+        report.planned(plan, as_json=context.json)
+        return 0
+    if not plan.tasks:
+        report.nothing_to_do(plan, as_json=context.json)
+        return 0
+    submission = engine.submit(opened, plan, store, target)
+    agent = local.launch(store, submission.id, limits)
+    report.submitted(submission, target)
+    if detach:
+        report.how_to_look(submission, as_json=context.json)
+        return 0
+    return _to_the_end(opened, store, submission, agent, as_json=context.json)
+
+
+def _to_the_end(
+    opened: OpenLab, store: Store, submission: Submission, agent: Detached, *, as_json: bool
+) -> int:
+    """Follow a submission; on Ctrl-C pass the wish to stop on to its scheduler."""
+    tally = Tally(total=len(submission.plan.tasks))
+    with _passing_interrupts_to(agent.pid):
+        watch(local.follow(store, submission.id, ended=lambda: agent.poll() is not None), tally)
+    code = agent.poll()
+    report.summary(opened.lab, store, submission, tally, as_json=as_json)
+    _raise_for(tally, code, submission)
+    return 0
+
+
+def _raise_for(tally: Tally, code: int | None, submission: Submission) -> None:
+    again = "`repx run` continues with what is not done"
+    if tally.interrupted:
+        raise InterruptedRunError("interrupted", hint=again)
+    if tally.failed:
+        raise JobsFailedError(f"{len(tally.failed)} of {tally.total} jobs failed")
+    if tally.ok < tally.total:
+        ended = f"exit code {code}" if code is not None else "no exit code"
+        raise SchedulerError(
+            f"the local scheduler ended early ({ended}); it said:\n"
+            + console.tail_text(f"{submission.folder}/agent.log", 5),
+            hint=again,
+        )
+
+
+@contextmanager
+def _passing_interrupts_to(pid: int) -> Iterator[None]:
+    """Send each Ctrl-C on: the first stops in good order, the second at once."""
+
+    def pass_on(number: int, frame: object) -> None:
+        del number, frame
+        console.note("stopping: running jobs are ended; Ctrl-C again kills them at once")
+        os.kill(pid, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,143 @@
+"""`repx status`: what is done, running, failed and why, from markers and schedulers alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from repx import console, engine, select, submissions
+from repx import status as states_of
+from repx.cli import report
+from repx.cli.context import command
+from repx.cli.progress import Tally, watch
+from repx.errors import SchedulerError
+from repx.model import short_id
+from repx.schedulers import local
+from repx.status import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from repx.cli.context import Context
+    from repx.model import JobId, Lab
+    from repx.status import JobState
+    from repx.storage import Store
+
+_TOLD: Final = (State.RUNNING, State.FAILED, State.LOST)
+_TOLD_EACH: Final = 10
+
+
+@command(
+    name="status",
+    examples="""
+    repx status                      every run, and what runs or failed
+    repx status training             one run, job by job, and why
+    repx status --json | jq .counts  for machines
+    repx status --follow             watch what a detached run is doing
+    """,
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-f", "--follow", is_flag=True, help="Watch what runs now, to its end.")
+def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
+    """Show what is done, what runs, what failed and why.
+
+    Names are runs, groups (@name), job ids or unique beginnings of one; with names every job
+    is listed, without only those that run or failed.
+    """
+    opened = context.open_lab()
+    target, store = context.target(), context.store()
+    if follow:
+        return _follow(store)
+    lab = opened.lab
+    states = engine.observe(lab, store, target)
+    chosen = select.jobs(lab, names)
+    if context.json:
+        console.json(_document(lab, chosen.jobs, states))
+        return 0
+    if names:
+        _jobs(lab, ((job, states[job]) for job in chosen.jobs))
+    else:
+        _runs(lab, states)
+        _remarkable(lab, states)
+    console.note(report.states_line(states_of.counts(states[job].state for job in chosen.jobs)))
+    return 0
+
+
+def _runs(lab: Lab, states: Mapping[JobId, JobState]) -> None:
+    rows = []
+    for run in lab.runs.values():
+        of_jobs = [states[job].state for job in run.jobs]
+        done = sum(state is State.SUCCEEDED for state in of_jobs)
+        rows.append((run.name, states_of.of_run(of_jobs), f"{done}/{len(of_jobs)}"))
+    console.table(("run", "state", "done"), rows)
+
+
+def _remarkable(lab: Lab, states: Mapping[JobId, JobState]) -> None:
+    """List what runs and what failed, a few of each, with the reason."""
+    for state in _TOLD:
+        found = [(job, said) for job, said in states.items() if said.state is state]
+        if found:
+            console.out()
+            _jobs(lab, found[:_TOLD_EACH])
+        if len(found) > _TOLD_EACH:
+            console.note(f"and {len(found) - _TOLD_EACH} more {state}")
+
+
+def _jobs(lab: Lab, found: Iterable[tuple[JobId, JobState]]) -> None:
+    rows = [(job, said.state, _why(said), _parameters(lab, job)) for job, said in found]
+    console.table(("job", "state", "why", "parameters"), rows)
+
+
+def _why(said: JobState) -> str:
+    """Return the reason in words: the culprit, what is waited for, where it runs."""
+    match said.state:
+        case State.SKIPPED:
+            return f"{short_id(said.reason)} failed"
+        case State.BLOCKED:
+            return f"waits for {short_id(said.reason)}"
+        case State.RUNNING | State.QUEUED:
+            return " ".join(part for part in (said.reason, said.where, said.by) if part)
+        case _:
+            return said.reason
+
+
+def _parameters(lab: Lab, job: JobId) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(lab.jobs[job].params.items()))
+
+
+def _document(lab: Lab, jobs: Iterable[JobId], states: Mapping[JobId, JobState]) -> dict[str, Any]:
+    told = {job: _told(states[job]) for job in jobs}
+    return {
+        "lab": lab.id,
+        "counts": dict(states_of.counts(states[job].state for job in told)),
+        "runs": {
+            run.name: states_of.of_run(states[job].state for job in run.jobs)
+            for run in lab.runs.values()
+        },
+        "jobs": told,
+    }
+
+
+def _told(said: JobState) -> dict[str, Any]:
+    facts = {"reason": said.reason, "by": said.by, "since": said.since, "where": said.where}
+    return {"state": said.state, **{name: value for name, value in facts.items() if value}}
+
+
+def _follow(store: Store) -> int:
+    """Watch the newest active submission of this machine to its end."""
+    active = submissions.active(store)
+    if not active:
+        console.note("nothing is running here")
+        return 0
+    newest = active[-1]
+    total = len(submissions.plan(store, newest).get("tasks", ()))
+    console.note(f"submission {newest}; Ctrl-C stops watching, not the jobs")
+    lock = f"{submissions.FOLDER}/{newest}/agent.lock"
+    tally = watch(
+        local.follow(store, newest, ended=lambda: not store.locked(lock)), Tally(total=total)
+    )
+    console.note(tally.line())
+    if not tally.interrupted and tally.ended < tally.total and not tally.failed:
+        raise SchedulerError("the local scheduler ended early", hint="`repx run` continues")
+    return 1 if tally.failed else 0
