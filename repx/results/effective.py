@@ -1,0 +1,50 @@
+"""The parameters that shaped a job's results: its own and those of everything before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from repx.model import JobId
+
+    Params = Mapping[str, object]
+
+
+def effective(
+    params: Mapping[JobId, Params], upstream: Callable[[JobId], Iterable[JobId]]
+) -> dict[JobId, dict[str, object]]:
+    """Return every job's effective parameters (format section 9.2).
+
+    A job starts with those of its upstreams, laid over each other in the order given, and
+    lays its own on top: later wins. An unknown upstream, or one that closes a cycle,
+    contributes nothing.
+    """
+    found: dict[JobId, dict[str, object]] = {}
+    opened: set[JobId] = set()
+    for first in params:
+        stack = [first]
+        while stack:
+            job = stack[-1]
+            if job in opened:
+                stack.pop()
+                if job not in found:
+                    found[job] = _merged(job, params, upstream(job), found)
+                continue
+            opened.add(job)
+            stack.extend(need for need in upstream(job) if need in params and need not in opened)
+    return found
+
+
+def _merged(
+    job: JobId,
+    params: Mapping[JobId, Params],
+    upstream: Iterable[JobId],
+    found: Mapping[JobId, Params],
+) -> dict[str, object]:
+    merged: dict[str, object] = {}
+    for need in upstream:
+        merged.update(found.get(need, {}))
+    merged.update(params[job])
+    return merged

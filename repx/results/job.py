@@ -1,0 +1,204 @@
+"""One job of a Lab as an analysis sees it: parameters, outputs, logs, how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repx.errors import InputError, did_you_mean
+from repx.model import SELF, short_id
+from repx.results import loading, marker
+from repx.status import State
+
+if TYPE_CHECKING:
+    from repx.model import Input, JobId, RunName
+    from repx.model import Job as Definition
+    from repx.results.jobs import Jobs
+    from repx.results.lab import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A view: nothing is read before it is asked for, and nothing read is kept.
+
+    Cheap to make, to copy and to pickle (the Lab travels as its path).
+    """
+
+    lab: Lab
+    id: JobId
+
+    def __repr__(self) -> str:
+        """Show the short id and the status."""
+        return f"<Job {short_id(self.id)} {self.status}>"
+
+    @property
+    def definition(self) -> Definition:
+        """Return the job as the Lab defines it: executables, inputs, resources asked for."""
+        return self.lab.model.jobs[self.id]
+
+    @property
+    def name(self) -> str:
+        """Return ``<stage>-<version>``."""
+        return self.definition.name
+
+    @property
+    def stage(self) -> str:
+        """Return the stage's name."""
+        return self.definition.stage
+
+    @property
+    def stage_type(self) -> str:
+        """Return ``simple`` or ``scatter-gather``."""
+        return self.definition.stage_type.value
+
+    @property
+    def runs(self) -> tuple[RunName, ...]:
+        """Return the runs the job belongs to; equal jobs of several runs are one."""
+        return self.lab.runs_of[self.id]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return the job's own parameters."""
+        return dict(self.definition.params)
+
+    @property
+    def effective_params(self) -> dict[str, Any]:
+        """Return the job's parameters and those of the jobs before it; the nearest wins."""
+        return dict(self.lab.effective_params[self.id])
+
+    @property
+    def status(self) -> State:
+        """Return succeeded, failed, or pending as long as the job has not ended."""
+        return marker.status(self.lab.store, self.id)
+
+    @property
+    def marker(self) -> marker.Marker | None:
+        """Return how the job ended, or None as long as it has not."""
+        return marker.read(self.lab.store, self.id)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Return the wall time in seconds, or None when it is not known."""
+        ended = self.marker
+        return None if ended is None else ended.duration_s
+
+    @property
+    def path(self) -> Path:
+        """Return the folder of the job's outputs, which may not exist yet."""
+        return Path(self.lab.store.outputs(self.id), "out")
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Return the path of every declared output by name; files exist once the job ended."""
+        return {
+            name: _place(self.path, template)
+            for name, template in self.definition.final.outputs.items()
+            if isinstance(template, str)
+        }
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Return the path of every input by name, as the job is given them."""
+        sources = self.definition.entry.inputs
+        found = {source.target: self._source(source) for source in sources}
+        return {name: path for name, path in found.items() if path is not None}
+
+    @property
+    def stdout(self) -> str:
+        """Return what the job printed; empty when it has not started."""
+        return self._log("stdout.log")
+
+    @property
+    def stderr(self) -> str:
+        """Return what the job printed as errors; empty when it has not started."""
+        return self._log("stderr.log")
+
+    @property
+    def dependencies(self) -> Jobs:
+        """Return the jobs whose outputs this one reads."""
+        return self.lab.select(self.definition.needs)
+
+    @property
+    def dependents(self) -> Jobs:
+        """Return the jobs that read this one's outputs."""
+        return self.lab.select(self.lab.dependents_of.get(self.id, ()))
+
+    @property
+    def ancestors(self) -> Jobs:
+        """Return every job that has to end before this one, in the Lab's order."""
+        jobs = self.lab.model.jobs
+        return self.lab.reachable(self.id, lambda job: jobs[job].needs)
+
+    @property
+    def descendants(self) -> Jobs:
+        """Return every job that has to wait for this one, in the Lab's order."""
+        return self.lab.reachable(self.id, lambda job: self.lab.dependents_of.get(job, ()))
+
+    def output(self, name: str) -> Path:
+        """Return the path of an existing output, by its declared name or its file name.
+
+        Raises InputError when the job has no such output, or has not written it.
+        """
+        declared = self.outputs
+        path = declared.get(name, self.path / name)
+        if path.exists():
+            return path
+        if name in declared:
+            raise InputError(f"{path} is missing: {self._why_missing()}", hint=self._way_out())
+        raise InputError(
+            f"job {short_id(self.id)} has no output '{name}'",
+            hint=did_you_mean(name, declared) or f"outputs: {', '.join(declared) or 'none'}",
+        )
+
+    def load(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # depends on the file
+        """Load an output by its suffix: csv and tsv, json, npy and npz, text."""
+        return loading.load(self.output(name), **options)
+
+    def load_csv(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # a DataFrame
+        """Load an output with ``pandas.read_csv``, which gets the options."""
+        return loading.load_csv(self.output(name), **options)
+
+    def load_rows(self, name: str, **options: Any) -> list[dict[str, str]]:  # noqa: ANN401
+        """Load a table without pandas: one dict of strings per row."""
+        return loading.load_rows(self.output(name), **options)
+
+    def load_json(self, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
+        """Load an output as JSON."""
+        return loading.load_json(self.output(name))
+
+    def load_text(self, name: str) -> str:
+        """Load an output as UTF-8 text."""
+        return loading.load_text(self.output(name))
+
+    def load_numpy(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # an array
+        """Load an output with ``numpy.load``, which gets the options."""
+        return loading.load_numpy(self.output(name), **options)
+
+    def _log(self, name: str) -> str:
+        return self.lab.store.read_text(f"outputs/{self.id}/repx/{name}") or ""
+
+    def _why_missing(self) -> str:
+        ended = self.marker
+        if ended is None:
+            return f"job {short_id(self.id)} has not ended"
+        return f"job {short_id(self.id)} {ended.outcome} {ended.reason}".rstrip()
+
+    def _way_out(self) -> str:
+        if self.status is State.FAILED:
+            return f"repx log --stderr {short_id(self.id)}"
+        return f"repx run {short_id(self.id)}"
+
+    def _source(self, source: Input) -> Path | None:
+        """Return where one input comes from (format section 2.7); None for work items."""
+        if source.job_id and source.job_id != SELF and source.source_output:
+            return self.lab.job(source.job_id).outputs.get(source.source_output)
+        if source.type == "global" or source.target == "store__base":
+            return Path(self.lab.store.root)
+        if source.source_run:
+            return self.lab.metadata_of(source.source_run)
+        return None
+
+
+def _place(out: Path, template: str) -> Path:
+    return out / template.replace("$out", str(out))

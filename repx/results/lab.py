@@ -1,0 +1,204 @@
+"""A Lab together with the store that holds its results: where an analysis begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from repx import storage
+from repx.errors import InputError, LabError, did_you_mean
+from repx.model import StageType
+from repx.results.effective import effective
+from repx.results.job import Job
+from repx.results.jobs import Jobs
+from repx.status import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from repx import model
+    from repx.model import DependencyType, JobId, RunName
+
+_STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A named set of jobs."""
+
+    lab: Lab
+    name: RunName
+
+    def jobs(self, *args: Any, **conditions: Any) -> Jobs:  # noqa: ANN401  # as Jobs.filter
+        """Return the run's jobs, narrowed down as ``Jobs.filter`` does."""
+        return self.lab.select(self.lab.model.runs[self.name].jobs).filter(*args, **conditions)
+
+    @property
+    def dependencies(self) -> Mapping[RunName, DependencyType]:
+        """Return the runs before this one, each ``hard`` or ``soft``."""
+        return self.lab.model.runs[self.name].dependencies
+
+
+class Lab:
+    """Jobs, runs and groups of a Lab, and their results in one store."""
+
+    def __init__(self, definition: model.Lab, *, path: Path, store: Path) -> None:
+        """Join a Lab that was read with the store (``base_path``) of its results."""
+        self.model: Final = definition
+        self.path: Final = path
+        self.store: Final = storage.local(str(store))
+
+    @classmethod
+    def from_path(
+        cls,
+        path: str | Path = "result",
+        *,
+        store: str | Path | None = None,
+        target: str | None = None,
+    ) -> Self:
+        """Open a Lab, a folder or a tar.
+
+        ``store`` is the folder that holds ``outputs``; without it, it is that of the target
+        named, or of the one ``repx run`` would take here. Raises LabError for a path that is
+        no Lab, InputError for a target that is unknown or on another machine.
+        """
+        from repx.lab.load import open_lab
+
+        base = Path(store).expanduser() if store is not None else _base_of(target)
+        opened = open_lab(Path(path).expanduser())
+        return cls(opened.lab, path=opened.root, store=base.absolute())
+
+    def __repr__(self) -> str:
+        """Show where Lab and store are."""
+        return f"<Lab {self.path} with {len(self.model.jobs)} jobs, store {self.store.root}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by content: the same Lab, read from the same place, with the same store."""
+        return isinstance(other, Lab) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        """Hash what equality compares."""
+        return hash(self._identity)
+
+    def __reduce__(self) -> tuple[Callable[..., Lab], tuple[Path, str, str]]:
+        """Pickle as the place to read it from, so that a pickled Job is small."""
+        return _reopen, self._identity
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: a Lab does not change."""
+        return self
+
+    def jobs(self, *args: Any, **conditions: Any) -> Jobs:  # noqa: ANN401  # as Jobs.filter
+        """Return the Lab's jobs, narrowed down as ``Jobs.filter`` does."""
+        return Jobs(self, tuple(self.model.jobs)).filter(*args, **conditions)
+
+    def job(self, job_id: str) -> Job:
+        """Return one job by its id or a unique beginning of it.
+
+        Raises InputError when no job, or more than one, begins so.
+        """
+        if job_id in self.model.jobs:
+            return Job(self, job_id)
+        match [known for known in self.model.jobs if known.startswith(job_id)]:
+            case [found]:
+                return Job(self, found)
+            case []:
+                raise InputError(
+                    f"no job begins with '{job_id}'",
+                    hint=did_you_mean(job_id, self.model.jobs) or "`repx list jobs` shows them",
+                )
+            case several:
+                raise InputError(
+                    f"{len(several)} jobs begin with '{job_id}'",
+                    hint=f"write more of one of them: {', '.join(several[:3])}",
+                )
+
+    def runs(self) -> dict[RunName, Run]:
+        """Return the Lab's runs by name, producers first."""
+        return {name: Run(self, name) for name in self.model.runs}
+
+    def groups(self) -> dict[str, tuple[RunName, ...]]:
+        """Return the names of the runs in each group."""
+        return dict(self.model.groups)
+
+    def select(self, ids: Iterable[JobId]) -> Jobs:
+        """Return the jobs with these ids."""
+        return Jobs(self, tuple(ids))
+
+    def reachable(self, start: JobId, following: Callable[[JobId], Iterable[JobId]]) -> Jobs:
+        """Return what can be reached from a job, without itself, in the Lab's order."""
+        found: set[JobId] = set()
+        stack = [start]
+        while stack:
+            fresh = [job for job in following(stack.pop()) if job not in found]
+            found.update(fresh)
+            stack.extend(fresh)
+        return self.select(job for job in self.model.jobs if job in found)
+
+    def metadata_of(self, run: RunName) -> Path:
+        """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
+        return Path(self.store.path(f"artifacts/revision/{self.model.id}-metadata-{run}.json"))
+
+    @cached_property
+    def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
+        """Return every job's parameters with those of the jobs before it; the nearest wins."""
+        jobs = self.model.jobs
+        return effective({job: jobs[job].params for job in jobs}, lambda job: jobs[job].needs)
+
+    @cached_property
+    def parameter_names(self) -> frozenset[str]:
+        """Return the name of every parameter of any job."""
+        return frozenset(name for job in self.model.jobs.values() for name in job.params)
+
+    @cached_property
+    def known_names(self) -> Mapping[str, Collection[object]]:
+        """Return, for the attributes that are names, the names there are."""
+        jobs = self.model.jobs.values()
+        return {
+            "id": self.model.jobs.keys(),
+            "name": frozenset(job.name for job in jobs),
+            "stage": frozenset(job.stage for job in jobs),
+            "stage_type": frozenset(StageType),
+            "run": frozenset(self.model.runs),
+            "status": frozenset(_STATUSES),
+        }
+
+    @cached_property
+    def runs_of(self) -> Mapping[JobId, tuple[RunName, ...]]:
+        """Return the runs of each job."""
+        found: dict[JobId, list[RunName]] = {job: [] for job in self.model.jobs}
+        for run in self.model.runs.values():
+            for job in run.jobs:
+                found[job].append(run.name)
+        return {job: tuple(names) for job, names in found.items()}
+
+    @cached_property
+    def dependents_of(self) -> Mapping[JobId, list[JobId]]:
+        """Return the jobs that read each job's outputs."""
+        found: dict[JobId, list[JobId]] = {}
+        for job in self.model.jobs.values():
+            for need in job.needs:
+                found.setdefault(need, []).append(job.id)
+        return found
+
+    @property
+    def _identity(self) -> tuple[Path, str, str]:
+        return self.path, self.store.root, self.model.id
+
+
+@cache
+def _reopen(path: Path, store: str, lab_id: str) -> Lab:
+    """Open a pickled Lab again, once per process."""
+    lab = Lab.from_path(path, store=store)
+    if lab.model.id != lab_id:
+        raise LabError(
+            f"{path} holds another Lab ({lab.model.id}) than the pickle was made of ({lab_id})",
+            hint="open the new Lab and select the jobs again",
+        )
+    return lab
+
+
+def _base_of(target: str | None) -> Path:
+    raise NotImplementedError

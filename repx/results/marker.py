@@ -1,0 +1,82 @@
+"""What the end of a job left behind: its marker, read as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from repx.status import State
+from repx.storage import FAIL, SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repx.model import JobId
+    from repx.storage import Store
+
+T = TypeVar("T")
+
+_OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
+"""SUCCESS first: it wins when both exist (format section 4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """How a job ended. Fields are None where the marker is silent: RepX 0.5 leaves it empty.
+
+    ``start`` and ``end`` are seconds since the epoch, ``cpu_s`` seconds of processor time.
+    """
+
+    outcome: State
+    reason: str = ""
+    exit: int | None = None
+    start: float | None = None
+    end: float | None = None
+    cpu_s: float | None = None
+    host: str | None = None
+    attempt: int | None = None
+    scheduler: str | None = None
+
+    @classmethod
+    def of(cls, outcome: State, content: Mapping[str, Any]) -> Self:
+        """Read a marker's content; a field of an unexpected type counts as absent."""
+        return cls(
+            outcome=outcome,
+            reason=_typed(content.get("reason"), str) or "",
+            exit=_typed(content.get("exit"), int),
+            start=_seconds(content.get("start")),
+            end=_seconds(content.get("end")),
+            cpu_s=_seconds(content.get("cpu_s")),
+            host=_typed(content.get("host"), str),
+            attempt=_typed(content.get("attempt"), int),
+            scheduler=_typed(content.get("scheduler"), str),
+        )
+
+    @property
+    def duration_s(self) -> float | None:
+        """Return the wall time in seconds, or None when a time is missing."""
+        return None if self.start is None or self.end is None else self.end - self.start
+
+
+def status(store: Store, job: JobId) -> State:
+    """Return succeeded, failed, or pending when there is no marker (yet)."""
+    # A listing, not two look-ups: a network file system may remember an absence.
+    present = store.names(f"outputs/{job}/repx")
+    return next((state for name, state in _OUTCOMES.items() if name in present), State.PENDING)
+
+
+def read(store: Store, job: JobId) -> Marker | None:
+    """Return a job's marker, or None while it has not ended."""
+    present = store.names(f"outputs/{job}/repx")
+    for name, outcome in _OUTCOMES.items():
+        if name in present:
+            return Marker.of(outcome, store.marker(job, name))
+    return None
+
+
+def _typed(value: object, kind: type[T]) -> T | None:
+    return value if isinstance(value, kind) else None
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,49 @@
+"""Where the files of a job are, for ``Experiment``: a cache of jobs, or a manifest of folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repx.results.experiment import JobView
+
+
+@runtime_checkable
+class ArtifactResolver(Protocol):
+    """Finds an output of a job."""
+
+    def resolve_path(self, job: JobView, relative_path: str | Path) -> Path:
+        """Return the path of a file given relative to the job's output folder."""
+        ...
+
+
+class LocalCacheResolver:
+    """Finds outputs as ``<cache_dir>/<job id>/out/<file>``; for a store, use ``B/outputs``."""
+
+    def __init__(self, cache_dir: str | Path = ".repx-cache") -> None:
+        """Take the folder that holds one folder per job."""
+        self.cache_dir = Path(cache_dir)
+
+    def resolve_path(self, job: JobView, relative_path: str | Path) -> Path:
+        """Return the path, whether or not the file exists."""
+        return self.cache_dir / job.id / "out" / relative_path
+
+
+class ManifestResolver:
+    """Finds outputs in folders listed by job id."""
+
+    def __init__(self, manifest: Mapping[str, str | Path]) -> None:
+        """Take the output folder of each job."""
+        self.manifest = {job: Path(folder) for job, folder in manifest.items()}
+
+    def resolve_path(self, job: JobView, relative_path: str | Path) -> Path:
+        """Return the path. Raises FileNotFoundError for a job or a file that is absent."""
+        if job.id not in self.manifest:
+            raise FileNotFoundError(f"job {job.id} is not in the manifest")
+        path = self.manifest[job.id] / relative_path
+        if not path.exists():
+            raise FileNotFoundError(f"job {job.id}: no file {path}")
+        return path

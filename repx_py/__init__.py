@@ -1,0 +1,59 @@
+"""Analysis of a Lab's results in Python, and what a stage written in Python needs.
+
+``from repx_py import Lab; lab = Lab.from_path("result")`` (docs/analyse.md). Names are
+loaded when first used: a stage that only wants ``stage`` does not pay for the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from repx import __version__
+    from repx.results.experiment import Experiment, JobCollection, JobView
+    from repx.results.job import Job
+    from repx.results.jobs import Jobs
+    from repx.results.lab import Lab, Run
+    from repx.results.marker import Marker
+    from repx.results.resolvers import ArtifactResolver, LocalCacheResolver, ManifestResolver
+
+__all__ = [
+    "ArtifactResolver",
+    "Experiment",
+    "Job",
+    "JobCollection",
+    "JobView",
+    "Jobs",
+    "Lab",
+    "LocalCacheResolver",
+    "ManifestResolver",
+    "Marker",
+    "Run",
+    "__version__",
+]
+
+_HOME: Final = {
+    "ArtifactResolver": "repx.results.resolvers",
+    "Experiment": "repx.results.experiment",
+    "Job": "repx.results.job",
+    "JobCollection": "repx.results.experiment",
+    "JobView": "repx.results.experiment",
+    "Jobs": "repx.results.jobs",
+    "Lab": "repx.results.lab",
+    "LocalCacheResolver": "repx.results.resolvers",
+    "ManifestResolver": "repx.results.resolvers",
+    "Marker": "repx.results.marker",
+    "Run": "repx.results.lab",
+    "__version__": "repx",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # a class each
+    if name not in _HOME:
+        raise AttributeError(f"module 'repx_py' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
