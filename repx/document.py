@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from repx import assets
 from repx.errors import InputError, Problem, ProblemsError
@@ -13,11 +13,8 @@ from repx.errors import InputError, Problem, ProblemsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repx.schema import Pointer
     from repx.yaml_tree import Node
-
-Pointer: TypeAlias = tuple[str | int, ...]
-
-_VALUE_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +43,8 @@ class Document:
     def problem(self, pointer: Pointer, message: str) -> Problem:
         """Return a mistake at ``pointer``; a message without a line says in which table it is."""
         if self.root is None and len(pointer) > 1:
+            from repx.schema import dotted
+
             message = f"in {dotted(pointer[:-1])}: {message}"
         return Problem(self.file, *self.place(pointer), message)
 
@@ -110,18 +109,6 @@ def check(doc: Document, schema_name: str, *, cache: Path | None = None) -> None
         with suppress(OSError):  # a cache that cannot be written costs time, nothing else
             verdict.parent.mkdir(parents=True, exist_ok=True)
             verdict.touch()
-
-
-def shown(value: object) -> str:
-    """Return a value as it is shown in a message, on one line and cut when long."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}..."
-
-
-def dotted(pointer: Pointer) -> str:
-    """Return a pointer as people write it, e.g. ``rules[1].mem``."""
-    parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in pointer)
-    return "".join(parts).removeprefix(".")
 
 
 def _toml(text: str, file: str) -> object:

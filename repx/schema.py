@@ -10,21 +10,20 @@ import referencing
 from jsonschema import Draft202012Validator, validators
 
 from repx import assets
-from repx.document import dotted, shown
 from repx.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from repx.document import Pointer
-
-Mistake: TypeAlias = "tuple[Pointer, str]"
+Pointer: TypeAlias = tuple[str | int, ...]
+Mistake: TypeAlias = tuple[Pointer, str]
 _Json: TypeAlias = Any
 _Validator: TypeAlias = Any  # made by validators.extend, which its stubs leave untyped
 _Untyped: TypeAlias = Any
 _Error: TypeAlias = Any  # ValidationError, whose stubs allow an unset value everywhere
 
 _KNOWN_SHOWN: Final = 12
+_VALUE_SHOWN: Final = 60
 _TYPES: Final[Mapping[str, str]] = {
     "string": "a string",
     "integer": "a whole number",
@@ -46,6 +45,18 @@ def mistakes(data: object, name: str) -> list[Mistake]:
             for step, message in describe(leaf):
                 found[(pointer if step is None else (*pointer, step), message)] = None
     return list(found)
+
+
+def shown(value: object) -> str:
+    """Return a value as it is shown in a message, on one line and cut when long."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}..."
+
+
+def dotted(pointer: Pointer) -> str:
+    """Return a pointer as people write it, e.g. ``rules[1].mem``."""
+    parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in pointer)
+    return "".join(parts).removeprefix(".")
 
 
 @functools.cache
