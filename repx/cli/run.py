@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from repx.command import Detached
     from repx.engine import Submission
     from repx.lab.load import OpenLab
+    from repx.model import Lab
+    from repx.plan import Wish
+    from repx.schedulers.local import Limits
     from repx.storage import Store
 
 
