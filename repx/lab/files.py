@@ -1,0 +1,224 @@
+"""The files of a Lab, as a folder or as a tar, behind one face that never leaves the Lab."""
+
+from __future__ import annotations
+
+import os
+import stat
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+
+from repx.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MAX_PATH_LENGTH: Final = 4096
+MAX_LINKS: Final = 100
+_CACHED_LINKS: Final = 4096
+
+
+class Kind(StrEnum):
+    """What stands at a path; a link is not followed."""
+
+    FILE = "file"
+    DIR = "dir"
+    LINK = "link"
+
+
+class LabFiles(Protocol):
+    """Read access to a Lab. Every path is POSIX and relative to the Lab's root.
+
+    Links are followed, by all but ``kind``, as long as they stay inside; each method raises
+    LabError where they do not, and where something is missing or cannot be read.
+    """
+
+    def describe(self, path: str) -> str:
+        """Return the path as a person finds it, for messages."""
+
+    def kind(self, path: str) -> Kind | None:
+        """Return what is there, None for nothing; devices and the like are an error."""
+
+    def resolve(self, path: str) -> str:
+        """Return the path all links lead to, whether or not something is there."""
+
+    def size(self, path: str) -> int:
+        """Return the size of a regular file in bytes."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a regular file for reading; the caller closes it."""
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a regular file."""
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory."""
+
+    def walk(self, path: str) -> Iterator[str]:
+        """Yield every file and link below a directory, sorted; linked directories stay shut."""
+
+    def is_executable(self, path: str) -> bool:
+        """Tell whether a regular file has any execute bit."""
+
+    def fingerprint(self, path: str) -> tuple[int, ...]:
+        """Return numbers that change when the file does. Not checked for leaving the Lab."""
+
+
+def parts(path: str) -> list[str]:
+    """Return the components of a path, without empty ones and ``.``."""
+    return [part for part in path.split("/") if part not in {"", "."}]
+
+
+def fault(path: str) -> str | None:
+    """Say why a path from a Lab's metadata may not be used, or None if it may."""
+    if path.startswith("/"):
+        return "is absolute"
+    if not path.strip("./") and not parts(path):
+        return "is empty"
+    if ".." in path and ".." in path.split("/"):
+        return "contains '..'"
+    if "\0" in path:
+        return "contains a NUL character"
+    return "is too long" if len(path) > MAX_PATH_LENGTH else None
+
+
+def follow(path: str, link: Callable[[str], str | None], describe: Callable[[str], str]) -> str:
+    """Return where ``path`` leads when every link on the way is followed.
+
+    ``link`` returns a link's target, relative to the link's directory or, beginning with
+    ``/``, to the Lab's root; None for what is no link. Raises LabError for a path that
+    leaves the Lab or goes round in circles.
+    """
+    todo = parts(path)[::-1]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            if not done:
+                raise LabError(f"{describe(path)}: leads out of the Lab")
+            done.pop()
+            continue
+        done.append(part)
+        target = link("/".join(done))
+        if target is None:
+            continue
+        done.pop()
+        links += 1
+        if links > MAX_LINKS:
+            raise LabError(f"{describe(path)}: more than {MAX_LINKS} links to follow")
+        if target.startswith("/"):
+            done.clear()
+        todo.extend(reversed(parts(target)))
+    return "/".join(done)
+
+
+class FolderFiles:
+    """A Lab that is a directory."""
+
+    def __init__(self, root: Path) -> None:
+        """Read below ``root``, a real path."""
+        self._root = os.fspath(root)
+        self._link = lru_cache(_CACHED_LINKS)(self._read_link)
+
+    def describe(self, path: str) -> str:
+        """Return the path on this machine."""
+        return f"{self._root}/{path}"
+
+    def kind(self, path: str) -> Kind | None:
+        """Return what is there, None for nothing; devices and the like are an error."""
+        folder, _, name = path.rstrip("/").rpartition("/")
+        here = f"{self.resolve(folder)}/{name}"
+        try:
+            mode = os.lstat(self.describe(here)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise self._unreadable(path, error) from error
+        kind = _KINDS.get(stat.S_IFMT(mode))
+        if kind is None:
+            raise LabError(f"{self.describe(path)}: neither a file, a directory nor a link")
+        return kind
+
+    def resolve(self, path: str) -> str:
+        """Return the path all links lead to, whether or not something is there."""
+        return follow(path, self._link, self.describe)
+
+    def size(self, path: str) -> int:
+        """Return the size of a regular file in bytes."""
+        return self._regular(path)[1].st_size
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a regular file for reading; the caller closes it."""
+        here, _ = self._regular(path)
+        try:
+            return open(here, "rb")  # noqa: PTH123  # closed by the caller
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a regular file."""
+        with self.open(path) as file:
+            return file.read()
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory."""
+        try:
+            return sorted(os.listdir(self.describe(self.resolve(path))))  # noqa: PTH208  # 100,000
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def walk(self, path: str) -> Iterator[str]:
+        """Yield every file and link below a directory, sorted; linked directories stay shut."""
+        todo = [path]
+        while todo:
+            here = todo.pop()
+            if self.kind(here) is Kind.DIR:
+                todo.extend(f"{here}/{name}" for name in reversed(self.names(here)))
+            else:
+                yield here
+
+    def is_executable(self, path: str) -> bool:
+        """Tell whether a regular file has any execute bit."""
+        return bool(self._regular(path)[1].st_mode & 0o111)
+
+    def fingerprint(self, path: str) -> tuple[int, ...]:
+        """Return size, modification and change time (ns) and inode of what is there."""
+        try:
+            info = os.stat(f"{self._root}/{path}")  # noqa: PTH116  # 300,000 of them
+        except (OSError, ValueError) as error:
+            raise self._unreadable(path, error) from error
+        return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+
+    def _regular(self, path: str) -> tuple[str, os.stat_result]:
+        here = self.describe(self.resolve(path))
+        try:
+            info = os.lstat(here)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(path, error) from error
+        if not stat.S_ISREG(info.st_mode):
+            raise LabError(f"{self.describe(path)}: not a regular file")
+        return here, info
+
+    def _read_link(self, path: str) -> str | None:
+        here = self.describe(path)
+        try:
+            if not stat.S_ISLNK(os.lstat(here).st_mode):
+                return None
+            target = os.readlink(here)  # noqa: PTH115  # a Path per job costs more than the call
+        except (OSError, ValueError):
+            return None
+        if not target.startswith("/"):
+            return target
+        real = os.path.realpath(target)
+        if real != self._root and not real.startswith(f"{self._root}/"):
+            raise LabError(f"{here}: leads out of the Lab, to {target}")
+        return real[len(self._root) :] or "/"
+
+    def _unreadable(self, path: str, error: OSError | ValueError) -> LabError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return LabError(f"{self.describe(path)}: {reason}")
+
+
+_KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}

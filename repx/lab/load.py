@@ -1,0 +1,181 @@
+"""From the files of a Lab to a ``Lab``, without hashing: that is ``repx.lab.verify``."""
+
+from __future__ import annotations
+
+import gc
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from repx.errors import LabError
+from repx.lab import consistency, metadata
+from repx.lab.fields import FieldError, Object
+from repx.lab.files import FolderFiles, Kind, LabFiles
+from repx.model import DependencyType, Job, JobId, Lab, Run, RunName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from repx.lab.metadata import RunMetadata
+
+MAX_METADATA_BYTES: Final = 2 << 30
+_MANIFEST_SUFFIX: Final = "lab-metadata.json"
+_NO_LAB: Final = "build one with `repx build`, or name one with `--lab PATH`"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLab:
+    """A Lab and the files it came from; ``root`` is the real path of its folder or tar."""
+
+    lab: Lab
+    files: LabFiles
+    root: Path
+
+
+def open_lab(path: Path) -> OpenLab:
+    """Read the Lab at ``path``: a folder, an uncompressed tar, or a link to one of them.
+
+    Checks all that can be checked without reading the listed files. Raises LabError.
+    """
+    try:
+        root = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise LabError(f"no Lab at {path}", hint=_NO_LAB) from error
+    with _collector_paused():
+        files = _files(root)
+        return OpenLab(lab=_lab(files), files=files, root=root)
+
+
+def _files(root: Path) -> LabFiles:
+    if root.is_dir():
+        return FolderFiles(root)
+    if root.is_file():
+        from repx.lab.tar import TarFiles
+
+        return TarFiles(root)
+    raise LabError(f"{root}: neither a folder nor a tar", hint=_NO_LAB)
+
+
+def _lab(files: LabFiles) -> Lab:
+    place = _manifest_path(files)
+    manifest = _read(files, place, metadata.manifest)
+    root = _read(files, manifest.metadata, metadata.root)
+    runs = {path: _read(files, path, metadata.run) for path in root.runs}
+    jobs = {job_id: job for run in runs.values() for job_id, job in run.jobs.items()}
+    lab = Lab(
+        id=manifest.id,
+        version=manifest.version,
+        repx_version=root.repx_version,
+        git_hash=root.git_hash,
+        manifest=place,
+        metadata=manifest.metadata,
+        host_tools=_host_tools(files),
+        runs=_runs(files, runs),
+        groups=root.groups,
+        jobs=jobs,
+        files=manifest.files,
+    )
+    legacy = frozenset[JobId]().union(*(run.legacy for run in runs.values()))
+    consistency.check(lab, files, legacy)
+    return lab
+
+
+def _manifest_path(files: LabFiles) -> str:
+    if files.kind("lab") is None:
+        raise LabError(f"{files.describe('lab')}: missing, so this is not a Lab", hint=_NO_LAB)
+    found = [name for name in files.names("lab") if name.endswith(_MANIFEST_SUFFIX)]
+    if len(found) != 1:
+        problem = f"several manifests: {', '.join(found)}" if found else f"no *{_MANIFEST_SUFFIX}"
+        raise LabError(f"{files.describe('lab')}: {problem}", hint=None if found else _NO_LAB)
+    return f"lab/{found[0]}"
+
+
+def _read(files: LabFiles, path: str, make: Callable[[Object], T]) -> T:
+    """Parse one JSON file and make something of it, naming file and field in any error."""
+    place = files.describe(path)
+    size = files.size(path)
+    if size > MAX_METADATA_BYTES:
+        raise LabError(f"{place}: {size} bytes, more than metadata may have ({MAX_METADATA_BYTES})")
+    try:
+        document = json.loads(files.read(path).decode(), parse_constant=_no_constant)
+        if type(document) is not dict:
+            raise LabError(f"{place}: expected a JSON object, got {type(document).__name__}")
+        return make(document)
+    except FieldError as error:
+        raise LabError(f"{place}: field `{error.field}`: {error.problem}") from None
+    except RecursionError:
+        raise LabError(f"{place}: JSON nested too deep") from None
+    except ValueError as error:
+        raise LabError(f"{place}: not valid JSON: {error}") from error
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _host_tools(files: LabFiles) -> str | None:
+    if files.kind("host-tools") is not Kind.DIR:
+        return None
+    names = files.names("host-tools")
+    return next((name for name in names if files.kind(f"host-tools/{name}") is Kind.DIR), None)
+
+
+def _runs(files: LabFiles, read: Mapping[str, RunMetadata]) -> dict[RunName, Run]:
+    runs: dict[RunName, Run] = {}
+    for path, run in read.items():
+        if run.name in runs:
+            other = files.describe(runs[run.name].metadata)
+            raise LabError(f"{files.describe(path)}: run '{run.name}' exists already, in {other}")
+        runs[run.name] = Run(
+            name=run.name,
+            metadata=path,
+            jobs=tuple(run.jobs),
+            dependencies=_dependencies(files, path, read),
+            image=run.image,
+        )
+    return runs
+
+
+def _dependencies(
+    files: LabFiles, path: str, read: Mapping[str, RunMetadata]
+) -> dict[RunName, DependencyType]:
+    """Join what the run lists with what its jobs' inputs say; hard wins."""
+    run = read[path]
+    names = {run.name for run in read.values()}
+    found: dict[RunName, DependencyType] = {}
+
+    def need(name: RunName, kind: DependencyType, field: str) -> None:
+        if name not in names:
+            raise LabError(f"{files.describe(path)}: field `{field}`: there is no run '{name}'")
+        if found.get(name) is not DependencyType.HARD:
+            found[name] = kind
+
+    for key, kind in run.dependencies.items():
+        need(read[key].name if key in read else key, kind, "dependencies")
+    for job in run.jobs.values():
+        for name, kind in _source_runs(job):
+            need(name, kind, f"jobs.{job.id}")
+    return found
+
+
+def _source_runs(job: Job) -> Iterator[tuple[RunName, DependencyType]]:
+    for executable in job.executables.values():
+        for source in executable.inputs:
+            if source.source_run is not None:
+                yield source.source_run, source.dependency_type or DependencyType.HARD
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Halve the time of a big load: nothing made here is garbage, so do not look for any."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
