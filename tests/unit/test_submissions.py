@@ -1,0 +1,51 @@
+"""What a submission folder tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repx import storage, submissions
+from repx.status import Belief, State
+from repx.submissions import Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def event(kind: str, job: str = "", **more: object) -> Event:
+    return Event(time_s=1.0, kind=kind, job=job, **more)  # type: ignore[arg-type]  # test data
+
+
+def test_events_are_read_and_broken_lines_passed_over() -> None:
+    lines = ['{"t":1,"e":"start","job":"a"}', "[]", '{"t":2,"e":"end","job":"a","ok":fal']
+
+    assert [each.kind for each in submissions.parse_events(lines)] == ["start"]
+
+
+def test_a_job_ends_with_its_only_or_last_phase_or_any_failure() -> None:
+    assert event("end", "a").ends_job
+    assert event("end", "a", phase="gather").ends_job
+    assert not event("end", "a", phase="step x 1").ends_job
+    assert event("end", "a", phase="step x 1", ok=False).ends_job
+    assert not event("start", "a").ends_job
+
+
+def test_jobs_of_an_active_submission_are_queued_then_running_then_told_by_markers() -> None:
+    happened = [event("start", "a"), event("end", "a"), event("start", "b"), event("skip", "d")]
+    known = submissions.beliefs("s", ["a", "b", "c", "d"], happened)
+
+    assert known == {
+        "b": Belief(state=State.RUNNING, by="s", since=1.0),
+        "c": Belief(state=State.QUEUED, reason="waits for its turn", by="s"),
+    }
+
+
+def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_path: Path) -> None:
+    store = storage.local(str(tmp_path))
+    store.write("submissions/one/plan.json", b"{")
+    store.write("submissions/one/agent.lock", b"")
+
+    assert submissions.ids(store) == ["one"]
+    assert submissions.active(store) == []
+    assert submissions.plan(store, "one") == {}
+    assert submissions.events(store, "one") == []
