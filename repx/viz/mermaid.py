@@ -1,0 +1,61 @@
+"""A drawing in Mermaid's language (https://mermaid.js.org/syntax/flowchart.html)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from repx.viz.colours import COLOURS
+from repx.viz.drawing import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from repx.status import State
+    from repx.viz.drawing import Drawing, Frame
+
+_LINKS: Final[Mapping[Link, str]] = {
+    Link.DATA: "-->",
+    Link.HARD: "==>",
+    Link.SOFT: "-.->",
+}
+
+_MARKUP: Final = re.compile(r"[^\w .,:@+()/-]")
+
+
+def write(drawing: Drawing) -> str:
+    """Return the text of a .mmd file."""
+    lines = ["flowchart LR"]
+    used: set[State] = set()
+    for frame in drawing.frames:
+        lines.extend(_frame(frame, "  ", used))
+    lines.extend(
+        f"  {edge.tail or edge.source} {_LINKS[edge.link]} {edge.target}" for edge in drawing.edges
+    )
+    for state in sorted(used):
+        fill, line = COLOURS[state]
+        lines.append(f"  classDef {state} fill:{fill},stroke:{line}")
+    return "\n".join([*lines, ""])
+
+
+def _frame(frame: Frame, indent: str, used: set[State]) -> Iterator[str]:
+    """Yield the lines of a frame; the states of its boxes are added to ``used``."""
+    inner = f"{indent}  "
+    yield f'{indent}subgraph {frame.key}["{_text(frame.title)}"]'
+    for node in frame.nodes:
+        label = _text("\n".join(node.lines))
+        line = f'{inner}{node.key}["{label}"]'
+        if node.state is None:
+            yield line
+        else:
+            used.add(node.state)
+            yield f"{line}:::{node.state}"
+    for child in frame.frames:
+        yield from _frame(child, inner, used)
+    yield f"{indent}end"
+
+
+def _text(text: str) -> str:
+    """Write all that Mermaid or HTML could take for markup as a character code."""
+    lines = text.split("\n")
+    return "<br/>".join(_MARKUP.sub(lambda match: f"#{ord(match[0])};", line) for line in lines)
