@@ -68,7 +68,8 @@ def _content_path(files: LabFiles, path: str) -> str:
 def _shared(files: LabFiles, store: Store) -> Iterator[int]:
     """Copy ``store/`` and ``host-tools/``; their names tell their content. Images go apart."""
     present = set(store.names(f"{ARTIFACTS}/store"))
-    for path in (*files.walk("store"), *files.walk("host-tools")):
+    folders = [name for name in ("store", "host-tools") if files.kind(name) is not None]
+    for path in (path for name in folders for path in files.walk(name)):
         folder, name = path.split("/", 2)[:2]
         flat = folder == "store" and path.count("/") == 1
         if path.endswith(_LAYER_SUFFIX) or (flat and name in present):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from repx import storage
 from repx.errors import StorageError
-from repx.storage import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from repx.storage import Store
 
 NAMES = ("plain", "spaces 'quotes' \"double\"", "new\nline")
 

@@ -1,0 +1,113 @@
+"""What a store gets of a Lab, and what it does not get twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repx import plan, storage, transfer
+from repx.lab.load import open_lab
+from repx.plan import Wish
+from repx.status import JobState, State
+from repx.target import Resources, RuntimeName
+
+if TYPE_CHECKING:
+    from repx.lab.load import OpenLab
+    from repx.model import JobId
+    from repx.plan import Plan
+    from repx.storage import Store
+
+LABS = Path(__file__).parents[1] / "labs"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return storage.local(str(tmp_path / "store"))
+
+
+def opened(name: str) -> OpenLab:
+    return open_lab(LABS / name)
+
+
+def everything(of: OpenLab) -> Plan:
+    pending = JobState(state=State.PENDING)
+    states: dict[JobId, JobState] = dict.fromkeys(of.lab.jobs, pending)
+    return plan.make(
+        of.lab,
+        Wish(jobs=tuple(of.lab.jobs)),
+        states,
+        resources=lambda job, run, phase: Resources(),  # noqa: ARG005
+        runtime=RuntimeName.NATIVE,
+    )
+
+
+def send(of: OpenLab, store: Store) -> transfer.Sent:
+    return transfer.send(of.lab, of.files, everything(of), store)
+
+
+def test_jobs_tools_and_metadata_arrive_and_a_second_time_nothing_moves(store: Store) -> None:
+    lab = opened("sweep")
+    first = send(lab, store)
+
+    for job in lab.lab.jobs.values():
+        path = Path(store.path(f"artifacts/{job.entry.path}"))
+        assert path.read_bytes() == lab.files.read(job.entry.path)
+        assert path.stat().st_mode & 0o111
+    (tool,) = Path(store.path("artifacts/host-tools")).glob("*/bin/fixture-hello")
+    assert tool.resolve().is_file()
+    assert first.files > 0
+    assert send(lab, store) == transfer.Sent()
+
+
+def test_metadata_carries_the_labs_id_and_leads_on_to_its_own_kind(store: Store) -> None:
+    lab = opened("simple-two-runs")
+    send(lab, store)
+    root = Path(store.path("artifacts"))
+
+    manifest = json.loads((root / f"lab/{lab.lab.id}-lab-metadata.json").read_text())
+    top = json.loads((root / manifest["metadata"]).read_text())
+    runs = [json.loads((root / path).read_text()) for path in top["runs"]]
+
+    assert [run["name"] for run in runs] == list(lab.lab.runs)
+    assert all(name.startswith(f"revision/{lab.lab.id}-") for name in top["runs"])
+    dependencies = next(run for run in runs if run["name"] == "analysis-run")["dependencies"]
+    assert set(dependencies) < set(top["runs"])
+
+
+def test_a_script_that_changed_under_the_same_id_is_replaced(store: Store) -> None:
+    """Labs built with hashMode params-only may do that."""
+    lab = opened("sweep")
+    send(lab, store)
+    path = next(iter(lab.lab.jobs.values())).entry.path
+    store.write(f"artifacts/{path}", b"older")
+    send(lab, store)
+
+    assert store.read(f"artifacts/{path}") == lab.files.read(path)
+
+
+def test_an_executable_that_links_to_the_store_is_run_from_there(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    lab = open_lab(folder)
+    job = next(iter(lab.lab.jobs.values()))
+    (folder / "store" / "abc-script").write_text("#!/bin/sh\n")
+    (folder / job.entry.path).unlink()
+    (folder / job.entry.path).symlink_to("../../../store/abc-script")
+    send(lab, store)
+
+    place = transfer.artifact_path(lab.files, store)(job.entry.path)
+    assert place == store.path("artifacts/store/abc-script")
+    assert store.read("artifacts/store/abc-script") == b"#!/bin/sh\n"
+    assert not store.exists(f"artifacts/jobs/{job.id}")
+
+
+def test_names_of_metadata_tell_labs_and_runs_apart() -> None:
+    names = {transfer.metadata_name(lab, run) for lab in "ab" for run in ("top", "x")}
+
+    assert len(names) == 4
