@@ -6,12 +6,13 @@ import os
 import stat
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from repx.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedReader
     from pathlib import Path
 
 MAX_PATH_LENGTH: Final = 4096
@@ -46,7 +47,7 @@ class LabFiles(Protocol):
     def size(self, path: str) -> int:
         """Return the size of a regular file in bytes."""
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str) -> BufferedReader:
         """Open a regular file for reading; the caller closes it."""
 
     def read(self, path: str) -> bytes:
@@ -56,7 +57,10 @@ class LabFiles(Protocol):
         """Return the sorted names in a directory."""
 
     def walk(self, path: str) -> Iterator[str]:
-        """Yield every file and link below a directory, sorted; linked directories stay shut."""
+        """Yield every file and link below a directory; linked directories stay shut.
+
+        Sorted by folder; nothing for a path where nothing is.
+        """
 
     def is_executable(self, path: str) -> bool:
         """Tell whether a regular file has any execute bit."""
@@ -149,7 +153,7 @@ class FolderFiles:
         """Return the size of a regular file in bytes."""
         return self._regular(path)[1].st_size
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str) -> BufferedReader:
         """Open a regular file for reading; the caller closes it."""
         here, _ = self._regular(path)
         try:
@@ -174,9 +178,10 @@ class FolderFiles:
         todo = [path]
         while todo:
             here = todo.pop()
-            if self.kind(here) is Kind.DIR:
+            kind = self.kind(here)
+            if kind is Kind.DIR:
                 todo.extend(f"{here}/{name}" for name in reversed(self.names(here)))
-            else:
+            elif kind is not None:
                 yield here
 
     def is_executable(self, path: str) -> bool:

@@ -8,7 +8,7 @@ import re
 import tarfile
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
 from repx.lab.files import MAX_LINKS, MAX_PATH_LENGTH, Kind, follow, parts
@@ -69,10 +69,10 @@ class TarFiles:
         """Return the size of a regular file in bytes."""
         return self._regular(path).size
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str) -> io.BufferedReader:
         """Open a regular file for reading; the caller closes it."""
         entry = self._regular(path)
-        return cast("BinaryIO", io.BufferedReader(_Slice(self._fd, entry.offset, entry.size)))
+        return io.BufferedReader(_Slice(self._fd, entry.offset, entry.size))
 
     def read(self, path: str) -> bytes:
         """Return the content of a regular file."""
@@ -96,9 +96,10 @@ class TarFiles:
         todo = [path]
         while todo:
             here = todo.pop()
-            if self.kind(here) is Kind.DIR:
+            kind = self.kind(here)
+            if kind is Kind.DIR:
                 todo.extend(f"{here}/{name}" for name in reversed(self.names(here)))
-            else:
+            elif kind is not None:
                 yield here
 
     def is_executable(self, path: str) -> bool:
