@@ -117,23 +117,22 @@ class Job:
     @property
     def dependencies(self) -> Jobs:
         """Return the jobs whose outputs this one reads."""
-        return self.lab.select(self.definition.needs)
+        return self.lab.select(self.lab.needs[self.id])
 
     @property
     def dependents(self) -> Jobs:
         """Return the jobs that read this one's outputs."""
-        return self.lab.select(self.lab.dependents_of.get(self.id, ()))
+        return self.lab.select(self.lab.dependents[self.id])
 
     @property
     def ancestors(self) -> Jobs:
         """Return every job that has to end before this one, in the Lab's order."""
-        jobs = self.lab.model.jobs
-        return self.lab.reachable(self.id, lambda job: jobs[job].needs)
+        return self.lab.reachable(self.id, self.lab.needs)
 
     @property
     def descendants(self) -> Jobs:
         """Return every job that has to wait for this one, in the Lab's order."""
-        return self.lab.reachable(self.id, lambda job: self.lab.dependents_of.get(job, ()))
+        return self.lab.reachable(self.id, self.lab.dependents)
 
     def output(self, name: str) -> Path:
         """Return the path of an existing output, by its declared name or its file name.
@@ -182,12 +181,12 @@ class Job:
         ended = self.marker
         if ended is None:
             return f"job {short_id(self.id)} has not ended"
-        return f"job {short_id(self.id)} {ended.outcome} {ended.reason}".rstrip()
+        reason = f": {ended.reason}" if ended.reason else ""
+        return f"job {short_id(self.id)} {ended.outcome}{reason}"
 
     def _way_out(self) -> str:
-        if self.status is State.FAILED:
-            return f"repx log --stderr {short_id(self.id)}"
-        return f"repx run {short_id(self.id)}"
+        command = "log --stderr" if self.status is State.FAILED else "run"
+        return f"repx {command} {self.id.partition('-')[0][:12]}"
 
     def _source(self, source: Input) -> Path | None:
         """Return where one input comes from (format section 2.7); None for work items."""

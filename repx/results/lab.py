@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from repx import storage
+from repx import graph, storage
 from repx.errors import InputError, LabError, did_you_mean
 from repx.model import StageType
 from repx.results.effective import effective
@@ -28,7 +28,7 @@ _STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
 class Run:
     """A named set of jobs."""
 
-    lab: Lab
+    lab: Lab = field(repr=False)
     name: RunName
 
     def jobs(self, *args: Any, **conditions: Any) -> Jobs:  # noqa: ANN401  # as Jobs.filter
@@ -127,15 +127,10 @@ class Lab:
         """Return the jobs with these ids."""
         return Jobs(self, tuple(ids))
 
-    def reachable(self, start: JobId, following: Callable[[JobId], Iterable[JobId]]) -> Jobs:
-        """Return what can be reached from a job, without itself, in the Lab's order."""
-        found: set[JobId] = set()
-        stack = [start]
-        while stack:
-            fresh = [job for job in following(stack.pop()) if job not in found]
-            found.update(fresh)
-            stack.extend(fresh)
-        return self.select(job for job in self.model.jobs if job in found)
+    def reachable(self, start: JobId, edges: Mapping[JobId, Collection[JobId]]) -> Jobs:
+        """Return what edges lead to from a job, without itself, in the Lab's order."""
+        found = graph.closure(edges, [start]) - {start}
+        return self.select(sorted(found, key=self._position.__getitem__))
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
@@ -144,8 +139,18 @@ class Lab:
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
         """Return every job's parameters with those of the jobs before it; the nearest wins."""
-        jobs = self.model.jobs
-        return effective({job: jobs[job].params for job in jobs}, lambda job: jobs[job].needs)
+        params = {job.id: job.params for job in self.model.jobs.values()}
+        return effective(params, self.needs.__getitem__)
+
+    @cached_property
+    def needs(self) -> Mapping[JobId, tuple[JobId, ...]]:
+        """Return the jobs whose outputs each job reads."""
+        return {job.id: job.needs for job in self.model.jobs.values()}
+
+    @cached_property
+    def dependents(self) -> Mapping[JobId, list[JobId]]:
+        """Return the jobs that read each job's outputs."""
+        return graph.dependents(self.needs)
 
     @cached_property
     def parameter_names(self) -> frozenset[str]:
@@ -175,13 +180,8 @@ class Lab:
         return {job: tuple(names) for job, names in found.items()}
 
     @cached_property
-    def dependents_of(self) -> Mapping[JobId, list[JobId]]:
-        """Return the jobs that read each job's outputs."""
-        found: dict[JobId, list[JobId]] = {}
-        for job in self.model.jobs.values():
-            for need in job.needs:
-                found.setdefault(need, []).append(job.id)
-        return found
+    def _position(self) -> Mapping[JobId, int]:
+        return {job: position for position, job in enumerate(self.model.jobs)}
 
     @property
     def _identity(self) -> tuple[Path, str, str]:

@@ -1,0 +1,387 @@
+"""An analysis of a Lab: its jobs, what they left in the store, and how to find them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repx.errors import InputError, LabError
+from repx.status import State
+from repx_py import Job, Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CALC_2_5 = "1a3w5namblrpglvbpwd14hsb93hs2gz1-calc-1.0"
+PREP_1 = "12fjxpqfrldap0ba5z4ksb7sa68l164f-prep-1.0"
+MARKER = {
+    "outcome": "fail",
+    "exit": 3,
+    "reason": "exit 3",
+    "start": 100,
+    "end": 102.5,
+    "host": "n1",
+    "attempt": 2,
+    "scheduler": "slurm:7",
+    "cpu_s": 0.25,
+}
+
+
+@pytest.fixture
+def lab(labs: Path, tmp_path: Path) -> Lab:
+    return Lab.from_path(labs / "sweep", store=tmp_path)
+
+
+@pytest.fixture
+def chain(labs: Path, tmp_path: Path) -> Lab:
+    return Lab.from_path(labs / "simple-two-runs", store=tmp_path)
+
+
+def end(lab: Lab, job_id: str, name: str, content: dict[str, object] | None = None) -> None:
+    """Leave a job as a runner does: an output folder and a marker, empty as RepX 0.5 writes."""
+    job = lab.job(job_id)
+    job.path.mkdir(parents=True)
+    repx = job.path.parent / "repx"
+    repx.mkdir()
+    (repx / name).write_text(json.dumps(content) if content else "")
+
+
+def test_outputs_are_paths_in_the_store(lab: Lab, tmp_path: Path) -> None:
+    outputs = lab.job(CALC_2_5).outputs
+
+    assert outputs == {"result": tmp_path / "outputs" / CALC_2_5 / "out" / "result.csv"}
+
+
+def test_gather_declares_the_outputs_of_a_scatter_gather_job(labs: Path, tmp_path: Path) -> None:
+    lab = Lab.from_path(labs / "scatter-gather", store=tmp_path)
+
+    (job,) = lab.jobs(stage_type="scatter-gather")
+
+    assert job.outputs == {"summary": job.path / "gathered.txt"}
+    assert list(job.inputs) == ["number_list"]
+
+
+def test_inputs_are_what_the_job_is_given(chain: Lab, tmp_path: Path) -> None:
+    (total,) = chain.jobs(stage="stage-c-total")
+    (analysis,) = chain.jobs(stage="stage-analysis")
+
+    assert total.inputs == {"values": total.dependencies[0].outputs["scaled"]}
+    revision = tmp_path / "artifacts" / "revision"
+    name = f"{chain.model.id}-metadata-simulation-run.json"
+    assert analysis.inputs == {
+        "metadata__simulation-run": revision / name,
+        "store__base": tmp_path,
+    }
+
+
+def test_job_without_marker_is_pending(lab: Lab) -> None:
+    job = lab.job(CALC_2_5)
+
+    assert (job.status, job.marker, job.duration_s) == (State.PENDING, None, None)
+    assert (job.stdout, job.stderr) == ("", "")
+
+
+def test_marker_tells_how_a_job_ended(lab: Lab) -> None:
+    end(lab, CALC_2_5, "FAIL", MARKER)
+
+    job = lab.job(CALC_2_5)
+
+    assert job.status == "failed"
+    assert job.duration_s == 2.5
+    assert job.marker is not None
+    assert (job.marker.reason, job.marker.exit, job.marker.cpu_s) == ("exit 3", 3, 0.25)
+    assert (job.marker.host, job.marker.attempt, job.marker.scheduler) == ("n1", 2, "slurm:7")
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", '{"start": "x", "reason": 7}'])
+def test_existence_of_a_marker_is_enough(lab: Lab, content: str) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path.parent / "repx" / "SUCCESS").write_text(content)
+
+    assert job.status == "succeeded"
+    assert job.duration_s is None
+    assert job.marker is not None
+    assert job.marker.reason == ""
+
+
+def test_success_wins_over_fail(lab: Lab) -> None:
+    end(lab, CALC_2_5, "FAIL", MARKER)
+    (lab.job(CALC_2_5).path.parent / "repx" / "SUCCESS").touch()
+
+    assert lab.job(CALC_2_5).status == "succeeded"
+
+
+def test_status_is_read_anew_each_time(lab: Lab) -> None:
+    job = lab.job(CALC_2_5)
+    before = job.status
+    end(lab, CALC_2_5, "SUCCESS")
+
+    assert (before, job.status) == ("pending", "succeeded")
+
+
+def test_logs_are_text_whatever_their_bytes(lab: Lab) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path.parent / "repx" / "stdout.log").write_bytes(b"5 \xff\n")
+
+    assert job.stdout == "5 \ufffd\n"
+
+
+def test_effective_params_come_from_upstream(lab: Lab) -> None:
+    job = lab.job(CALC_2_5)
+
+    assert job.params == {"factor": 5, "label": "five"}
+    assert job.effective_params == {"seed": 2, "factor": 5, "label": "five"}
+
+
+def test_params_may_be_changed_without_harm(lab: Lab) -> None:
+    lab.job(CALC_2_5).effective_params["seed"] = 9
+
+    assert lab.job(CALC_2_5).effective_params["seed"] == 2
+
+
+def test_graph_can_be_followed_both_ways(chain: Lab) -> None:
+    first, second, third = (
+        chain.jobs(stage=stage)[0]
+        for stage in ("stage-a-generate", "stage-b-transform", "stage-c-total")
+    )
+
+    assert list(third.dependencies) == [second]
+    assert set(third.ancestors) == {first, second}
+    assert list(first.dependents) == [second]
+    assert set(first.descendants) == {second, third}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"stage": "calc"}, 6),
+        ({"name": "prep-1.0"}, 2),
+        ({"run": "sweep-run"}, 8),
+        ({"status": "pending"}, 8),
+        ({"status__ne": "pending"}, 0),
+        ({"stage_type": "simple"}, 8),
+        ({"id__startswith": "1a3w5nam"}, 1),
+        ({"seed": 1}, 4),
+        ({"seed": 1, "stage": "calc"}, 3),
+        ({"factor__gt": 2}, 4),
+        ({"factor__ge": 2}, 6),
+        ({"factor__lt": 3}, 2),
+        ({"factor__le": 3}, 4),
+        ({"factor__ne": 3}, 4),
+        ({"factor__in": [2, 5]}, 4),
+        ({"label__startswith": "t"}, 4),
+        ({"label__endswith": "e"}, 4),
+        ({"label__contains": "w"}, 2),
+        ({"param_seed": 1}, 4),
+        ({"param_seed__gt": 1}, 4),
+        ({"where": {"seed": 1, "factor__lt": 5}}, 2),
+        ({"seed": True}, 0),
+    ],
+    ids=str,
+)
+def test_jobs_are_found_by_attribute_and_parameter(
+    lab: Lab, conditions: dict[str, Any], expected: int
+) -> None:
+    assert len(lab.jobs(**conditions)) == expected
+
+
+def test_predicate_and_conditions_are_joined(lab: Lab) -> None:
+    found = lab.jobs(lambda job: job.id.startswith("1"), stage="calc").filter(seed=2)
+
+    assert {job.id[:4] for job in found} == {"10sg", "1a3w"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message", "hint"),
+    [
+        ({"sed": 1}, "unknown attribute or parameter 'sed'", "did you mean 'seed'?"),
+        ({"where": {"stage": 1}}, "unknown parameter 'stage'", "known: factor, label, seed"),
+        ({"param_sed": 1}, "unknown attribute or parameter 'param_sed'", None),
+        ({"stage": "clac"}, "unknown stage 'clac'", "did you mean 'calc'?"),
+        ({"stage__in": ["calc", "perp"]}, "unknown stage 'perp'", "did you mean 'prep'?"),
+        ({"run": "sweep"}, "unknown run 'sweep'", "did you mean 'sweep-run'?"),
+        ({"status": "success"}, "unknown status 'success'", "did you mean 'succeeded'?"),
+        ({"seed__gr": 1}, "unknown operator '__gr' in 'seed__gr'", None),
+        ({"seed__in": 1}, "seed__in=1: __in wants a collection", "seed__in=[1]"),
+        ({"label__gt": 1}, "cannot tell which of 'three' and 1 is greater", None),
+    ],
+    ids=str,
+)
+def test_what_cannot_match_is_an_error_with_a_way_out(
+    lab: Lab, conditions: dict[str, Any], message: str, hint: str | None
+) -> None:
+    with pytest.raises(InputError) as caught:
+        lab.jobs(**conditions)
+
+    assert caught.value.message == message
+    assert hint in (None, caught.value.hint)
+
+
+def test_selection_is_a_sequence(lab: Lab) -> None:
+    jobs = lab.jobs(stage="calc")
+
+    assert jobs[0] in jobs
+    assert jobs[-1].id == CALC_2_5
+    assert jobs[1:3].ids == jobs.ids[1:3]
+    assert repr(lab.jobs()) == "<Jobs 6 calc, 2 prep>"
+    assert repr(lab.jobs(seed=True)) == "<Jobs none>"
+
+
+def test_job_is_found_by_a_unique_beginning(lab: Lab) -> None:
+    assert lab.job("1a3w5").id == CALC_2_5
+
+
+@pytest.mark.parametrize(
+    ("beginning", "message"),
+    [("zz", "no job begins with 'zz'"), ("1", "6 jobs begin with '1'")],
+)
+def test_job_that_is_not_meant_clearly_is_refused(lab: Lab, beginning: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        lab.job(beginning)
+
+
+def test_runs_and_groups(chain: Lab) -> None:
+    runs = chain.runs()
+
+    assert list(runs) == ["simulation-run", "analysis-run"]
+    assert len(runs["simulation-run"].jobs()) == 3
+    assert len(runs["simulation-run"].jobs(stage="stage-c-total")) == 1
+    assert dict(runs["analysis-run"].dependencies) == {"simulation-run": "soft"}
+    assert chain.groups()["compute"] == ("simulation-run",)
+
+
+def pickled(job: Job) -> Job:
+    return pickle.loads(pickle.dumps(job))  # type: ignore[no-any-return]  # noqa: S301  # our own
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_job_survives_copy_and_pickle(lab: Lab, again: Callable[[Job], Job]) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+
+    other = again(job)
+
+    assert other == job
+    assert hash(other) == hash(job)
+    assert other.status == "succeeded"
+
+
+def test_pickled_job_is_small(lab: Lab) -> None:
+    assert len(pickle.dumps(lab.job(CALC_2_5))) < 1000
+
+
+def test_pickle_of_a_lab_that_was_replaced_is_refused(labs: Path, tmp_path: Path) -> None:
+    place = tmp_path / "lab"
+    shutil.copytree(labs / "sweep", place, symlinks=True)
+    frozen = pickle.dumps(Lab.from_path(place, store=tmp_path).jobs()[0])
+    shutil.rmtree(place)
+    shutil.copytree(labs / "scatter-gather", place, symlinks=True)
+
+    with pytest.raises(LabError, match="holds another Lab"):
+        pickle.loads(frozen)  # noqa: S301  # our own
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.json", '{"x": [1, null]}', {"x": [1, None]}),
+        ("a.txt", "é\n", "é\n"),
+        ("A.MD", "# t", "# t"),
+    ],
+)
+def test_outputs_are_loaded_by_suffix(lab: Lab, name: str, content: str, expected: object) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / name).write_text(content)
+
+    assert job.load(name) == expected
+
+
+def test_tables_and_arrays_are_loaded(lab: Lab) -> None:
+    numpy = pytest.importorskip("numpy")
+    pytest.importorskip("pandas")
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / "result.csv").write_text("label,value\nfive,1000\n")
+    (job.path / "result.tsv").write_text("label\tvalue\nfive\t1000\n")
+    numpy.save(job.path / "array.npy", [1, 2])
+
+    assert job.load("result")["value"].tolist() == [1000]
+    assert job.load("result.tsv")["value"].tolist() == [1000]
+    assert job.load_csv("result", usecols=["label"]).columns.tolist() == ["label"]
+    assert job.load_rows("result") == [{"label": "five", "value": "1000"}]
+    assert job.load_rows("result.tsv") == [{"label": "five", "value": "1000"}]
+    assert job.load("array.npy").tolist() == [1, 2]
+
+
+def test_broken_file_is_named(lab: Lab) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    path = lab.job(CALC_2_5).path / "a.json"
+    path.write_text("{")
+
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        lab.job(CALC_2_5).load("a.json")
+
+    assert caught.value.__notes__ == [f"in {path}"]
+
+
+def test_file_without_loader_is_refused(lab: Lab) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    (lab.job(CALC_2_5).path / "a.bin").touch()
+
+    with pytest.raises(InputError, match=r"no loader for '\.bin' files"):
+        lab.job(CALC_2_5).load("a.bin")
+
+
+def test_missing_output_tells_why_and_what_to_do(lab: Lab) -> None:
+    with pytest.raises(InputError, match=r"job 1a3w5namblrp-calc-1.0 has not ended") as pending:
+        lab.job(CALC_2_5).load("result")
+    end(lab, CALC_2_5, "FAIL", MARKER)
+    with pytest.raises(InputError, match="failed: exit 3") as failed:
+        lab.job(CALC_2_5).load("result")
+    with pytest.raises(InputError, match="has no output 'resutl'") as unknown:
+        lab.job(CALC_2_5).load("resutl")
+
+    assert pending.value.hint == f"repx run {CALC_2_5[:12]}"
+    assert failed.value.hint == f"repx log --stderr {CALC_2_5[:12]}"
+    assert unknown.value.hint == "did you mean 'result'?"
+
+
+def test_missing_library_names_the_extra(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+
+    with pytest.raises(InputError, match="a table of jobs needs pandas") as caught:
+        lab.jobs().to_dataframe()
+
+    assert caught.value.hint == "pip install 'repx-hpc[analysis]'"
+
+
+def test_table_has_status_timings_and_parameters(lab: Lab) -> None:
+    pytest.importorskip("pandas")
+    end(lab, CALC_2_5, "FAIL", MARKER)
+
+    table = lab.jobs(stage="calc").to_dataframe()
+
+    assert table.index.name == "job_id"
+    assert table.columns.tolist() == [
+        *("name", "stage", "run", "status", "duration_s", "cpu_s", "start", "reason"),
+        *("seed", "factor", "label"),
+    ]
+    row = table.loc[CALC_2_5]
+    assert (row.status, row.duration_s, row.cpu_s, row.reason) == ("failed", 2.5, 0.25, "exit 3")
+    assert (row.run, row.seed, row.label) == ("sweep-run", 2, "five")
+    assert (table.status == "pending").sum() == 5
+
+
+def test_empty_selection_is_an_empty_table(lab: Lab) -> None:
+    pytest.importorskip("pandas")
+
+    assert lab.jobs(seed=True).to_dataframe().empty
