@@ -1,7 +1,7 @@
 # make demo    see an experiment defined, built, drawn, run and analysed
 # make test    everything: what `make check` does, golden, example and real-component tests
 # make check   the quick part: format, lint, types, import layers, unit tests
-# make bench   speed and memory beside other tools
+# make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute)
 #
 # Each installs what it needs below .venv; a second time it starts at once.
 
@@ -26,8 +26,8 @@ test: .venv/.dev packages lint
 check: .venv/.dev lint
 	$(BIN)/python -m pytest --quiet tests/unit
 
-bench: .venv/.demo
-	$(BIN)/python bench/run.py
+bench: .venv/.demo .venv/peers/.made
+	$(BIN)/python bench/run.py $(BENCH)
 
 .PHONY: lint packages
 lint: .venv/.dev
@@ -53,6 +53,12 @@ packages:
 	$(PIP) install --upgrade 'pip>=25.1'
 	$(PIP) install --editable . --group dev
 	touch $@ .venv/.demo
+
+# The tools we compare with, as far as they can be had.
+.venv/peers/.made: .venv/.made
+	$(BIN)/python -m venv .venv/peers
+	-.venv/peers/bin/python -m pip --quiet --disable-pip-version-check install doit snakemake
+	touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
