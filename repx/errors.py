@@ -37,6 +37,8 @@ class RepxError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # for tracebacks, as notebooks show them
 
 
 class InputError(RepxError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from repx import graph, storage
-from repx.errors import InputError, LabError, did_you_mean
+from repx import graph, select, storage
+from repx.errors import InputError, LabError
 from repx.model import StageType
 from repx.results.effective import effective
 from repx.results.job import Job
@@ -94,26 +95,12 @@ class Lab:
         """Return the Lab's jobs, narrowed down as ``Jobs.filter`` does."""
         return Jobs(self, tuple(self.model.jobs)).filter(*args, **conditions)
 
-    def job(self, job_id: str) -> Job:
-        """Return one job by its id or a unique beginning of it.
+    def job(self, word: str) -> Job:
+        """Return the job of this id, or of a unique beginning of it, or a run's only last job.
 
-        Raises InputError when no job, or more than one, begins so.
+        Raises InputError when that is no job, or several.
         """
-        if job_id in self.model.jobs:
-            return Job(self, job_id)
-        match [known for known in self.model.jobs if known.startswith(job_id)]:
-            case [found]:
-                return Job(self, found)
-            case []:
-                raise InputError(
-                    f"no job begins with '{job_id}'",
-                    hint=did_you_mean(job_id, self.model.jobs) or "`repx list jobs` shows them",
-                )
-            case several:
-                raise InputError(
-                    f"{len(several)} jobs begin with '{job_id}'",
-                    hint=f"write more of one of them: {', '.join(several[:3])}",
-                )
+        return Job(self, select.one_job(self.model, word))
 
     def runs(self) -> dict[RunName, Run]:
         """Return the Lab's runs by name, producers first."""
@@ -200,5 +187,15 @@ def _reopen(path: Path, store: str, lab_id: str) -> Lab:
     return lab
 
 
-def _base_of(target: str | None) -> Path:
-    raise NotImplementedError
+def _base_of(name: str | None) -> Path:
+    """Return where a target of targets.yaml keeps results, found as the command line does."""
+    from repx.config import targets
+
+    env = os.environ  # noqa: TID251  # a script or notebook has no command line to read it
+    target = targets.choose(targets.load(None, cwd=Path.cwd(), env=env), name)
+    if target.address is not None:
+        raise InputError(
+            f"target '{target.name}' keeps its results on {target.address}",
+            hint=f"copy {target.base_path}/outputs here and give store=, or name another target=",
+        )
+    return Path(target.base_path)

@@ -8,7 +8,7 @@ import logging
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,9 @@ from repx_py import (
     LocalCacheResolver,
     ManifestResolver,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CALC = "1a3w5namblrpglvbpwd14hsb93hs2gz1-calc-1.0"
 PREP = "1sfq5r0bydrm3w14jczk5n45v3rvf8n3-prep-1.0"
@@ -118,10 +121,14 @@ def test_other_attributes_are_fields_of_the_metadata(sweep: Experiment) -> None:
         _ = job.seed
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
-)  # noqa: S301, E501
-def test_view_survives_copy_and_pickle(sweep: Experiment, again: Any) -> None:  # noqa: ANN401
+def pickled(job: JobView) -> JobView:
+    return pickle.loads(pickle.dumps(job))  # type: ignore[no-any-return]  # noqa: S301  # our own
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_view_survives_copy_and_pickle(
+    sweep: Experiment, again: Callable[[JobView], JobView]
+) -> None:
     other = again(sweep.get_job(CALC))
 
     assert other.id == CALC

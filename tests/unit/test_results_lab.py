@@ -52,6 +52,55 @@ def end(lab: Lab, job_id: str, name: str, content: dict[str, object] | None = No
     (repx / name).write_text(json.dumps(content) if content else "")
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder, as a user without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path
+
+
+def test_store_is_the_built_in_one_without_targets(labs: Path, home: Path) -> None:
+    store = Lab.from_path(labs / "sweep").store.root
+
+    assert store == str(home / "XDG_DATA_HOME" / "repx" / "store")
+
+
+TARGETS = """\
+default: here
+targets:
+  here: {base_path: ./results}
+  there: {base_path: /elsewhere}
+  far: {base_path: /scratch, address: me@far}
+"""
+
+
+def test_store_is_that_of_a_target(labs: Path, home: Path) -> None:
+    (home / "targets.yaml").write_text(TARGETS)
+
+    assert Lab.from_path(labs / "sweep").store.root == str(home / "results")
+    assert Lab.from_path(labs / "sweep", target="there").store.root == "/elsewhere"
+
+
+def test_store_of_another_machine_is_not_read(labs: Path, home: Path) -> None:
+    (home / "targets.yaml").write_text(TARGETS)
+
+    with pytest.raises(InputError, match="keeps its results on me@far") as caught:
+        Lab.from_path(labs / "sweep", target="far")
+
+    assert caught.value.hint is not None
+    assert "copy /scratch/outputs here and give store=" in caught.value.hint
+
+
+def test_result_is_the_lab_unless_one_is_named(labs: Path, home: Path) -> None:
+    with pytest.raises(LabError, match="no Lab at result"):
+        Lab.from_path()
+    (home / "result").symlink_to(labs / "sweep")
+
+    assert Lab.from_path().path == labs / "sweep"
+
+
 def test_outputs_are_paths_in_the_store(lab: Lab, tmp_path: Path) -> None:
     outputs = lab.job(CALC_2_5).outputs
 
@@ -235,17 +284,15 @@ def test_selection_is_a_sequence(lab: Lab) -> None:
     assert repr(lab.jobs(seed=True)) == "<Jobs none>"
 
 
-def test_job_is_found_by_a_unique_beginning(lab: Lab) -> None:
+def test_job_is_found_by_a_unique_beginning_or_as_the_end_of_a_run(lab: Lab, chain: Lab) -> None:
     assert lab.job("1a3w5").id == CALC_2_5
+    assert chain.job("simulation-run").stage == "stage-c-total"
 
 
-@pytest.mark.parametrize(
-    ("beginning", "message"),
-    [("zz", "no job begins with 'zz'"), ("1", "6 jobs begin with '1'")],
-)
-def test_job_that_is_not_meant_clearly_is_refused(lab: Lab, beginning: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        lab.job(beginning)
+@pytest.mark.parametrize("word", ["zz", "1", "sweep-run"])
+def test_word_that_means_no_job_or_several_is_refused(lab: Lab, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        lab.job(word)
 
 
 def test_runs_and_groups(chain: Lab) -> None:
