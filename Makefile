@@ -1,7 +1,7 @@
 # make demo    see an experiment defined, built, drawn, run and analysed
 # make test    everything: what `make check` does, golden, example and real-component tests
 # make check   the quick part: format, lint, types, import layers, unit tests
-# make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute)
+# make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute or two)
 #
 # Each installs what it needs below .venv; a second time it starts at once.
 
@@ -9,56 +9,60 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 TEST_PACKAGES := graphviz munge shellcheck slurm-wlm slurmctld slurmd tmux
+SHELL_SCRIPTS := $(wildcard .ci/* examples/*.sh templates/*.sh)
 
 # In CI a missing component is a failure, not a skipped test.
 ifdef CI
 export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
 endif
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench lint packages clean
 
 demo: .venv/.demo
-	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-test: .venv/.dev packages lint
+test: packages lint
 	$(BIN)/python -m pytest
 
-check: .venv/.dev lint
+check: lint
 	$(BIN)/python -m pytest --quiet tests/unit
 
-bench: .venv/.demo .venv/peers/.made
+bench: .venv/.demo .venv/.peers
 	$(BIN)/python bench/run.py $(BENCH)
 
-.PHONY: lint packages
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
 
 packages:
-	@.ci/packages $(TEST_PACKAGES) || { test -z "$$CI" && \
-	  echo "tests that need them are skipped" >&2; }
+	@.ci/packages $(TEST_PACKAGES) || { echo "tests that need them are skipped" >&2; test -z "$$CI"; }
 
 .venv/.made:
-	.ci/venv
-	touch $@
+	@echo "making .venv, once" >&2
+	@.ci/venv
+	@touch $@
 
 .venv/.demo: .venv/.made pyproject.toml
-	$(PIP) install --editable .
-	touch $@
+	@echo "installing repx and what it needs into .venv, once" >&2
+	@$(PIP) install --editable .
+	@touch $@
 
 # Only a recent pip knows dependency groups.
 .venv/.dev: .venv/.made pyproject.toml
-	$(PIP) install --upgrade 'pip>=25.1'
-	$(PIP) install --editable . --group dev
-	touch $@ .venv/.demo
+	@echo "installing repx, test and lint tools into .venv, once" >&2
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable . --group dev
+	@touch $@ .venv/.demo
 
 # The tools we compare with, as far as they can be had.
-.venv/peers/.made: .venv/.made
-	$(BIN)/python -m venv .venv/peers
-	-.venv/peers/bin/python -m pip --quiet --disable-pip-version-check install doit snakemake
-	touch $@
+.venv/.peers: .venv/.made
+	@echo "installing other tools into .venv/peers, once" >&2
+	@$(BIN)/python -m venv .venv/peers
+	-@.venv/peers/bin/python -m pip --disable-pip-version-check --quiet install doit snakemake
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
