@@ -45,6 +45,35 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Resources for the jobs that meet every condition; ``origin`` is where it is written.
+
+    Conditions are globs of which one must match; no globs match everything. ``steps`` is
+    what the steps of a scatter-gather job get instead.
+    """
+
+    origin: str
+    resources: Resources
+    steps: Resources | None = None
+    jobs: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What files say about resources: ``defaults`` come before a Lab's hints, ``rules`` after."""
+
+    defaults: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    def __add__(self, later: Rules) -> Rules:
+        """Return both, the ones of ``later`` winning."""
+        return Rules(defaults=self.defaults + later.defaults, rules=self.rules + later.rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions:
     """The ``local:`` block: how much of the machine the local scheduler may use."""
 
@@ -104,3 +133,4 @@ class Target:
     input_wait_s: int = 30
     local: LocalOptions = field(default_factory=LocalOptions)
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    resources: Rules = field(default_factory=Rules)

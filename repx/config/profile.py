@@ -1,0 +1,181 @@
+"""One profile of targets.yaml as a Target: paths expanded, defaults filled in."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from repx.config import rules
+from repx.config.entry import Entry
+from repx.errors import did_you_mean
+from repx.target import (
+    Bundle,
+    LocalOptions,
+    Resources,
+    Rule,
+    Rules,
+    RuntimeName,
+    SchedulerName,
+    SlurmOptions,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from repx.errors import Problem
+
+_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+
+
+class Places:
+    """Expands the paths of one target, collecting what cannot be expanded on this machine."""
+
+    def __init__(self, entry: Entry, env: Mapping[str, str], folder: Path) -> None:
+        """Read paths of ``entry``; relative ones of this machine start at ``folder``."""
+        self.problems: list[Problem] = []
+        self._entry = Entry(entry.doc, entry.pointer, entry.data, self.problems)
+        self._env = env
+        self._folder = folder
+
+    def remote(self, key: str) -> str | None:
+        """Return a path on the target."""
+        if key not in self._entry:
+            return None
+        return self._path(key, self._entry.get(key), here="address" not in self._entry)
+
+    def remotes(self, key: str) -> tuple[str, ...]:
+        """Return a list of paths on the target."""
+        here = "address" not in self._entry
+        return tuple(self._path(key, text, here=here) for text in self._entry.get(key, ()))
+
+    def local(self, key: str) -> str | None:
+        """Return a path on this machine."""
+        return self._path(key, self._entry.get(key), here=True) if key in self._entry else None
+
+    def _path(self, key: str, text: str, *, here: bool) -> str:
+        """Expand ``~`` and variables; make it absolute, which only works ``here``."""
+        if text.startswith("~"):
+            text = self._home(key, text, here=here)
+        path = _VARIABLE.sub(lambda match: self._variable(key, match[1]), text)
+        if path.startswith("/"):
+            return path
+        if not here and not self.problems:
+            self._entry.report(key, f"{key}: '{text}' must be absolute on a target with an address")
+        return str(self._folder / path)
+
+    def _home(self, key: str, text: str, *, here: bool) -> str:
+        home = self._env.get("HOME")
+        if here and home and text[1:2] in ("", "/"):
+            return home + text[1:]
+        why = "~ of another machine is not known here"
+        if here:
+            why = "only ~ and ~/... expand" if home else "HOME is not set, so ~ does not expand"
+        self._entry.report(key, f"{key}: {why}: write the whole path")
+        return text
+
+    def _variable(self, key: str, name: str) -> str:
+        value = self._env.get(name)
+        if not value:
+            self._entry.report(key, f"{key}: the variable ${{{name}}} is not set here")
+        return value or ""
+
+
+def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
+    """Return one profile; mistakes are noted in ``entry``, unusable places in ``places``."""
+    slurm = entry.at("slurm")
+    bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
+    return Target(
+        name=name,
+        base_path=places.remote("base_path") or "",
+        node_local_path=places.remote("node_local_path"),
+        address=entry.get("address"),
+        scheduler=SchedulerName(entry.get("scheduler", SchedulerName.LOCAL)),
+        runtimes=tuple(map(RuntimeName, entry.words("runtime"))) or (RuntimeName.NATIVE,),
+        mount_host_paths=entry.get("mount_host_paths", False),
+        mount_paths=places.remotes("mount_paths"),
+        network=entry.get("network", False),
+        environment={key: str(value) for key, value in entry.get("environment", {}).items()},
+        templates=places.local("templates"),
+        retries=entry.get("retries", 0),
+        input_wait_s=entry.get("input_wait_s", 30),
+        local=_local(entry.at("local")),
+        slurm=_slurm(slurm, bundles),
+        resources=(
+            _bundle_rules(slurm)
+            + shared
+            + _slurm_defaults(slurm)
+            + _own_rules(entry.at("resources"), bundles)
+        ),
+    )
+
+
+def _local(block: Entry) -> LocalOptions:
+    return LocalOptions(
+        jobs=block.get("jobs"), cpus=block.get("cpus"), mem_bytes=block.memory("mem")
+    )
+
+
+def _slurm(block: Entry, bundles: tuple[Bundle, ...]) -> SlurmOptions:
+    prologue = block.get("prologue", ())
+    return SlurmOptions(
+        options=rules.directives(block),
+        prologue=tuple(prologue.splitlines() if isinstance(prologue, str) else prologue),
+        modules=tuple(block.get("modules", ())),
+        max_array_size=block.get("max_array_size"),
+        max_running=block.get("max_running"),
+        max_submit=block.get("max_submit"),
+        signal_before_s=block.get("signal", 60),
+        requeue=block.get("requeue", False),
+        bundles=bundles,
+    )
+
+
+def _slurm_defaults(block: Entry) -> Rules:
+    asked = Resources(
+        cpus=block.get("cpus"),
+        mem_bytes=block.memory("mem"),
+        time_s=block.time("time"),
+        partition=block.get("partition"),
+    )
+    return Rules(defaults=(Rule(origin=block.origin("slurm"), resources=asked),))
+
+
+def _bundle_rules(block: Entry) -> Rules:
+    """Return each bundle's own choice of jobs as a rule, which later rules override."""
+    return Rules(
+        rules=tuple(
+            Rule(
+                origin=each.origin(f"bundle {each.get('name')}"),
+                resources=Resources(bundle=each.get("name")),
+                jobs=each.words("job"),
+                stages=each.words("stage"),
+            )
+            for each in block.each("bundle")
+            if "job" in each or "stage" in each
+        )
+    )
+
+
+def _bundle(entry: Entry) -> Bundle:
+    return Bundle(
+        name=entry.get("name"),
+        stages=entry.words("stage"),
+        globs=entry.words("job"),
+        cpus=entry.get("cpus"),
+        mem_bytes=entry.memory("mem"),
+        time_s=entry.time("time"),
+        count=entry.get("count"),
+    )
+
+
+def _own_rules(block: Entry, bundles: tuple[Bundle, ...]) -> Rules:
+    """Read a target's own resources, whose bundles must be bundles of this target."""
+    names = [bundle.name for bundle in bundles]
+    for entry in (block.at("defaults"), *block.each("rules")):
+        name = entry.get("bundle")
+        if name is not None and name not in names:
+            way_out = did_you_mean(name, names) or "describe it below `slurm: bundle:`"
+            entry.report("bundle", f"bundle: no bundle is named '{name}', {way_out}")
+    return rules.read(block)

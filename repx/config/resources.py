@@ -1,0 +1,160 @@
+"""What each job asks for, and which file or Lab said so (docs/lab-format.md, 5.4)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from repx.config.units import parse_memory, parse_time
+from repx.errors import InputError
+from repx.model import STEP_PREFIX
+from repx.target import Resources, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from repx.model import Hints, Job, JobId, Lab, RunName
+    from repx.target import Rules
+
+log = logging.getLogger(__name__)
+
+LAB: Final = "Lab"
+_MERGED: Final = ("slurm", "sources")
+_REPLACED: Final = tuple(each.name for each in fields(Resources) if each.name not in _MERGED)
+_Key: TypeAlias = tuple[object, ...]
+
+
+class Resolver:
+    """Resolves the jobs of one Lab on one target; equal answers are the same object.
+
+    Mutable: it remembers, since in a Lab of 100,000 jobs few ask for something of their own.
+    """
+
+    def __init__(self, lab: Lab, target_name: str, rules: Rules) -> None:
+        """Keep the rules that can apply on the target, in order."""
+        self._defaults = rules.defaults
+        self._rules = tuple(_Matcher(rule) for rule in rules.rules if _on(rule, target_name))
+        self._by_id = tuple(rule for rule in self._rules if rule.job)
+        self._runs_of = _runs_of(lab) if any(rule.run for rule in self._rules) else {}
+        self._known: dict[_Key, Resources] = {}
+        self._hints: dict[Hints, Resources] = {}
+
+    def __call__(self, job: Job, run: RunName, phase: str | None = None) -> Resources:
+        """Return what a job asks for, or one executable of a scatter-gather job.
+
+        A job belongs to each run that lists it, not only to ``run``.
+        """
+        runs = self._runs_of.get(job.id, (run,)) if self._runs_of else ()
+        hints = job.executables[phase].hints if phase else None
+        by_id = tuple(rule.job.matches(job.id) for rule in self._by_id)
+        key = (job.stage, job.hints, runs, phase, hints, by_id)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._resolved(job, runs, phase, hints)
+        return known
+
+    def _resolved(
+        self, job: Job, runs: tuple[RunName, ...], phase: str | None, hints: Hints | None
+    ) -> Resources:
+        asked = self._asked(job, job.hints)
+        special = self._asked(job, hints) if hints else Resources()
+        step = phase is not None and phase.startswith(STEP_PREFIX)
+        matching = [each.rule for each in self._rules if each.matches(job, runs)]
+        layers = [(rule.resources, rule.origin) for rule in self._defaults]
+        layers.append((asked, LAB))
+        if not step:
+            layers.append((special, LAB))
+        layers += [(rule.resources, rule.origin) for rule in matching]
+        if step:
+            layers.append((special, LAB))
+            if matching and matching[-1].steps:
+                layers.append((matching[-1].steps, f"{matching[-1].origin} step_resources"))
+        return _overlaid(layers)
+
+    def _asked(self, job: Job, hints: Hints) -> Resources:
+        """Return a Lab's hints as resources; what cannot be understood is left out, once said."""
+        if hints not in self._hints:
+            self._hints[hints] = Resources(
+                cpus=hints.cpus,
+                mem_bytes=_understood(job, "mem", hints.mem, _lab_memory),
+                time_s=_understood(job, "time", hints.time, parse_time),
+                partition=hints.partition,
+                sbatch_opts=hints.sbatch_opts,
+            )
+        return self._hints[hints]
+
+
+class _Globs:
+    """Patterns of which one must match a whole name: ``*`` any text, ``?`` one character."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        translated = ("".join(map(_translated, pattern)) for pattern in patterns)
+        self._regex = re.compile("|".join(translated), re.DOTALL)
+        self._given = bool(patterns)
+
+    def __bool__(self) -> bool:
+        return self._given
+
+    def matches(self, *names: str) -> bool:
+        return not self._given or any(self._regex.fullmatch(name) for name in names)
+
+
+class _Matcher:
+    """A rule with its conditions compiled."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.job = _Globs(rule.jobs)
+        self.stage = _Globs(rule.stages)
+        self.run = _Globs(rule.runs)
+
+    def matches(self, job: Job, runs: tuple[RunName, ...]) -> bool:
+        return (
+            self.job.matches(job.id) and self.stage.matches(job.stage) and self.run.matches(*runs)
+        )
+
+
+def _translated(char: str) -> str:
+    return {"*": ".*", "?": "."}.get(char) or re.escape(char)
+
+
+def _on(rule: Rule, target_name: str) -> bool:
+    return _Globs(rule.targets).matches(target_name)
+
+
+def _runs_of(lab: Lab) -> Mapping[JobId, tuple[RunName, ...]]:
+    found: dict[JobId, tuple[RunName, ...]] = {}
+    for run in lab.runs.values():
+        for job in run.jobs:
+            found[job] = (*found.get(job, ()), run.name)
+    return found
+
+
+def _overlaid(layers: Iterable[tuple[Resources, str]]) -> Resources:
+    """Return the fields of all layers, later ones winning, with where each came from."""
+    values: dict[str, object] = {}
+    slurm: dict[str, str | int | bool] = {}
+    sources: dict[str, str] = {}
+    for resources, origin in layers:
+        given = {name: getattr(resources, name) for name in _REPLACED}
+        given = {name: value for name, value in given.items() if value not in (None, ())}
+        values |= given
+        slurm |= resources.slurm
+        sources |= dict.fromkeys((*given, *(f"slurm.{name}" for name in resources.slurm)), origin)
+    return Resources(**values, slurm=slurm, sources=sources)  # type: ignore[arg-type]  # by name
+
+
+def _lab_memory(text: str) -> int:
+    return parse_memory(text, bare_bytes=True)
+
+
+def _understood(job: Job, what: str, text: str | None, parse: Callable[[str], int]) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except InputError as error:
+        log.warning("job %s: the Lab asks for %s, ignored: %s", job.id, what, error.message)
+        return None

@@ -1,0 +1,113 @@
+"""What files say about resources: blocks of targets.yaml and files for ``--resources``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from repx import document
+from repx.config import xdg
+from repx.config.entry import Entry
+from repx.errors import ProblemsError
+from repx.target import Resources, Rule, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DIRECTIVES: Final[Mapping[str, str]] = {
+    "account": "account",
+    "qos": "qos",
+    "gres": "gres",
+    "gpus": "gpus",
+    "constraint": "constraint",
+    "mail_type": "mail-type",
+    "mail_user": "mail-user",
+}
+_KEY_OF: Final[Mapping[str, str]] = {
+    **{option: key for key, option in DIRECTIVES.items()},
+    "mem": "mem",
+    "cpus-per-task": "cpus",
+    "time": "time",
+    "partition": "partition",
+}
+_OURS: Final = frozenset(
+    (
+        *("array", "begin", "chdir", "comment", "dependency", "error", "export", "hold"),
+        *("job-name", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable"),
+        *("quiet", "requeue", "signal", "test-only", "wait", "wrap"),
+    )
+)
+
+
+def load(path: Path, env: Mapping[str, str]) -> Rules:
+    """Read a file for ``--resources``, YAML or RepX 0.5's TOML.
+
+    Raises InputError when it cannot be read, ProblemsError with every mistake in it.
+    """
+    doc = document.load(path)
+    document.check(doc, "resources.schema.json", cache=xdg.cache(env))
+    root = Entry.root(doc)
+    rules = read(root)
+    if root.problems:
+        raise ProblemsError(root.problems)
+    return rules
+
+
+def read(block: Entry) -> Rules:
+    """Return the ``defaults`` and ``rules`` of a block."""
+    defaults = block.at("defaults")
+    return Rules(
+        defaults=(Rule(origin=defaults.origin("defaults"), resources=asked(defaults)),),
+        rules=tuple(_rule(entry, number) for number, entry in enumerate(block.each("rules"), 1)),
+    )
+
+
+def asked(entry: Entry) -> Resources:
+    """Return the resources that the keys of one mapping ask for; other keys are not ours."""
+    return Resources(
+        cpus=entry.get(entry.alias("cpus", "cpus-per-task")),
+        mem_bytes=entry.memory("mem"),
+        time_s=entry.time("time"),
+        partition=entry.get("partition"),
+        sbatch_opts=tuple(entry.get("sbatch_opts", ())),
+        slurm=directives(entry),
+        bundle=entry.get("bundle"),
+        retries=entry.get("retries"),
+    )
+
+
+def directives(entry: Entry) -> dict[str, str | int | bool]:
+    """Return sbatch options by long name: those with a key of their own, then ``options``.
+
+    An option that another key or repx itself sets is a problem.
+    """
+    found = {option: entry.get(key) for key, option in DIRECTIVES.items() if key in entry}
+    options = entry.at("options")
+    for name, value in options.data.items():
+        if name in _KEY_OF:
+            options.report(name, f"options: write '{_KEY_OF[name]}:' instead of '{name}'")
+        elif name in _OURS:
+            options.report(name, f"options: '{name}' is for repx itself to set")
+        found[name] = value
+    return found
+
+
+def _rule(entry: Entry, number: int) -> Rule:
+    job, steps = (
+        entry.alias("job", "job_id_glob"),
+        entry.alias("step_resources", "worker_resources"),
+    )
+    conditions = {
+        name: entry.words(key)
+        for name, key in (("job", job), ("stage", "stage"), ("run", "run"), ("target", "target"))
+    }
+    told = ", ".join(f"{name} {' | '.join(words)}" for name, words in conditions.items() if words)
+    return Rule(
+        origin=entry.origin(f"rule {number} ({told or 'every job'})"),
+        resources=asked(entry),
+        steps=asked(entry.at(steps)) if steps in entry else None,
+        jobs=conditions["job"],
+        stages=conditions["stage"],
+        runs=conditions["run"],
+        targets=conditions["target"],
+    )

@@ -1,0 +1,111 @@
+"""Find and read targets.yaml, and choose the profile that was meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import document
+from repx.config import profile, rules, xdg
+from repx.config.entry import Entry
+from repx.errors import InputError, ProblemsError, did_you_mean
+from repx.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repx.errors import Problem
+
+FILE_NAME: Final = "targets.yaml"
+_LOCAL: Final = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """The profiles of one file; ``file`` is None for the built-in one.
+
+    ``broken`` are those that cannot be used here, e.g. for a variable that is not set on
+    this machine, with the reasons: they must not keep anyone from using the others.
+    """
+
+    profiles: Mapping[str, Target]
+    file: Path | None = None
+    default: str | None = None
+    broken: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+
+
+def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
+    """Read ``file``, else ./targets.yaml, else the user's, else offer a ``local`` target.
+
+    Raises InputError when the file cannot be read, ProblemsError with every mistake in it.
+    """
+    path = file or _found(cwd, env)
+    if path is None:
+        return _built_in(env)
+    doc = document.load(path)
+    document.check(doc, "targets.schema.json", cache=xdg.cache(env))
+    root = Entry.root(doc)
+    shared = rules.read(root.at("resources"))
+    profiles = root.at("targets")
+    default = root.get("default")
+    if default is not None and default not in profiles:
+        root.report("default", f"default: {_unknown(default, profiles.data)}")
+    made: dict[str, Target] = {}
+    broken: dict[str, tuple[Problem, ...]] = {}
+    for name in profiles.data:
+        places = profile.Places(profiles.at(name), env, path.absolute().parent)
+        made[name] = profile.read(name, profiles.at(name), places, shared)
+        if places.problems:
+            broken[name] = tuple(places.problems)
+    if root.problems:
+        raise ProblemsError(root.problems)
+    return Targets(profiles=made, file=path, default=default, broken=broken)
+
+
+def choose(targets: Targets, name: str | None) -> Target:
+    """Return the named profile, else the default, else the only one, else ``local``.
+
+    Raises InputError when there is none, ProblemsError when it cannot be used here.
+    """
+    known = targets.profiles
+    meant = name or targets.default or (next(iter(known)) if len(known) == 1 else _LOCAL)
+    if meant not in known:
+        raise _no_target(targets, name)
+    if meant in targets.broken:
+        raise ProblemsError(targets.broken[meant])
+    return known[meant]
+
+
+def _found(cwd: Path, env: Mapping[str, str]) -> Path | None:
+    """Return the file a person in ``cwd`` means without naming one."""
+    folders = (cwd, xdg.config(env))
+    files = (folder / FILE_NAME for folder in folders if folder is not None)
+    return next((file for file in files if file.exists()), None)
+
+
+def _built_in(env: Mapping[str, str]) -> Targets:
+    data = xdg.data(env)
+    if data is None:
+        raise InputError("there is no targets.yaml and HOME is not set", hint="set one of them")
+    return Targets(profiles={_LOCAL: Target(name=_LOCAL, base_path=str(data / "store"))})
+
+
+def _no_target(targets: Targets, name: str | None) -> InputError:
+    listed = ", ".join(targets.profiles)
+    if name is None:
+        return InputError(
+            f"{targets.file} has several targets and no `default:`",
+            hint=f"choose one with `--target NAME`: {listed}",
+        )
+    if targets.file is None:
+        return InputError(
+            f"no target is named '{name}', since there is no targets.yaml here",
+            hint="write one (targets.example.yaml shows how) or name it with `--targets FILE`",
+        )
+    hint = did_you_mean(name, targets.profiles) or f"{targets.file} has {listed}"
+    return InputError(f"no target is named '{name}' in {targets.file}", hint=hint)
+
+
+def _unknown(name: str, known: Mapping[str, object]) -> str:
+    return f"no target is named '{name}', {did_you_mean(name, known) or ', '.join(known)}"

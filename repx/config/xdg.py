@@ -1,0 +1,32 @@
+"""Where the user's own files are, by the XDG Base Directory Specification 0.8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def config(env: Mapping[str, str]) -> Path | None:
+    """Return repx's folder of settings; None when even HOME is not set."""
+    return _folder(env, "XDG_CONFIG_HOME", ".config")
+
+
+def data(env: Mapping[str, str]) -> Path | None:
+    """Return repx's folder of results; None when even HOME is not set."""
+    return _folder(env, "XDG_DATA_HOME", ".local/share")
+
+
+def cache(env: Mapping[str, str]) -> Path | None:
+    """Return repx's folder of what can be made again; None when even HOME is not set."""
+    return _folder(env, "XDG_CACHE_HOME", ".cache")
+
+
+def _folder(env: Mapping[str, str], variable: str, default: str) -> Path | None:
+    """Return repx's folder in a base directory; a relative one counts as not set."""
+    base = Path(env.get(variable, ""))
+    if base.is_absolute():
+        return base / "repx"
+    return Path(env["HOME"]) / default / "repx" if env.get("HOME") else None
