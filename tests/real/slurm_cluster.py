@@ -1,0 +1,321 @@
+"""A private Slurm cluster of two nodes on this machine, for the tests and for a developer's shell.
+
+``python tests/real/slurm_cluster.py -- bash`` opens a shell in which ``sbatch``, ``squeue`` and
+``repx`` talk to a fresh cluster; leaving the shell takes the cluster away. It needs root and
+Debian's packages ``slurm-wlm slurmctld slurmd munge``. Everything it writes, its munge key and
+its sockets included, lies in one new folder, and its ports are picked free, so several clusters
+live side by side. The daemons die with the process that started them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
+NODES: Final = ("n1", "n2")
+_PR_SET_PDEATHSIG: Final = 1
+_SBIN: Final = "/usr/sbin"
+
+_CONF: Final = """\
+ClusterName=repxtest
+SlurmctldHost=localhost(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={root}/munge.socket,cred_expire=5
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool.%n
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmdPidFile={root}/slurmd.%n.pid
+SlurmctldLogFile={root}/slurmctld.log
+SlurmdLogFile={root}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,batch_sched_delay=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MpiDefault=none
+KillWait=5
+SlurmdParameters=config_overrides
+NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] \
+CPUs=8 RealMemory=8000 State=UNKNOWN
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES
+"""
+
+
+class Cluster:
+    """One running cluster. ``settings`` are lines of slurm.conf that a test adds or replaces."""
+
+    def __init__(self, root: Path) -> None:
+        """Prepare the folder; nothing runs yet."""
+        self.root = root
+        self._settings: dict[str, object] = {}
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = _free_ports()
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH"))},
+            "SLURM_CONF": str(root / "slurm.conf"),
+            "PATH": f"{os.environ.get('PATH', '')}:{_SBIN}",
+        }
+        (root / "state").mkdir()
+        key = root / "munge.key"
+        key.write_bytes(secrets.token_bytes(64))
+        key.chmod(0o400)
+
+    def start(self) -> None:
+        """Start munged, the controller and both nodes, and wait until the nodes are idle."""
+        self._write_conf()
+        self._start_munge()
+        self.start_controller()
+        for node in NODES:
+            self.start_node(node)
+        self.wait_for_nodes()
+
+    def stop(self) -> None:
+        """Take down every job and daemon."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.sh("scancel", "--user=root", check=False)
+        for name in reversed(tuple(self._daemons)):
+            self._end(name)
+        _kill_below(self.root)
+
+    def configure(self, **settings: object) -> None:
+        """Restart the controller with these settings in place of any earlier ones."""
+        if settings == self._settings:
+            return
+        self._settings = dict(settings)
+        self.stop_controller()
+        self._write_conf()
+        self.start_controller()
+        self.wait_for_nodes()
+
+    def start_controller(self) -> None:
+        """Start the controller; its state survives a stop."""
+        self._spawn("slurmctld", [f"{_SBIN}/slurmctld", "-D"])
+        self.wait(lambda: self.sh("scontrol", "ping", check=False).returncode == 0)
+
+    def stop_controller(self) -> None:
+        """Stop the controller; the nodes and what runs on them live on."""
+        self._end("slurmctld")
+
+    def start_node(self, node: str) -> None:
+        """Start one node's daemon."""
+        self._spawn(f"slurmd.{node}", [f"{_SBIN}/slurmd", "-D", "-N", node])
+
+    def kill_node(self, node: str) -> None:
+        """Let a node die as by a power cut: its daemon and every process of its jobs."""
+        daemon = self._daemons.pop(f"slurmd.{node}")
+        daemon.kill()
+        daemon.wait()
+        _kill_steps(node, self.root)
+        self.sh("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
+
+    def revive_node(self, node: str) -> None:
+        """Start a killed node again and put it back into service."""
+        self.start_node(node)
+        self.sh("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        self.wait_for_nodes()
+
+    def wait_for_nodes(self) -> None:
+        """Wait until every node takes jobs."""
+        good = ("idle", "mixed", "allocated")
+        self.wait(
+            lambda: (
+                all(
+                    state in good
+                    for state in self.sh(
+                        "sinfo", "-h", "-N", "-o", "%T", check=False
+                    ).stdout.split()
+                )
+                and bool(self.sh("sinfo", "-h", "-N", "-o", "%T", check=False).stdout.split())
+            )
+        )
+
+    def sh(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one command against this cluster."""
+        return subprocess.run(
+            argv, env=self.env, check=check, text=True, capture_output=True, timeout=60
+        )
+
+    def queue(self) -> list[str]:
+        """Return ``id state`` of each job that has not ended, arrays one line per element."""
+        answer = self.sh("squeue", "--noheader", "--array", "--format=%i %T", check=False)
+        return answer.stdout.splitlines()
+
+    def drain(self, timeout_s: float = 90) -> None:
+        """Wait until no job is left."""
+        self.wait(lambda: not self.queue(), timeout_s)
+
+    def wait(self, ready: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Look every 0.1 s until something is so; TimeoutError with the queue when never."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if time.monotonic() > deadline:
+                log = (self.root / "slurmctld.log").read_text(errors="replace")
+                raise TimeoutError("\n".join([*self.queue(), log[-3000:]]))
+            time.sleep(0.1)
+
+    def _write_conf(self) -> None:
+        text = _CONF.format(root=self.root, ports=self._ports)
+        kept = [line for line in text.splitlines() if line.partition("=")[0] not in self._settings]
+        added = [f"{name}={value}" for name, value in self._settings.items()]
+        (self.root / "slurm.conf").write_text("\n".join([*kept, *added, ""]))
+
+    def _start_munge(self) -> None:
+        files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
+        files |= {"log-file": "munged.log", "seed-file": "munged.seed"}
+        options = [f"--{option}={self.root / name}" for option, name in files.items()]
+        self._spawn("munged", [f"{_SBIN}/munged", "--foreground", "--force", *options])
+        self.wait((self.root / "munge.socket").exists)
+
+    def _spawn(self, name: str, argv: Sequence[str]) -> None:
+        with (self.root / f"{name}.out").open("ab") as output:
+            self._daemons[name] = subprocess.Popen(
+                argv,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.root,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # calls prctl, nothing of Python's
+            )
+
+    def _end(self, name: str) -> None:
+        daemon = self._daemons.pop(name, None)
+        if daemon is None:
+            return
+        daemon.terminate()
+        try:
+            daemon.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    """Give the session's cluster; a test that uses it is marked `slurm`."""
+    with running() as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """Give a fresh cluster and take it away again, whatever happens."""
+    # Below /tmp whatever TMPDIR says: the path of a Unix socket is at most 107 bytes long.
+    root = Path(tempfile.mkdtemp(prefix="repx-slurm-", dir="/tmp"))
+    cluster = Cluster(root)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def missing() -> str | None:
+    """Return why no cluster can be started here, or None."""
+    if os.geteuid() != 0:
+        return "a private Slurm needs root"
+    path = f"{os.environ.get('PATH', '')}:{_SBIN}"
+    absent = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+    return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def _free_ports() -> tuple[int, int, int]:
+    """Return one free port for the controller and two adjacent free ones for the nodes."""
+    while True:
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            first = _bind(held, 0)
+            second = _bind(held, 0)
+            return first, second, _bind(held, second + 1)
+
+
+def _bind(held: contextlib.ExitStack, port: int) -> int:
+    listener = held.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", port))
+    return int(listener.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _processes() -> Iterator[tuple[int, str, Mapping[str, str]]]:
+    """Yield pid, command line and environment of each process that can be read."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
+                raw = (entry / "environ").read_bytes().decode("latin-1").split("\0")
+                yield int(entry.name), command, dict(v.split("=", 1) for v in raw if "=" in v)
+
+
+def _kill_steps(node: str, root: Path) -> None:
+    """Kill what one node of this cluster runs: its step daemons and their jobs' processes."""
+    conf = str(root / "slurm.conf")
+    for pid, command, environment in _processes():
+        of_node = environment.get("SLURMD_NODENAME") == node
+        if environment.get("SLURM_CONF") == conf and (
+            of_node or ("slurmstepd" in command and node in _step_node(pid))
+        ):
+            _kill(pid)
+
+
+def _step_node(pid: int) -> str:
+    """Return the spool folder a step daemon works in, which names its node."""
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    return ""
+
+
+def _kill_below(root: Path) -> None:
+    """Kill every process that still belongs to this cluster."""
+    conf = str(root / "slurm.conf")
+    for pid, _, environment in _processes():
+        if pid != os.getpid() and environment.get("SLURM_CONF") == conf:
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command (a shell, when none is given) with a cluster around it."""
+    reason = missing()
+    if reason is not None:
+        sys.stderr.write(f"error: {reason}\n")
+        return 3
+    command = [word for word in argv if word != "--"] or [os.environ.get("SHELL", "bash")]
+    with running() as cluster:
+        return subprocess.run(command, env=cluster.env, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
