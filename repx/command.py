@@ -66,11 +66,11 @@ def run(  # each is one independent fact about a process
     try:
         process = sh.Command(argv[0])(
             *argv[1:],
-            _cwd=cwd,
+            _cwd=str(cwd) if cwd else None,
             _env=dict(env) if env is not None else None,
             _in=stdin,
             _timeout=timeout_s,
-            _ok_code=range(-64, 256),
+            _ok_code=tuple(range(-64, 256)),
             _tty_out=False,
             _out_bufsize=65536,
             _return_cmd=True,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from repx.errors import StorageError
+from repx.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from repx.model import JobId
+    from repx.target import Target
 
 SUCCESS = "SUCCESS"
 FAIL = "FAIL"
@@ -184,6 +185,16 @@ class Store:
 def local(root: str) -> Store:
     """Return the store on this machine's file system."""
     return Store(root)
+
+
+def of(target: Target) -> Store:
+    """Return the store of a target. Raises InputError for one that repx cannot reach."""
+    if target.address is not None:
+        raise InputError(
+            f"target '{target.name}': stores over ssh do not work yet",
+            hint="log in there and use a target without `address:`",
+        )
+    return local(target.base_path)
 
 
 def over(url_or_protocol: str, root: str, **options: object) -> Store:

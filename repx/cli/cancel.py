@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine, select, submissions
+from repx import console, engine, select, storage, submissions
 from repx.cli.context import command
 from repx.errors import InputError, SchedulerError
 from repx.schedulers import local
@@ -15,7 +15,9 @@ from repx.status import ALIVE
 
 if TYPE_CHECKING:
     from repx.cli.context import Context
-    from repx.model import JobId
+    from repx.model import JobId, Lab
+    from repx.storage import Store
+    from repx.target import Target
 
 
 @command(
@@ -35,11 +37,12 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     """
     if bool(names) == everything:
         raise InputError("name what to cancel", hint="`repx cancel RUN`, or `repx cancel --all`")
-    store = context.store()
+    target = context.target()
+    store = storage.of(target)
     if everything:
         asked: dict[str, list[JobId] | None] = dict.fromkeys(submissions.active(store))
     else:
-        asked = dict(_owners(context, names))
+        asked = dict(_owners(context.open_lab().lab, names, store, target))
     for submission, jobs in asked.items():
         try:
             local.cancel(store, submission, jobs)
@@ -53,10 +56,11 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     return 0
 
 
-def _owners(context: Context, names: tuple[str, ...]) -> dict[str, list[JobId]]:
+def _owners(
+    lab: Lab, names: tuple[str, ...], store: Store, target: Target
+) -> dict[str, list[JobId]]:
     """Return the live jobs that are meant, by the submission that holds them."""
-    lab = context.open_lab().lab
-    states = engine.observe(lab, context.store(), context.target())
+    states = engine.observe(lab, store, target)
     held: dict[str, list[JobId]] = defaultdict(list)
     for job in select.jobs(lab, names).jobs:
         if states[job].state in ALIVE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,13 @@ from repx.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from repx.config.resources import Resolver
+    from repx.config.targets import Targets
+    from repx.lab.load import OpenLab
+    from repx.lab.verify import Verdict
+    from repx.model import Lab
+    from repx.target import Target
 
 P = ParamSpec("P")
 
@@ -30,6 +38,42 @@ class Context:
     resources_file: Path | None = None
     verbose: int = 0
     json: bool = False
+
+    def open_lab(self) -> OpenLab:
+        """Open the Lab. Raises LabError where there is none or it is broken."""
+        from repx.lab.load import open_lab
+
+        return open_lab(self.lab_path)
+
+    def verify(self, opened: OpenLab, *, full: bool = False) -> Verdict:
+        """Check the Lab's files against their sums, unless it was done before."""
+        from repx.config import xdg
+        from repx.lab.verify import verify
+
+        folder = xdg.cache(os.environ)
+        return verify(opened, cache=folder and folder / "verified", full=full)
+
+    def targets(self) -> Targets:
+        """Return the target profiles. Raises ProblemsError with every mistake in them."""
+        from repx.config import targets
+
+        return targets.load(self.targets_file, cwd=Path.cwd(), env=os.environ)
+
+    def target(self) -> Target:
+        """Return the profile that was named, or the default one."""
+        from repx.config import targets
+
+        return targets.choose(self.targets(), self.target_name)
+
+    def resources_of(self, lab: Lab, target: Target) -> Resolver:
+        """Return what finds a job's resources: the target's rules, then ``--resources``."""
+        from repx.config import rules
+        from repx.config.resources import Resolver
+
+        found = target.resources
+        if self.resources_file is not None:
+            found += rules.load(self.resources_file, os.environ)
+        return Resolver(lab, target.name, found)
 
 
 class _Help(click.Command):

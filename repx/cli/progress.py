@@ -12,6 +12,8 @@ from repx.model import short_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rich.console import Group, RenderableType
+
     from repx.model import JobId
     from repx.submissions import Event
 
@@ -129,13 +131,13 @@ class Live:
         """Remove the block."""
         self._live.stop()
 
-    def _block(self, tally: Tally) -> object:
+    def _block(self, tally: Tally) -> Group:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         elapsed = time.monotonic() - self._started
-        rows = [
+        rows: list[RenderableType] = [
             ProgressBar(total=max(tally.total, 1), completed=tally.ended, width=60),
             Text(f"{tally.line()}  {_times(tally, elapsed)}"),
             *(Text(f"  {line}", style="dim") for line in _current(tally)),

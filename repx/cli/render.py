@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine
+from repx import console, engine, storage
 from repx.cli import report
 from repx.cli.choosing import selection_options
 from repx.cli.context import command
@@ -48,9 +48,10 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
         raise InputError(f"{output} exists and is not an empty folder", hint="name a new folder")
     opened = context.open_lab()
     context.verify(opened)
-    target, store = context.target(), context.store()
+    target = context.target()
+    store = storage.of(target)
     plan = engine.prepare(
-        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab)
+        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
     )
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)

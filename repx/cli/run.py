@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine
+from repx import console, engine, storage
 from repx.cli import report
 from repx.cli.choosing import limit_options, selection_options
 from repx.cli.context import command
@@ -52,9 +52,10 @@ def run(
     """
     opened = context.open_lab()
     context.verify(opened)
-    target, store = context.target(), context.store()
+    target = context.target()
+    store = storage.of(target)
     plan = engine.prepare(
-        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab)
+        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
     )
     if dry_run:
         report.planned(plan, as_json=context.json)

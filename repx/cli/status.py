@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, select, submissions
+from repx import console, engine, select, storage, submissions
 from repx import status as states_of
 from repx.cli import report
 from repx.cli.context import command
@@ -46,7 +46,8 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     is listed, without only those that run or failed.
     """
     opened = context.open_lab()
-    target, store = context.target(), context.store()
+    target = context.target()
+    store = storage.of(target)
     if follow:
         return _follow(store)
     lab = opened.lab

@@ -185,8 +185,14 @@ def test_a_plan_is_complete_ordered_and_minimal(
     """Each wanted job succeeds in the end, after its needs, and nothing idle runs."""
     needs = {n: sorted(f"j{b}" for a, b in edges if a == n) for n in range(10)}
     of = lab({"r": [job(f"j{n}", needs[n]) for n in range(10)]})
-    made = make(of, *(f"j{n}" for n in sorted(wanted)), **{f"j{n}": "succeeded" for n in done})
     succeeded = {f"j{n}" for n in done}
+    made = plan.make(
+        of,
+        Wish(jobs=tuple(f"j{n}" for n in sorted(wanted))),
+        states(of, **dict.fromkeys(succeeded, "succeeded")),
+        resources=lambda job, run, phase: Resources(),  # noqa: ARG005
+        runtime=RuntimeName.NATIVE,
+    )
 
     for task in made.tasks:
         assert set(task.job.needs) <= succeeded
