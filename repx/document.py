@@ -49,18 +49,19 @@ class Document:
         return Problem(self.file, *self.place(pointer), message)
 
 
-def load(path: Path) -> Document:
+def load(path: Path, *, shown: str | None = None) -> Document:
     """Read a YAML file, or TOML when its name ends in ``.toml``.
 
-    Raises InputError when it cannot be read, ProblemsError when it is not what it should be.
+    ``shown`` is its name in messages, if not the path. Raises InputError when it cannot be read, ProblemsError when it is not what it should be.
     """
+    file = shown or str(path)
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        message = f"no such file: {path}"
+        message = f"no such file: {file}"
         raise InputError(message) from error
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
+        message = f"cannot read {file}: {error.strerror}"
         raise InputError(message) from error
     try:
         text = raw.decode("utf-8-sig")
@@ -68,8 +69,8 @@ def load(path: Path) -> Document:
         before = raw[: error.start]
         place = (before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
         message = f"not UTF-8: byte 0x{raw[error.start]:02x}; save the file as UTF-8"
-        raise ProblemsError([Problem(str(path), *place, message)]) from error
-    return loads(text, str(path))
+        raise ProblemsError([Problem(file, *place, message)]) from error
+    return loads(text, file)
 
 
 def loads(text: str, file: str) -> Document:

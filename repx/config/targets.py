@@ -43,7 +43,8 @@ def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
     path = file or _found(cwd, env)
     if path is None:
         return _built_in(env)
-    doc = document.load(path)
+    shown = path.relative_to(cwd) if path.is_relative_to(cwd) else path
+    doc = document.load(path, shown=str(shown))
     document.check(doc, "targets.schema.json", cache=xdg.cache(env))
     root = Entry.root(doc)
     shared = rules.read(root.at("resources"))
@@ -60,21 +61,26 @@ def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
             broken[name] = tuple(places.problems)
     if root.problems:
         raise ProblemsError(root.problems)
-    return Targets(profiles=made, file=path, default=default, broken=broken)
+    return Targets(profiles=made, file=shown, default=default, broken=broken)
 
 
 def choose(targets: Targets, name: str | None) -> Target:
-    """Return the named profile, else the default, else the only one, else ``local``.
+    """Return the named profile, else the one ``usual`` names.
 
     Raises InputError when there is none, ProblemsError when it cannot be used here.
     """
-    known = targets.profiles
-    meant = name or targets.default or (next(iter(known)) if len(known) == 1 else _LOCAL)
-    if meant not in known:
+    meant = name or usual(targets)
+    if meant not in targets.profiles:
         raise _no_target(targets, name)
     if meant in targets.broken:
         raise ProblemsError(targets.broken[meant])
-    return known[meant]
+    return targets.profiles[meant]
+
+
+def usual(targets: Targets) -> str:
+    """Return the name used when none is given: the default, else the only one, else ``local``."""
+    known = targets.profiles
+    return targets.default or (next(iter(known)) if len(known) == 1 else _LOCAL)
 
 
 def _found(cwd: Path, env: Mapping[str, str]) -> Path | None:

@@ -1,0 +1,109 @@
+"""`repx targets`: the places where jobs can run, and whether they work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repx import command, console, probe
+from repx.cli.context import group
+from repx.config import targets as profiles
+from repx.errors import InputError
+from repx.probe import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from repx.cli.context import Context
+    from repx.config.targets import Targets
+    from repx.probe import Finding
+    from repx.target import Target
+
+_UNUSABLE = 3
+
+
+@group(
+    name="targets",
+    invoke_without_command=True,
+    examples="""
+    repx targets                  the profiles of targets.yaml
+    repx targets check cluster    does it work: folder, scheduler, runtimes
+    """,
+)
+def targets(context: Context) -> None:
+    """List the places where jobs can run."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    known = context.targets()
+    if context.json:
+        console.json([_facts(known, target) for target in known.profiles.values()])
+        return
+    console.note(f"from {known.file}" if known.file else "built in: there is no targets.yaml here")
+    rows = [_row(known, target) for target in known.profiles.values()]
+    console.table(("target", "scheduler", "runtimes", "store", "address", "note"), rows)
+
+
+@targets.command(
+    name="check",
+    examples="""
+    repx targets check            the target used when none is named
+    repx targets check cluster    one target: folder, scheduler, runtimes
+    """,
+)
+@click.argument("name", required=False)
+@click.pass_obj
+def check(context: Context, name: str | None) -> int:
+    """Try whether jobs can run on a target.
+
+    A file is written to its store, its schedulers are asked and its runtimes started. The
+    exit code is 0 when all that the target's jobs need works.
+    """
+    target = profiles.choose(context.targets(), name or context.target_name)
+    if target.address is not None:
+        raise InputError(
+            f"target '{target.name}' is on {target.address}, which repx cannot reach yet",
+            hint=f"log in there and run `repx targets check {target.name}`, without `address:`",
+        )
+    findings = probe.target(command.run, target)
+    missing = probe.missing(target, findings)
+    if context.json:
+        told = [asdict(each) for each in findings]
+        console.json({"target": target.name, "usable": not missing, "findings": told})
+        return _UNUSABLE if missing else 0
+    rows = [(each.part, each.name, "ok" if each.usable else "-", each.why) for each in findings]
+    console.table(("part", "name", "works", "what"), rows)
+    for each in missing:
+        console.error(f"{each.part} {each.name}: {each.why}")
+    if not missing:
+        console.note(f"jobs can run on '{target.name}', {_runtime(target, findings)}")
+    return _UNUSABLE if missing else 0
+
+
+def _facts(known: Targets, target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "default": target.name == profiles.usual(known),
+        "scheduler": target.scheduler,
+        "runtimes": target.runtimes,
+        "base_path": target.base_path,
+        "address": target.address,
+        "problems": [str(problem) for problem in known.broken.get(target.name, ())],
+    }
+
+
+def _row(known: Targets, target: Target) -> tuple[str, ...]:
+    facts = _facts(known, target)
+    note = "; ".join(facts["problems"]) or ("default" if facts["default"] else "")
+    runtimes, address = ", ".join(target.runtimes), target.address or "-"
+    return (target.name, target.scheduler, runtimes, target.base_path, address, note)
+
+
+def _runtime(target: Target, findings: Sequence[Finding]) -> str:
+    """Say which runtime jobs get, and why not the ones preferred to it."""
+    tried = {each.name: each for each in findings if each.part is Part.RUNTIME}
+    wanted = [tried[name] for name in target.runtimes]
+    first = next(each for each in wanted if each.usable)
+    passed = [f"{each.name} does not work: {each.why}" for each in wanted[: wanted.index(first)]]
+    return "; ".join([f"in runtime {first.name}", *passed])

@@ -1,0 +1,175 @@
+"""What works on a target: its store, its schedulers and its runtimes, tried for real at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from repx.target import RuntimeName, SchedulerName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from repx.command import Completed, Run
+    from repx.target import Target
+
+_TIMEOUT_S: Final = 20
+_MISSING: Final = 127
+_TIMED_OUT: Final = 124
+_SANDBOX: Final = "bwrap --unshare-all --ro-bind / / --tmpfs /tmp --proc /proc --dev /dev true"
+_PYTHON: Final = "import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 9))"
+_COMMANDS: Final[Mapping[str, str]] = {
+    "bash": "bash --version",
+    "flock": "flock --version",
+    "python3": f"python3 -c '{_PYTHON}' || {{ echo older than 3.9; exit 1; }}",
+    "sbatch": "sbatch --version",
+    "squeue": "squeue --version",
+    "scancel": "scancel --version",
+    "scontrol": "scontrol --version && scontrol ping",
+    "bwrap": f"bwrap --version && {_SANDBOX}",
+    "docker": "docker --version && docker info",
+    "podman": "podman --version && podman info",
+}
+_SCHEDULERS: Final[Mapping[SchedulerName, tuple[str, ...]]] = {
+    SchedulerName.LOCAL: ("python3",),
+    SchedulerName.SLURM: ("sbatch", "squeue", "scancel", "scontrol"),
+}
+_RUNTIMES: Final[Mapping[RuntimeName, str]] = {
+    RuntimeName.NATIVE: "bash",
+    RuntimeName.BWRAP: "bwrap",
+    RuntimeName.DOCKER: "docker",
+    RuntimeName.PODMAN: "podman",
+}
+# Each command is tried in a shell of its own, so that none can end or hang the others.
+_TRY: Final = """
+limit=$1; shift
+if command -v timeout >/dev/null; then limit="timeout $limit"; else limit=; fi
+while [ $# -gt 0 ]; do
+    said=$($limit bash -c "command -v $1 >/dev/null || exit 127; $2" </dev/null 2>&1)
+    printf '\\036%s\\037%s\\037%s' "$1" "$?" "$said"
+    shift 2
+done
+"""
+# The folder itself need not exist: what counts is whether it can be made and used.
+_STORE: Final = """
+folder=$1
+while [ -n "$folder" ] && [ ! -e "$folder" ] && [ ! -L "$folder" ]; do
+    folder=${folder%/*}
+done
+folder=${folder:-/}
+[ -d "$folder" ] || { echo "$folder is not a folder"; exit 1; }
+probe=$folder/.repx-probe.$$
+trap 'rm -f "$probe" "$probe.part"' EXIT
+echo works >"$probe.part" && mv "$probe.part" "$probe" && read -r word <"$probe" || exit 1
+[ "$word" = works ] || { echo "what was written cannot be read back"; exit 1; }
+if command -v flock >/dev/null; then
+    flock -n "$probe" true || { echo "files cannot be locked here (flock)"; exit 1; }
+fi
+stat -f -c '%a %S' "$folder"
+"""
+
+
+class Part(StrEnum):
+    """What of a target was tried."""
+
+    STORE = "store"
+    TOOL = "tool"
+    SCHEDULER = "scheduler"
+    RUNTIME = "runtime"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Whether one thing works there, and its version, its size or the reason why not."""
+
+    part: Part
+    name: str
+    usable: bool
+    why: str
+
+
+def target(run: Run, profile: Target) -> list[Finding]:
+    """Try the store, what every job needs, each scheduler and each runtime.
+
+    Raises CommandNotFoundError where there is no bash, CommandError when it does not answer.
+    """
+    tools = _tried(run, _COMMANDS)
+    return [
+        store(run, profile.base_path),
+        *(_finding(Part.TOOL, name, name, tools) for name in ("bash", "flock")),
+        *(_scheduler(name, tools) for name in SchedulerName),
+        *(_finding(Part.RUNTIME, name, tool, tools) for name, tool in _RUNTIMES.items()),
+    ]
+
+
+def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
+    """Return what the target's jobs need and do not have; of several runtimes one is enough."""
+    bad = {(each.part, each.name): each for each in findings if not each.usable}
+    wanted = [
+        (Part.STORE, profile.base_path),
+        (Part.TOOL, "bash"),
+        (Part.TOOL, "flock"),
+        (Part.SCHEDULER, profile.scheduler),
+    ]
+    runtimes = [(Part.RUNTIME, str(name)) for name in profile.runtimes]
+    if all(each in bad for each in runtimes):
+        wanted += runtimes
+    return [bad[each] for each in wanted if each in bad]
+
+
+def store(run: Run, base_path: str) -> Finding:
+    """Try to write, rename, read back, lock and remove a file where the store is or would be."""
+    done = run(["bash", "-c", _STORE, "repx-probe", base_path], check=False)
+    words = done.stdout.split()
+    if done.code != 0 or len(words) != 2:  # noqa: PLR2004  # free blocks and their size
+        return Finding(part=Part.STORE, name=base_path, usable=False, why=_complaint(done))
+    free = int(words[0]) * int(words[1]) / 1024**3
+    return Finding(part=Part.STORE, name=base_path, usable=True, why=f"{free:.1f} GiB free")
+
+
+def runtimes(run: Run, wanted: Sequence[RuntimeName]) -> list[Finding]:
+    """Try the wanted runtimes, in that order."""
+    tools = _tried(run, [_RUNTIMES[name] for name in wanted])
+    return [_finding(Part.RUNTIME, name, _RUNTIMES[name], tools) for name in wanted]
+
+
+def _tried(run: Run, names: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return the exit code and the output of each tool's command, all in one process."""
+    words = [word for name in names for word in (name, _COMMANDS[name])]
+    script = ["bash", "-c", _TRY, "repx-probe", str(_TIMEOUT_S), *words]
+    said = run(script, timeout_s=_TIMEOUT_S * len(_COMMANDS)).stdout
+    answers = (answer.split("\x1f", 2) for answer in said.split("\x1e")[1:])
+    return {name: (int(code), text.strip()) for name, code, text in answers}
+
+
+def _finding(part: Part, name: str, tool: str, tools: Mapping[str, tuple[int, str]]) -> Finding:
+    code, said = tools[tool]
+    return Finding(part=part, name=name, usable=code == 0, why=_why(tool, code, said))
+
+
+def _scheduler(name: SchedulerName, tools: Mapping[str, tuple[int, str]]) -> Finding:
+    """Judge a scheduler by its tools: the first that does not work, or else the first."""
+    needed = _SCHEDULERS[name]
+    tool = next((tool for tool in needed if tools[tool][0] != 0), needed[0])
+    return _finding(Part.SCHEDULER, name, tool, tools)
+
+
+def _why(tool: str, code: int, said: str) -> str:
+    """Return a version, or the last thing a tool said before it failed."""
+    lines = said.splitlines() or [""]
+    if code == 0:
+        version = re.search(r"[0-9]+(\.[0-9]+)+", lines[0])
+        return f"{tool} {version[0]}" if version else tool
+    if code == _MISSING:
+        return f"{tool} is not installed"
+    if code == _TIMED_OUT:
+        return f"{tool} does not answer within {_TIMEOUT_S} s"
+    return f"{tool}: {lines[-1].removeprefix(f'{tool}: ') or f'exit code {code}'}"
+
+
+def _complaint(done: Completed) -> str:
+    """Return the last thing a failed script said, without bash's own prefix."""
+    lines = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.code}"]
+    return re.sub(r"^.*?: line [0-9]+: ", "", lines[-1])
