@@ -52,7 +52,8 @@ class Document:
 def load(path: Path, *, shown: str | None = None) -> Document:
     """Read a YAML file, or TOML when its name ends in ``.toml``.
 
-    ``shown`` is its name in messages, if not the path. Raises InputError when it cannot be read, ProblemsError when it is not what it should be.
+    ``shown`` is its name in messages, if not the path. Raises InputError when it cannot be
+    read, ProblemsError when it is not what it should be.
     """
     file = shown or str(path)
     try:

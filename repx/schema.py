@@ -129,7 +129,7 @@ def _missing_keys(error: _Error) -> _Described:
 def _wrong_type(error: _Error) -> _Described:
     wanted = error.validator_value
     names = [wanted] if isinstance(wanted, str) else wanted
-    yield from _value(error, _wanted(error.instance, names))
+    yield from _value(error, _wanted(error.instance, names, _examples(error)))
 
 
 def _no_alternative(error: _Error) -> _Described:
@@ -138,10 +138,10 @@ def _no_alternative(error: _Error) -> _Described:
     names = dict.fromkeys(
         name for value in types for name in ([value] if isinstance(value, str) else value)
     )
-    yield from _value(error, _wanted(error.instance, list(names)))
+    yield from _value(error, _wanted(error.instance, list(names), ""))
 
 
-def _wanted(value: object, names: list[str]) -> str:
+def _wanted(value: object, names: list[str], examples: str) -> str:
     """Return what was found, what is wanted, and the usual cure."""
     wanted = " or ".join(_TYPES[name] for name in names)
     if value is None:
@@ -150,11 +150,17 @@ def _wanted(value: object, names: list[str]) -> str:
     if isinstance(value, list | dict):
         return f"{found} is given, wanted {wanted}"
     cure = ""
-    if "string" in names:
+    if examples:
+        cure = f" like {examples}"
+    elif "string" in names:
         cure = ": put it in quotes"
     elif "boolean" in names and isinstance(value, str):
-        cure = ": write true or false, without quotes"
+        cure = " without quotes"
     return f"{shown(value)} is {found}, wanted {wanted}{cure}"
+
+
+def _examples(error: _Error) -> str:
+    return ", ".join(str(example) for example in error.schema.get("examples", ()))
 
 
 def _not_one_of(error: _Error) -> _Described:
@@ -166,15 +172,13 @@ def _not_one_of(error: _Error) -> _Described:
 
 
 def _malformed(error: _Error) -> _Described:
-    """Describe text that a pattern refuses by the schema's examples, or by the pattern itself."""
-    schema, value = error.schema, error.instance
-    named = "propertyNames" in error.schema_path
-    examples = ", ".join(str(example) for example in schema.get("examples", ()))
-    like = f"write it like {examples}" if examples else f"it must match {error.validator_value}"
-    if named:
-        yield value, f"the name {shown(value)} is not allowed, {like}"
+    """Describe text that a pattern refuses, by the schema's examples or its description."""
+    value, examples = error.instance, _examples(error)
+    wanted = f"write it like {examples}" if examples else f"it must match {error.validator_value}"
+    if "propertyNames" in error.schema_path:
+        yield value, f"the name {shown(value)} is not allowed, {wanted}"
     else:
-        yield from _value(error, f"{shown(value)} is not understood, {like}")
+        yield from _value(error, f"{shown(value)} is not understood, {wanted}")
 
 
 def _bound(words: str) -> Callable[[_Error], _Described]:

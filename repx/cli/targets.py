@@ -82,22 +82,28 @@ def check(context: Context, name: str | None) -> int:
 
 
 def _facts(known: Targets, target: Target) -> dict[str, Any]:
+    problems = [str(problem) for problem in known.broken.get(target.name, ())]
     return {
         "name": target.name,
         "default": target.name == profiles.usual(known),
         "scheduler": target.scheduler,
         "runtimes": target.runtimes,
-        "base_path": target.base_path,
+        "base_path": None if problems else target.base_path,
         "address": target.address,
-        "problems": [str(problem) for problem in known.broken.get(target.name, ())],
+        "problems": problems,
     }
 
 
 def _row(known: Targets, target: Target) -> tuple[str, ...]:
     facts = _facts(known, target)
-    note = "; ".join(facts["problems"]) or ("default" if facts["default"] else "")
-    runtimes, address = ", ".join(target.runtimes), target.address or "-"
-    return (target.name, target.scheduler, runtimes, target.base_path, address, note)
+    return (
+        target.name,
+        target.scheduler,
+        ", ".join(target.runtimes),
+        facts["base_path"] or "-",
+        target.address or "-",
+        "; ".join(facts["problems"]) or ("default" if facts["default"] else ""),
+    )
 
 
 def _runtime(target: Target, findings: Sequence[Finding]) -> str:

@@ -114,4 +114,6 @@ def _no_target(targets: Targets, name: str | None) -> InputError:
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
-    return f"no target is named '{name}', {did_you_mean(name, known) or ', '.join(known)}"
+    return (
+        f"no target is named '{name}', {did_you_mean(name, known) or 'known: ' + ', '.join(known)}"
+    )
