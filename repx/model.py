@@ -73,7 +73,10 @@ class Executable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One node of the job graph: a stage with one combination of parameters."""
+    """One node of the job graph: a stage with one combination of parameters.
+
+    ``needs`` are the ids of the jobs whose outputs it reads, each once, sorted.
+    """
 
     id: JobId
     name: str
@@ -81,6 +84,17 @@ class Job:
     params: Mapping[str, object]
     executables: Mapping[str, Executable]
     hints: Hints = field(default_factory=Hints)
+    needs: tuple[JobId, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the needs once; every walk over the graph asks for them."""
+        found = {
+            source.job_id
+            for executable in self.executables.values()
+            for source in executable.inputs
+            if source.job_id is not None and source.job_id != SELF
+        }
+        object.__setattr__(self, "needs", tuple(sorted(found)))
 
     @property
     def entry(self) -> Executable:
@@ -102,17 +116,6 @@ class Job:
             for name, executable in self.executables.items()
             if name.startswith(STEP_PREFIX)
         }
-
-    @property
-    def needs(self) -> tuple[JobId, ...]:
-        """Return the ids of the jobs whose outputs this one reads, each once, sorted."""
-        found = {
-            source.job_id
-            for executable in self.executables.values()
-            for source in executable.inputs
-            if source.job_id is not None and source.job_id != SELF
-        }
-        return tuple(sorted(found)) if len(found) > 1 else tuple(found)
 
     @property
     def stage(self) -> str:
