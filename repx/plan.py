@@ -197,6 +197,8 @@ def _needed(
 
 def _upstream_runs(lab: Lab, job: Job, run: RunName) -> dict[RunName, DependencyType]:
     """Return the runs a job waits for: those of its inputs and, for a first job, its run's."""
+    if not lab.runs[run].dependencies:
+        return {}
     found = {
         source.source_run: source.dependency_type or DependencyType.HARD
         for source in job.entry.inputs

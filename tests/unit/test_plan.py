@@ -49,13 +49,29 @@ def lab(runs: Mapping[str, list[Job]], image: str | None = None) -> Lab:
         metadata="revision/metadata-top.json",
         host_tools=None,
         runs={
-            name: Run(name=name, metadata="", jobs=tuple(job.id for job in jobs), image=image)
+            name: Run(
+                name=name,
+                metadata="",
+                jobs=tuple(job.id for job in jobs),
+                image=image,
+                dependencies=dependencies(jobs),
+            )
             for name, jobs in runs.items()
         },
         groups={},
         jobs={job.id: job for jobs in runs.values() for job in jobs},
         files={},
     )
+
+
+def dependencies(jobs: list[Job]) -> dict[str, DependencyType]:
+    """Return what reading a Lab finds in its jobs' inputs."""
+    return {
+        source.source_run: source.dependency_type
+        for each in jobs
+        for source in each.entry.inputs
+        if source.source_run and source.dependency_type
+    }
 
 
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
