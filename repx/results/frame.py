@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.results.conditions import PARAMETER_PREFIX
@@ -33,9 +33,10 @@ def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]
     for job, facts, params in rows:
         ids.append(job)
         record = dict(facts)
+        taken = {INDEX, *facts}
         flat = flatten(params)
         for name, value in flat.items():
-            record[_column(name, {INDEX, *facts}, flat)] = value
+            record[_column(name, taken, flat)] = value
         records.append(record)
     return pandas.DataFrame(records, index=pandas.Index(ids, name=INDEX))
 
@@ -51,8 +52,8 @@ def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def _column(name: str, facts: Iterable[str], params: Mapping[str, object]) -> str:
-    if name not in facts:
+def _column(name: str, taken: Collection[str], params: Mapping[str, object]) -> str:
+    if name not in taken:
         return name
     column = PARAMETER_PREFIX + name
     while column in params:
