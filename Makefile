@@ -22,7 +22,7 @@ demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: packages lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --timeout=300
 
 check: lint
 	$(BIN)/python -m pytest --quiet tests/unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -14,7 +14,8 @@ import repx
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = Path(repx.__file__).parent
+PACKAGE: Final = Path(repx.__file__).parent
+FILES: Final = ("agent.py", "lab/expand.py")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -26,15 +27,16 @@ def imported(source: str) -> Iterator[str]:
             yield "." if node.level else (node.module or "").partition(".")[0]
 
 
-@pytest.mark.parametrize("file", ["agent.py", "lab/expand.py"])
+@pytest.mark.parametrize("file", FILES)
 def test_standalone_file_imports_only_the_standard_library(file: str) -> None:
     source = (PACKAGE / file).read_text(encoding="utf-8")
 
     assert set(imported(source)) <= sys.stdlib_module_names
 
 
-def test_agent_uses_no_syntax_newer_than_python_3_9() -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_standalone_file_uses_no_syntax_newer_than_python_3_9(file: str) -> None:
     """Targets may have an old python3; newer syntax raises SyntaxError here."""
-    source = (PACKAGE / "agent.py").read_text(encoding="utf-8")
+    source = (PACKAGE / file).read_text(encoding="utf-8")
 
     ast.parse(source, feature_version=(3, 9))
