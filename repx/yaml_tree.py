@@ -37,6 +37,7 @@ _SCALARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...]
     ("float", re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
     ("float", re.compile(r"\.(nan|NaN|NAN)"), lambda _: math.nan),
 )
+_NOT_YAML: Final = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_START: Final = frozenset("~nNtTfF.+-0123456789")
 
 
@@ -60,10 +61,6 @@ def parse(text: str, file: str) -> Node:
         root = composer.document()
     except yaml.MarkedYAMLError as error:
         composer.syntax(error)
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
-        composer.report(place, f"the character U+{ord(text[error.position]):04X} is not allowed")
     except _StopReadingError:
         pass
     else:
@@ -82,7 +79,7 @@ class _Composer:
     def __init__(self, text: str, file: str) -> None:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         self.problems: list[Problem] = []
-        self._lines = text.split("\n")
+        self._text = text
         self._file = file
         self._events: Iterator[_Event] = yaml.parse(text, Loader=loader)
         self._anchors: dict[str, Node | None] = {}
@@ -95,7 +92,7 @@ class _Composer:
     def syntax(self, error: yaml.MarkedYAMLError) -> None:
         """Note a mistake the YAML parser found, with what to do about the usual ones."""
         place = _place(error.problem_mark or error.context_mark)
-        line = self._lines[place[0] - 1] if place[0] <= len(self._lines) else ""
+        line = "".join(self._text.split("\n")[place[0] - 1 : place[0]])
         indent = line[: len(line) - len(line.lstrip())]
         problem = error.problem or "not YAML"
         if "\t" in indent:
@@ -112,6 +109,10 @@ class _Composer:
 
     def document(self) -> Node:
         """Return the root node of the only document."""
+        if strange := _NOT_YAML.search(self._text):
+            before = self._text[: strange.start()]
+            place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+            self._stop(place, f"the character U+{ord(strange[0]):04X} is not allowed")
         next(self._events)
         if isinstance(next(self._events), yaml.StreamEndEvent):
             self._stop((1, 1), "the file is empty")
