@@ -154,6 +154,13 @@ class Lab:
     groups: Mapping[str, tuple[RunName, ...]]
     jobs: Mapping[JobId, Job]
     files: Mapping[str, str]
+    needs: Mapping[JobId, tuple[JobId, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in ``needs``, every job's, where the maker of the Lab does not know them yet."""
+        if not self.needs:
+            found = {job_id: job.needs for job_id, job in self.jobs.items()}
+            object.__setattr__(self, "needs", found)
 
 
 def stage_of(job_id: JobId) -> str:

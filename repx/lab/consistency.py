@@ -2,58 +2,122 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx import graph
 from repx.errors import LabError, did_you_mean
 from repx.lab.files import Kind
-from repx.model import SELF, StageType
+from repx.lab.jobs import glance
+from repx.model import SELF, DependencyType, StageType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from repx.lab.fields import Object
     from repx.lab.files import LabFiles
-    from repx.model import Input, Job, JobId, Lab
+    from repx.lab.jobs import Jobs
+    from repx.model import Input, Job, JobId, Lab, RunName
 
 _SCATTER_GATHER: Final = ("scatter", "gather")
 
+# In a run of more jobs, what has no bearing on other jobs is checked when a job is used.
+_FEW_JOBS: Final = 1000
 
-def check(lab: Lab, files: LabFiles, legacy: frozenset[JobId]) -> None:
-    """Raise LabError, with file and job, for the first thing that could not run.
 
-    ``legacy`` are jobs the Lab lists but nothing schedules, so that none may need them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """All that the jobs of a Lab may refer to.
+
+    ``documents`` and ``jobs`` are the same jobs, as JSON and made. ``legacy`` are jobs that
+    the Lab has but nothing schedules. ``listed`` are the files of the manifest.
     """
-    for run in lab.runs.values():
-        place = files.describe(run.metadata)
-        if run.image is not None and files.kind(files.resolve(run.image)) is None:
-            raise LabError(f"{place}: image {run.image} is not in the Lab")
-        for job_id in run.jobs:
-            problem = _problem(lab, lab.jobs[job_id], legacy)
+
+    files: LabFiles
+    listed: Mapping[str, str]
+    documents: Mapping[JobId, Object]
+    jobs: Jobs
+    legacy: frozenset[JobId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What the jobs of one run need: each job other jobs, all together other runs."""
+
+    needs: Mapping[JobId, tuple[JobId, ...]]
+    runs: Mapping[RunName, DependencyType]
+
+
+def links(scope: Scope, members: Mapping[JobId, Object], place: str) -> Links:
+    """Return what the jobs of one run need. Raises LabError for the first that could not run.
+
+    ``place`` names the run's metadata in errors.
+    """
+    needs: dict[JobId, tuple[JobId, ...]] = {}
+    runs: dict[RunName, DependencyType] = {}
+    many = len(members) > _FEW_JOBS
+    for job_id in members:
+        found = glance(scope.documents, job_id, scope.listed) if many else None
+        if found is None:
+            job = scope.jobs[job_id]
+            problem = _problem(scope, job)
             if problem is not None:
                 raise LabError(f"{place}: job {job_id}: {problem}")
+            found = job.needs
+            for run, kind in _source_runs(job):
+                if runs.get(run) is not DependencyType.HARD:
+                    runs[run] = kind
+        needs[job_id] = found
+    return Links(needs=needs, runs=runs)
+
+
+def check(lab: Lab, files: LabFiles) -> None:
+    """Raise LabError for circles, groups of unknown runs, and images that are missing."""
     _check_acyclic(lab, files)
-    _check_groups(lab, files)
-    _check_executables(lab, files)
+    for run in lab.runs.values():
+        if run.image is not None and files.kind(files.resolve(run.image)) is None:
+            raise LabError(f"{files.describe(run.metadata)}: no image {run.image} in the Lab")
+    for group, runs in lab.groups.items():
+        for index, name in enumerate(runs):
+            if name not in lab.runs:
+                where = f"{files.describe(lab.metadata)}: field `groups.{group}[{index}]`"
+                hint = did_you_mean(name, lab.runs)
+                raise LabError(f"{where}: there is no run '{name}'", hint=hint)
 
 
-def _problem(lab: Lab, job: Job, legacy: frozenset[JobId]) -> str | None:
+def _source_runs(job: Job) -> list[tuple[RunName, DependencyType]]:
+    return [
+        (source.source_run, source.dependency_type or DependencyType.HARD)
+        for executable in job.executables.values()
+        for source in executable.inputs
+        if source.source_run is not None
+    ]
+
+
+def _problem(scope: Scope, job: Job) -> str | None:
+    """Say why a job could not run, or None if it could."""
     if job.stage_type is StageType.SCATTER_GATHER and job.executables:
         problem = _steps_problem(job)
         if problem is not None:
             return problem
-    for executable in job.executables.values():
+    for name, executable in job.executables.items():
+        path = executable.path
+        if path not in scope.listed and scope.files.kind(scope.files.resolve(path)) != Kind.FILE:
+            return f"executable '{name}' is missing: {path}"
         for source in executable.inputs:
-            if source.job_id is not None:
-                problem = _source_problem(lab, job, source, legacy)
-                if problem is not None:
-                    return problem
+            problem = _source_problem(scope, job, source)
+            if problem is not None:
+                return problem
     return None
 
 
-def _source_problem(lab: Lab, job: Job, source: Input, legacy: frozenset[JobId]) -> str | None:
-    producer = lab.jobs.get(job.id if source.job_id == SELF else source.job_id or "")
+def _source_problem(scope: Scope, job: Job, source: Input) -> str | None:
+    if source.job_id is None:
+        return None
+    producer = scope.jobs.get(job.id if source.job_id == SELF else source.job_id)
     if producer is None:
-        reason = "of a stage type nothing runs" if source.job_id in legacy else "not in the Lab"
+        known = source.job_id in scope.legacy
+        reason = "of a stage type that nothing runs" if known else "not in the Lab"
         return f"input '{source.target}' needs job {source.job_id}, which is {reason}"
     if source.source_output is None:
         return None
@@ -62,10 +126,9 @@ def _source_problem(lab: Lab, job: Job, source: Input, legacy: frozenset[JobId])
     outputs = producer.executables[name].outputs if name in producer.executables else {}
     if isinstance(outputs.get(source.source_output), str):
         return None
-    known = ", ".join(outputs) or "none"
     return (
-        f"input '{source.target}' needs output '{source.source_output}' of "
-        f"job {producer.id}, whose outputs are: {known}"
+        f"input '{source.target}' needs output '{source.source_output}' of job {producer.id}, "
+        f"whose outputs are: {', '.join(outputs) or 'none'}"
     )
 
 
@@ -88,39 +151,12 @@ def _steps_problem(job: Job) -> str | None:
 
 
 def _check_acyclic(lab: Lab, files: LabFiles) -> None:
-    run_of = {job_id: run for run in lab.runs.values() for job_id in run.jobs}
-    needs: Mapping[JobId, tuple[JobId, ...]] = {
-        job_id: job.needs for job_id, job in lab.jobs.items()
-    }
-    cycle = graph.find_cycle(needs)
+    cycle = graph.find_cycle(lab.needs)
     if cycle:
-        place = files.describe(run_of[cycle[0]].metadata)
+        run = next(run for run in lab.runs.values() if cycle[0] in run.jobs)
+        place = files.describe(run.metadata)
         raise LabError(f"{place}: jobs need each other in a circle: {' -> '.join(cycle)}")
     cycle = graph.find_cycle({name: tuple(run.dependencies) for name, run in lab.runs.items()})
     if cycle:
         place = files.describe(lab.runs[cycle[0]].metadata)
         raise LabError(f"{place}: runs depend on each other in a circle: {' -> '.join(cycle)}")
-
-
-def _check_groups(lab: Lab, files: LabFiles) -> None:
-    for group, runs in lab.groups.items():
-        for index, run in enumerate(runs):
-            if run not in lab.runs:
-                raise LabError(
-                    f"{files.describe(lab.metadata)}: field `groups.{group}[{index}]`: "
-                    f"there is no run '{run}'",
-                    hint=did_you_mean(run, lab.runs),
-                )
-
-
-def _check_executables(lab: Lab, files: LabFiles) -> None:
-    """Find executables that are missing; those listed are checked with their hash."""
-    for run in lab.runs.values():
-        for job_id in run.jobs:
-            for name, executable in lab.jobs[job_id].executables.items():
-                path = executable.path
-                if path not in lab.files and files.kind(files.resolve(path)) is not Kind.FILE:
-                    raise LabError(
-                        f"{files.describe(run.metadata)}: job {job_id}: "
-                        f"executable '{name}' is missing: {path}"
-                    )

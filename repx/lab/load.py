@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from repx.errors import LabError
+from repx.errors import LabError, did_you_mean
 from repx.lab import consistency, metadata
+from repx.lab.consistency import Scope
 from repx.lab.fields import FieldError, Object
 from repx.lab.files import FolderFiles, Kind, LabFiles
-from repx.model import DependencyType, Job, JobId, Lab, Run, RunName
+from repx.lab.jobs import Jobs
+from repx.model import DependencyType, JobId, Lab, Run, RunName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from repx.lab.metadata import RunMetadata
+    from repx.lab.consistency import Links
+    from repx.lab.metadata import Manifest, RunMetadata
 
 MAX_METADATA_BYTES: Final = 2 << 30
 _MANIFEST_SUFFIX: Final = "lab-metadata.json"
@@ -64,8 +67,11 @@ def _lab(files: LabFiles) -> Lab:
     place = _manifest_path(files)
     manifest = _read(files, place, metadata.manifest)
     root = _read(files, manifest.metadata, metadata.root)
-    runs = {path: _read(files, path, metadata.run) for path in root.runs}
-    jobs = {job_id: job for run in runs.values() for job_id, job in run.jobs.items()}
+    read = {path: _read(files, path, metadata.run) for path in root.runs}
+    scope = _scope(files, manifest, read)
+    links = {
+        path: consistency.links(scope, run.jobs, files.describe(path)) for path, run in read.items()
+    }
     lab = Lab(
         id=manifest.id,
         version=manifest.version,
@@ -74,14 +80,29 @@ def _lab(files: LabFiles) -> Lab:
         manifest=place,
         metadata=manifest.metadata,
         host_tools=_host_tools(files),
-        runs=_runs(files, runs),
+        runs=_runs(files, read, links),
         groups=root.groups,
-        jobs=jobs,
+        jobs=scope.jobs,
         files=manifest.files,
+        needs={job_id: needs for each in links.values() for job_id, needs in each.needs.items()},
     )
-    legacy = frozenset[JobId]().union(*(run.legacy for run in runs.values()))
-    consistency.check(lab, files, legacy)
+    consistency.check(lab, files)
     return lab
+
+
+def _scope(files: LabFiles, manifest: Manifest, read: Mapping[str, RunMetadata]) -> Scope:
+    documents = {job_id: job for run in read.values() for job_id, job in run.jobs.items()}
+
+    def place(job_id: JobId) -> str:
+        return files.describe(next(path for path in read if job_id in read[path].jobs))
+
+    return Scope(
+        files=files,
+        listed=manifest.files,
+        documents=documents,
+        jobs=Jobs(documents, place),
+        legacy=frozenset[JobId]().union(*(run.legacy for run in read.values())),
+    )
 
 
 def _manifest_path(files: LabFiles) -> str:
@@ -124,7 +145,9 @@ def _host_tools(files: LabFiles) -> str | None:
     return next((name for name in names if files.kind(f"host-tools/{name}") is Kind.DIR), None)
 
 
-def _runs(files: LabFiles, read: Mapping[str, RunMetadata]) -> dict[RunName, Run]:
+def _runs(
+    files: LabFiles, read: Mapping[str, RunMetadata], links: Mapping[str, Links]
+) -> dict[RunName, Run]:
     runs: dict[RunName, Run] = {}
     for path, run in read.items():
         if run.name in runs:
@@ -134,39 +157,27 @@ def _runs(files: LabFiles, read: Mapping[str, RunMetadata]) -> dict[RunName, Run
             name=run.name,
             metadata=path,
             jobs=tuple(run.jobs),
-            dependencies=_dependencies(files, path, read),
+            dependencies=_dependencies(files, path, read, links[path]),
             image=run.image,
         )
     return runs
 
 
 def _dependencies(
-    files: LabFiles, path: str, read: Mapping[str, RunMetadata]
+    files: LabFiles, path: str, read: Mapping[str, RunMetadata], links: Links
 ) -> dict[RunName, DependencyType]:
-    """Join what the run lists with what its jobs' inputs say; hard wins."""
-    run = read[path]
+    """Join what the run lists, by metadata path, with what its jobs' inputs name; hard wins."""
     names = {run.name for run in read.values()}
-    found: dict[RunName, DependencyType] = {}
-
-    def need(name: RunName, kind: DependencyType, field: str) -> None:
-        if name not in names:
-            raise LabError(f"{files.describe(path)}: field `{field}`: there is no run '{name}'")
+    found = dict(links.runs)
+    for key, kind in read[path].dependencies.items():
+        name = read[key].name if key in read else key
         if found.get(name) is not DependencyType.HARD:
             found[name] = kind
-
-    for key, kind in run.dependencies.items():
-        need(read[key].name if key in read else key, kind, "dependencies")
-    for job in run.jobs.values():
-        for name, kind in _source_runs(job):
-            need(name, kind, f"jobs.{job.id}")
+    unknown = next((name for name in found if name not in names), None)
+    if unknown is not None:
+        where = f"{files.describe(path)}: depends on run '{unknown}'"
+        raise LabError(f"{where}, which is not in the Lab", hint=did_you_mean(unknown, names))
     return found
-
-
-def _source_runs(job: Job) -> Iterator[tuple[RunName, DependencyType]]:
-    for executable in job.executables.values():
-        for source in executable.inputs:
-            if source.source_run is not None:
-                yield source.source_run, source.dependency_type or DependencyType.HARD
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
@@ -26,13 +28,18 @@ from repx.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LEGACY_STAGES: Final = frozenset({"worker", "gather"})
+_LEGACY_STAGES: Final = ("worker", "gather")
 _RESERVED_RUNS: Final = frozenset({"missing", "pending", "top"})
 _STAGE_TYPES: Final[Mapping[str, StageType]] = {str(kind): kind for kind in StageType}
 _DEPENDENCIES: Final[Mapping[str, DependencyType]] = {str(kind): kind for kind in DependencyType}
 _NAME: Final = re.compile(r"[^/\x00-\x1f\x7f]+")
 _MAX_NAME_BYTES: Final = 200  # file systems allow 255; names get prefixes and suffixes
 _MAX_DEPTH: Final = 64
+_SHARED: Final = 1024  # how many different outputs or hints are shared at a time
+_NO_HINTS: Final = Hints()
+_TEXT: Final = frozenset({str})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_PATH_AND_HASH: Final = itemgetter("path", "sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +64,16 @@ class Root:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetadata:
-    """One run's file. ``dependencies`` are keyed by the other run's metadata path."""
+    """One run's file. ``dependencies`` are keyed by the other run's metadata path.
+
+    ``jobs`` are JSON still, to be made by ``job``; ``legacy`` are those of the stage types of
+    old Labs, which nothing ever schedules.
+    """
 
     name: RunName
     image: str | None
     dependencies: Mapping[str, DependencyType]
-    jobs: Mapping[JobId, Job]
+    jobs: Mapping[JobId, Object]
     legacy: frozenset[JobId]
 
 
@@ -90,31 +101,33 @@ def root(obj: Object) -> Root:
 
 
 def run(obj: Object) -> RunMetadata:
-    """Read one run's metadata; jobs of the legacy stage types are only named."""
+    """Read one run's metadata, its jobs only so far that each has a safe id."""
     run_name = name("name", required(obj, "name", str))
     if run_name in _RESERVED_RUNS:
         raise FieldError("name", f"'{run_name}' is reserved and cannot name a run")
     image = optional(obj, "image", str)
-    required(obj, "jobs", dict)
-    jobs = each(obj, "jobs", job)
+    jobs = required(obj, "jobs", dict)
+    for job_id, value in jobs.items():
+        name("jobs", job_id)
+        if type(value) is not dict:
+            raise wrong(f"jobs.{job_id}", "an object", value)
+    if SELF in jobs:
+        raise FieldError("jobs", f"'{SELF}' is reserved and cannot name a job")
+    legacy = frozenset(key for key in jobs if jobs[key].get("stage_type") in _LEGACY_STAGES)
     needed = optional(obj, "dependencies", dict) or {}
     return RunMetadata(
         name=run_name,
         image=None if image is None else path("image", image),
         dependencies={key: _dependency(f"dependencies.{key}", needed[key]) for key in needed},
-        jobs={job_id: made for job_id, made in jobs.items() if made is not None},
-        legacy=frozenset(job_id for job_id, made in jobs.items() if made is None),
+        jobs={key: jobs[key] for key in jobs if key not in legacy} if legacy else jobs,
+        legacy=legacy,
     )
 
 
-def job(job_id: str, obj: Object) -> Job | None:
-    """Read one job; None for the stage types of old Labs that nothing ever schedules."""
-    job_id = intern(name("id", job_id))
-    if job_id == SELF:
-        raise FieldError("id", f"'{SELF}' is reserved and cannot name a job")
+def job(job_id: JobId, obj: Object) -> Job:
+    """Read one job of a run."""
+    job_id = intern(job_id)
     stage_type = optional(obj, "stage_type", str) or StageType.SIMPLE
-    if stage_type in LEGACY_STAGES:
-        return None
     if stage_type not in _STAGE_TYPES:
         raise wrong("stage_type", "'simple' or 'scatter-gather'", stage_type)
     params = required(obj, "params", dict)
@@ -133,7 +146,7 @@ def name(field: str, value: str) -> str:
     """Check that a name can be one component of a path on any machine."""
     if not _NAME.fullmatch(value) or value in {".", ".."}:
         raise wrong(field, "a name without '/' and control characters", value)
-    if len(value) > _MAX_NAME_BYTES or len(value.encode()) > _MAX_NAME_BYTES:
+    if (len(value) if value.isascii() else len(value.encode())) > _MAX_NAME_BYTES:
         raise wrong(field, f"a name of at most {_MAX_NAME_BYTES} bytes", value)
     return value
 
@@ -147,13 +160,25 @@ def path(field: str, value: str) -> str:
 
 
 def _listed(entries: list[object]) -> dict[str, str]:
+    """Return the listed files: at once if all is well, else one by one to the first mistake."""
+    try:
+        files = dict(map(_PATH_AND_HASH, entries))  # type: ignore[arg-type]  # checked below
+        texts_only = _TEXT.issuperset(map(type, chain(files, files.values())))
+        if texts_only and len(files) == len(entries) and not any(map(fault, files)):
+            return files
+    except (TypeError, KeyError):
+        pass
+    return _listed_one_by_one(entries)
+
+
+def _listed_one_by_one(entries: list[object]) -> dict[str, str]:
     files: dict[str, str] = {}
     for index, entry in enumerate(entries):
         if type(entry) is not dict:
             raise wrong(f"files[{index}]", "an object", entry)
         try:
             place = path("path", required(entry, "path", str))
-            digest = intern(required(entry, "sha256", str))
+            digest = required(entry, "sha256", str)
         except FieldError as error:
             raise error.within(f"files[{index}]") from None
         if files.setdefault(place, digest) != digest:
@@ -173,10 +198,14 @@ def _executable(_name: str, obj: Object) -> Executable:
     return Executable(
         path=path("path", required(obj, "path", str)),
         inputs=tuple(map(_input, range(len(inputs)), inputs)) if inputs else (),
-        outputs=_outputs(obj),
+        outputs=_outputs(optional(obj, "outputs", dict) or {}),
         hints=_hints(obj),
-        deps=tuple(step.removeprefix(STEP_PREFIX) for step in texts(obj, "deps")),
+        deps=_deps(obj) if "deps" in obj else (),
     )
+
+
+def _deps(obj: Object) -> tuple[str, ...]:
+    return tuple(step.removeprefix(STEP_PREFIX) for step in texts(obj, "deps"))
 
 
 def _input(index: int, obj: object) -> Input:
@@ -199,8 +228,9 @@ def _input(index: int, obj: object) -> Input:
 
 
 def _word(obj: Object, key: str) -> str | None:
-    value = optional(obj, key, str)
-    return None if value is None else intern(value)
+    """Return an optional text, one object for all equal ones."""
+    value = obj.get(key)
+    return None if value is None else intern(required(obj, key, str))
 
 
 def _dependency(field: str, value: object) -> DependencyType:
@@ -209,22 +239,25 @@ def _dependency(field: str, value: object) -> DependencyType:
     return _DEPENDENCIES[value]
 
 
-def _outputs(obj: Object) -> Mapping[str, object]:
-    outputs = optional(obj, "outputs", dict) or {}
-    for key, value in outputs.items():
-        if type(value) is not str:
-            _shallow(f"outputs.{key}", value)
-        elif "\0" in value:
-            raise FieldError(f"outputs.{key}", "contains a NUL character")
-    if all(type(value) is str for value in outputs.values()):
+def _outputs(outputs: Object) -> Mapping[str, object]:
+    try:
         return _shared_outputs(tuple(outputs.items()))
+    except TypeError:  # a description, which has no hash, among them
+        return _checked_outputs(outputs)
+
+
+@lru_cache(_SHARED)
+def _shared_outputs(items: tuple[tuple[str, object], ...]) -> Mapping[str, object]:
+    """Return one mapping for all jobs of a stage, which declare the same outputs."""
+    return _checked_outputs(dict(items))
+
+
+def _checked_outputs(outputs: Object) -> Object:
+    for key, value in outputs.items():
+        if type(value) is str and "\0" in value:
+            raise FieldError(f"outputs.{key}", "contains a NUL character")
+    _shallow("outputs", outputs)
     return outputs
-
-
-@lru_cache(1024)
-def _shared_outputs(items: tuple[tuple[str, str], ...]) -> Mapping[str, object]:
-    """Return one mapping for all jobs of a stage: they declare the same outputs."""
-    return dict(items)
 
 
 def _hints(obj: Object) -> Hints | None:
@@ -232,35 +265,38 @@ def _hints(obj: Object) -> Hints | None:
     if hints is None:
         return None
     try:
+        return _shared_hints(tuple(hints.items()))
+    except TypeError:  # a list, which has no hash, among them
+        return _checked_hints(hints)
+
+
+@lru_cache(_SHARED)
+def _shared_hints(items: tuple[tuple[str, object], ...]) -> Hints:
+    """Return one object for all jobs of a stage, which ask for the same."""
+    return _checked_hints(dict(items))
+
+
+def _checked_hints(hints: Object) -> Hints:
+    try:
         cpus = optional(hints, "cpus", int)
         if cpus is not None and cpus < 0:
             raise wrong("cpus", "a number of cores", cpus)
-        return _shared_hints(
-            optional(hints, "mem", str),
-            cpus,
-            optional(hints, "time", str),
-            optional(hints, "partition", str),
-            texts(hints, "sbatch_opts"),
+        return Hints(
+            mem=optional(hints, "mem", str),
+            cpus=cpus,
+            time=optional(hints, "time", str),
+            partition=optional(hints, "partition", str),
+            sbatch_opts=texts(hints, "sbatch_opts"),
         )
     except FieldError as error:
         raise error.within("resource_hints") from None
 
 
-@lru_cache(1024)
-def _shared_hints(
-    mem: str | None,
-    cpus: int | None,
-    time: str | None,
-    partition: str | None,
-    sbatch_opts: tuple[str, ...],
-) -> Hints:
-    """Return one object for all jobs of a stage: they ask for the same."""
-    return Hints(mem=mem, cpus=cpus, time=time, partition=partition, sbatch_opts=sbatch_opts)
-
-
-def _shallow(field: str, value: object) -> None:
+def _shallow(field: str, value: Object) -> None:
     """Refuse what is nested so deep that writing it out again could fail."""
-    layer = [value]
+    if _SCALARS.issuperset(map(type, value.values())):
+        return
+    layer: list[object] = [value]
     for _ in range(_MAX_DEPTH):
         layer = [
             inner
@@ -271,6 +307,3 @@ def _shallow(field: str, value: object) -> None:
         if not layer:
             return
     raise FieldError(field, f"nested more than {_MAX_DEPTH} levels deep")
-
-
-_NO_HINTS: Final = Hints()

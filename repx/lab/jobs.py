@@ -1,0 +1,82 @@
+"""The jobs of a Lab: looked over when it is opened, made when somebody asks for one.
+
+Making a job takes ten times as long as looking it over, and of 100,000 jobs most commands
+need a few: those that have not succeeded, those that are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from repx.errors import LabError
+from repx.lab import metadata
+from repx.lab.fields import FieldError
+from repx.model import Job, JobId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator
+
+    from repx.lab.fields import Object
+
+
+class Jobs(Mapping[JobId, Job]):
+    """Every job by id; asking for one that is not as the format says raises LabError."""
+
+    def __init__(self, documents: Mapping[JobId, Object], place: Callable[[JobId], str]) -> None:
+        """Make jobs of their JSON; ``place`` says which file one came from."""
+        self._jobs: dict[JobId, Job | Object] = dict(documents)
+        self._place = place
+
+    def __getitem__(self, job_id: JobId) -> Job:
+        """Return a job, made now if this is the first time."""
+        found = self._jobs[job_id]
+        if isinstance(found, Job):
+            return found
+        try:
+            job = metadata.job(job_id, found)
+        except FieldError as error:
+            where = f"{self._place(job_id)}: field `jobs.{job_id}.{error.field}`"
+            raise LabError(f"{where}: {error.problem}") from None
+        self._jobs[job_id] = job
+        return job
+
+    def __iter__(self) -> Iterator[JobId]:
+        """Yield the ids, without making anything."""
+        return iter(self._jobs)
+
+    def __len__(self) -> int:
+        """Return how many jobs there are."""
+        return len(self._jobs)
+
+    def __contains__(self, job_id: object) -> bool:
+        """Tell whether there is such a job, without making it."""
+        return job_id in self._jobs
+
+
+def glance(
+    documents: Mapping[JobId, Mapping[str, Any]], job_id: JobId, files: Container[str]
+) -> tuple[JobId, ...] | None:
+    """Return what a simple job needs if all is well with it, None if it takes a closer look.
+
+    Well means: its executable is among ``files``, and every input is an output of a simple
+    job or the store's base.
+    """
+    job = documents[job_id]
+    try:
+        main = job["executables"]["main"]
+        if len(job["executables"]) > 1 or main["path"] not in files:
+            return None
+        needs = set()
+        for source in main.get("inputs") or ():
+            if source.get("source_run") is not None:
+                return None
+            producer = source.get("job_id")
+            if producer is not None:
+                outputs = documents[producer]["executables"]["main"]["outputs"]
+                if type(outputs[source["source_output"]]) is not str:
+                    return None
+                needs.add(producer)
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return tuple(sorted(needs)) if len(needs) > 1 else tuple(needs)
