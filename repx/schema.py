@@ -38,12 +38,15 @@ _TYPES: Final[Mapping[str, str]] = {
 def mistakes(data: object, name: str) -> list[Mistake]:
     """Return where and what is wrong with ``data`` by ``schemas/<name>``, each mistake once."""
     found: dict[Mistake, None] = {}
-    for error in _validator(name).iter_errors(data):
-        for leaf in _relevant(error):
-            pointer = tuple(leaf.absolute_path)
-            describe = _WORDS.get(str(leaf.validator), _other)
-            for step, message in describe(leaf):
-                found[(pointer if step is None else (*pointer, step), message)] = None
+    errors = [leaf for error in _validator(name).iter_errors(data) for leaf in _relevant(error)]
+    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+    for error in errors:
+        pointer = tuple(error.absolute_path)
+        if pointer in mistyped and error.validator != "type":
+            continue
+        describe = _WORDS.get(str(error.validator), _other)
+        for step, message in describe(error):
+            found[(pointer if step is None else (*pointer, step), message)] = None
     return list(found)
 
 
