@@ -1,0 +1,375 @@
+"""A Plan as a submission folder: the one owner of quoting.
+
+Every ``{{ value }}`` of a template is quoted for the shell unless it is a ``Raw``, and only this
+module makes those. Templates hold no decisions; what they show is computed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import assets, inputs, runtimes
+from repx.errors import InputError, RenderError
+from repx.inputs import BRANCH
+from repx.target import SchedulerName
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from repx.model import Executable, Job, Lab
+    from repx.plan import Gate, Plan, Task
+    from repx.target import Resources, Target
+
+PLAN_VERSION: Final = 1
+
+_SCRIPT: Final = 0o755
+_TEXT: Final = 0o644
+_ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Raw(str):
+    """Text that is shell code already and must not be quoted again."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedFile:
+    """One file of a submission folder: path inside it, text, mode bits."""
+
+    path: str
+    text: str
+    mode: int
+
+
+def environment(templates: str | None = None) -> jinja2.Environment:
+    """Return the template environment; ``templates`` is a site's folder that comes first.
+
+    A site's template of the same name replaces ours, and reaches ours as ``repx/<name>``, so
+    ``{% extends "repx/job.sh.j2" %}`` overrides single blocks.
+    """
+    import jinja2
+
+    ours = jinja2.FileSystemLoader(assets.path("templates"))
+    site = [jinja2.FileSystemLoader(templates)] if templates else []
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([*site, ours, jinja2.PrefixLoader({"repx": ours})]),
+        undefined=jinja2.StrictUndefined,
+        finalize=quote,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+        autoescape=False,  # noqa: S701 -- shell, not HTML; `finalize` does the quoting
+    )
+    made.filters["comment"] = comment
+    return made
+
+
+def quote(value: object) -> str:
+    """Quote a value of a template for the shell, unless it is shell code already."""
+    if isinstance(value, Raw):
+        return value
+    if value is None:
+        message = "a template shows a value that is None"
+        raise RenderError(message)
+    return shlex.quote(str(value))
+
+
+def comment(value: object) -> Raw:
+    """Return a value as the text of a comment: one line, whatever it holds."""
+    return Raw(_CONTROL.sub("?", str(value)))
+
+
+def fill(made: jinja2.Environment, name: str, **context: object) -> str:
+    """Return the template ``name`` filled in. Raises RenderError naming template and line."""
+    import jinja2
+
+    try:
+        return made.get_template(name).render(**context)
+    except jinja2.TemplateSyntaxError as error:
+        message = f"{error.filename or error.name}:{error.lineno}: {error.message}"
+        raise RenderError(message) from error
+    except jinja2.TemplateError as error:
+        message = f"{name}: {error.message or type(error).__name__}"
+        hint = "look at the templates folder named in the target's profile"
+        raise RenderError(message, hint=hint) from error
+
+
+def submission(
+    plan: Plan,
+    lab: Lab,
+    target: Target,
+    *,
+    submission_id: str,
+    artifact: Callable[[str], str],
+) -> Iterator[RenderedFile]:
+    """Yield the files every submission folder has, and for a local target those that run it.
+
+    ``artifact`` gives the absolute path on the target of a file of the Lab. Lazy, so that
+    100,000 scripts are never in memory together. Raises LabError where the Lab contradicts
+    itself, InputError for a runtime that does not work yet.
+    """
+    made = environment(target.templates)
+    document = plan_document(plan, lab, target, submission_id=submission_id)
+    yield RenderedFile(path="plan.json", text=json.dumps(document), mode=_TEXT)
+    yield _shipped("templates/lib.sh", "lib.sh")
+    yield _shipped("templates/scatter-gather.sh", "scatter-gather.sh")
+    readme = fill(
+        made,
+        "submission-readme.j2",
+        plan=plan,
+        lab=lab,
+        target=target,
+        submission=submission_id,
+    )
+    yield RenderedFile(path="README", text=readme, mode=_TEXT)
+    yield from job_scripts(made, plan, lab, target, artifact=artifact)
+    if target.scheduler is SchedulerName.LOCAL:
+        yield from agent_files(made, target)
+
+
+def agent_files(made: jinja2.Environment, target: Target) -> Iterator[RenderedFile]:
+    """Yield the local scheduler and the script that starts it."""
+    agent = Path(__file__).with_name("agent.py").read_text(encoding="utf-8")
+    yield RenderedFile(path="agent.py", text=agent, mode=_TEXT)
+    run = fill(made, "run.sh.j2", options=_options(target))
+    yield RenderedFile(path="run.sh", text=run, mode=_SCRIPT)
+
+
+def _options(target: Target) -> Raw:
+    limits = {
+        "-j": target.local.jobs,
+        "--cpus": target.local.cpus,
+        "--mem": target.local.mem_bytes,
+    }
+    return Raw("".join(f" {name} {value}" for name, value in limits.items() if value))
+
+
+def _shipped(asset: str, path: str) -> RenderedFile:
+    return RenderedFile(path=path, text=assets.path(asset).read_text(encoding="utf-8"), mode=_TEXT)
+
+
+# --- plan.json -------------------------------------------------------------------------------
+
+
+def plan_document(plan: Plan, lab: Lab, target: Target, *, submission_id: str) -> dict[str, object]:
+    """Return ``plan.json`` (``schemas/plan.schema.json``): what the agent and `repx status` read."""
+    places = {task.job.id: place for place, task in enumerate(plan.tasks)}
+    return {
+        "version": PLAN_VERSION,
+        "submission": submission_id,
+        "base": target.base_path,
+        "lab": lab.id,
+        "target": target.name,
+        "scheduler": target.scheduler.value,
+        "tasks": [_task_entry(task, plan, places) for task in plan.tasks],
+        "gates": [_gate_entry(gate, plan, places) for gate in plan.gates],
+    }
+
+
+def _task_entry(task: Task, plan: Plan, places: Mapping[str, int]) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "job": task.job.id,
+        "run": task.run,
+        "needs": [places[need] for need in task.needs if need in places],
+        "waits": [need for need in task.needs if need not in places and need in plan.alive],
+        "gates": list(task.gates),
+        **_limits(task.resources),
+        "retries": task.retries,
+        "forced": task.forced,
+        "reason": task.reason,
+    }
+    if inputs.is_scatter_gather(task.job):
+        entry |= _phase_entries(task)
+    return entry
+
+
+def _phase_entries(task: Task) -> dict[str, object]:
+    def limits(name: str) -> dict[str, object]:
+        return _limits(task.phases.get(name, task.resources))
+
+    return {
+        "steps": {
+            name: {"deps": list(task.job.steps[name].deps), **limits(f"step-{name}")}
+            for name in inputs.step_order(task.job)
+        },
+        "scatter": limits("scatter"),
+        "gather": limits("gather"),
+    }
+
+
+def _limits(resources: Resources) -> dict[str, object]:
+    return {
+        "cpus": resources.cpus or 1,
+        "mem": resources.mem_bytes,
+        "time": resources.time_s,
+    }
+
+
+def _gate_entry(gate: Gate, plan: Plan, places: Mapping[str, int]) -> dict[str, object]:
+    return {
+        "run": gate.run,
+        "type": gate.type.value,
+        "tasks": [places[job] for job in gate.jobs if job in places],
+        "waits": [job for job in gate.jobs if job not in places and job in plan.alive],
+    }
+
+
+# --- jobs/<job>.sh ---------------------------------------------------------------------------
+
+
+def job_scripts(
+    made: jinja2.Environment,
+    plan: Plan,
+    lab: Lab,
+    target: Target,
+    *,
+    artifact: Callable[[str], str],
+) -> Iterator[RenderedFile]:
+    """Yield one wrapper per task of the plan."""
+    common: dict[str, object] = {
+        "store": target.base_path,
+        "scheduler": target.scheduler.value,
+        "input_wait_s": target.input_wait_s,
+        "host_tools": _host_tools(lab, target),
+        "environment": _environment(target),
+    }
+    for task in plan.tasks:
+        text = fill(
+            made,
+            "job.sh.j2",
+            **common,
+            job=task.job.id,
+            run=task.run,
+            forced=Raw("1" if task.forced else ""),
+            parameters=_json(task.job.params),
+            **_programs(task, lab, target.base_path, artifact),
+        )
+        yield RenderedFile(path=f"jobs/{task.job.id}.sh", text=text, mode=_SCRIPT)
+
+
+def _host_tools(lab: Lab, target: Target) -> str:
+    return f"{target.base_path}/artifacts/host-tools/{lab.host_tools}/bin" if lab.host_tools else ""
+
+
+def _environment(target: Target) -> dict[Raw, str]:
+    for name in target.environment:
+        if not _ENVIRONMENT_NAME.fullmatch(name):
+            message = f"target '{target.name}': '{name}' cannot be the name of a variable"
+            raise InputError(message, hint="use letters, digits and _, not a digit first")
+    return {Raw(name): value for name, value in target.environment.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One executable of a job as its script sees it; every field is shell code."""
+
+    executable: Raw
+    command: Raw
+    inputs: Raw
+    needs: Raw
+    outputs: Raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a scatter-gather job; ``later`` are the steps that depend on it."""
+
+    name: str
+    later: Raw
+    program: Program
+
+
+def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -> dict[str, object]:
+    """Return what the template needs to know of the job's executables."""
+    job = task.job
+    home = inputs.home(base, job.id)
+    static = inputs.of_entry(lab, base, job)
+
+    def program(
+        executable: Executable, given: Mapping[str, str], out: str, inputs_file: str
+    ) -> Program:
+        path = artifact(executable.path)
+        launch = runtimes.Launch(
+            executable=path,
+            out=out,
+            inputs=inputs_file,
+            parameters=f"{home}/repx/parameters.json",
+        )
+        return Program(
+            executable=_spliced(path),
+            command=_words(runtimes.argv(task.runtime, launch)),
+            inputs=_spliced(_json(given)),
+            needs=_words(_pairs(given)),
+            outputs=_words(_pairs(inputs.outputs(executable, out))),
+        )
+
+    inputs_file = f"{home}/repx/inputs.json"
+    if not inputs.is_scatter_gather(job):
+        main = program(job.entry, static, f"{home}/out", inputs_file)
+        return {"phases": False, "main": main}
+    sink = inputs.sink(job)
+    steps = [
+        Step(
+            name=name,
+            later=_words(_later(job, name)),
+            program=program(
+                job.steps[name],
+                inputs.of_step(lab, base, job, name, static),
+                f"{inputs.step_folder(base, job.id, name)}/out",
+                f"{inputs.step_folder(base, job.id, name)}/repx/inputs.json",
+            ),
+        )
+        for name in inputs.step_order(job)
+    ]
+    return {
+        "phases": True,
+        "scatter": program(job.entry, static, inputs.scatter_out(base, job.id), inputs_file),
+        "steps": steps,
+        "step_names": _words([step.name for step in steps]),
+        "sink": sink,
+        "worker_outs": _spliced(
+            _json(inputs.outputs(job.steps[sink], f"{inputs.step_folder(base, job.id, sink)}/out"))
+        ),
+        "gather": program(
+            job.final,
+            inputs.of_gather(lab, base, job, static),
+            f"{home}/out",
+            f"{home}/repx/gather_inputs.json",
+        ),
+    }
+
+
+def _later(job: Job, step: str) -> list[str]:
+    """Return the steps that depend on ``step``, directly or not."""
+    found = {step}
+    for name in inputs.step_order(job):
+        if found.intersection(job.steps[name].deps):
+            found.add(name)
+    return sorted(found - {step})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _pairs(values: Mapping[str, str]) -> list[str]:
+    return [word for pair in values.items() for word in pair]
+
+
+def _words(values: list[str]) -> Raw:
+    return Raw(" ".join(map(_spliced, values)))
+
+
+def _spliced(value: str) -> Raw:
+    """Quote a value; where it holds the branch's number, leave it to the shell's ``branch``."""
+    parts = value.replace("\\u0000", BRANCH).split(BRANCH)
+    return Raw('"$branch"'.join(shlex.quote(part) for part in parts))
