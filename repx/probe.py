@@ -65,7 +65,7 @@ trap 'rm -f "$probe" "$probe.part"' EXIT
 echo works >"$probe.part" && mv "$probe.part" "$probe" && read -r word <"$probe" || exit 1
 [ "$word" = works ] || { echo "what was written cannot be read back"; exit 1; }
 if command -v flock >/dev/null; then
-    flock -n "$probe" true || { echo "files cannot be locked here (flock)"; exit 1; }
+    said=$(flock -n "$probe" true 2>&1) || { echo "files cannot be locked: $said"; exit 1; }
 fi
 stat -f -c '%a %S' "$folder"
 """

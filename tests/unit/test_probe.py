@@ -1,0 +1,206 @@
+"""What works on a target is tried for real; the answers here come from programs of our own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from repx import probe
+from repx.command import Completed
+from repx.probe import Finding, Part
+from repx.target import RuntimeName, SchedulerName, Target
+
+BASICS = ("bash", "true", "env", "mv", "rm", "stat", "timeout", "flock", "df", "cat")
+
+
+class Machine:
+    """A machine with the basic tools and those a test puts in ``bin``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Link the basic tools below ``folder``."""
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for name in BASICS:
+            if found := shutil.which(name):
+                (self.bin / name).symlink_to(found)
+
+    def install(self, name: str, body: str) -> None:
+        """Add a program, written in bash."""
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!{self.bin}/bash\n{body}\n")
+        path.chmod(0o755)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_s: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        """Run a command with nothing else on PATH."""
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={"PATH": str(self.bin), **(env or {})},
+            input=stdin or "",
+            timeout=timeout_s,
+            check=check,
+            text=True,
+            capture_output=True,
+        )
+        return Completed(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Return a machine with little on it."""
+    return Machine(tmp_path)
+
+
+def found(machine: Machine, profile: Target, part: Part, name: str) -> Finding:
+    """Return what is said about one part of a target."""
+    findings = probe.target(machine.run, profile)
+    return next(each for each in findings if (each.part, each.name) == (part, name))
+
+
+@pytest.mark.parametrize("name", ["store", "new/deep/store", "a 'b'\n\"$c;d\n"])
+def test_store_that_can_be_used_is_left_as_it_was(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "store").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+
+    finding = probe.store(machine.run, str(tmp_path / name))
+
+    assert finding.usable
+    assert finding.why.endswith(" GiB free")
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_store_below_a_file_is_refused(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    finding = probe.store(machine.run, str(tmp_path / "file" / "store"))
+
+    assert (False, f"{tmp_path}/file is not a folder") == (finding.usable, finding.why)
+
+
+def test_store_that_leads_nowhere_is_refused(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+
+    assert not probe.store(machine.run, str(tmp_path / "link")).usable
+
+
+def test_store_that_cannot_be_written_says_why(machine: Machine) -> None:
+    """Not even root can make files in /proc."""
+    finding = probe.store(machine.run, "/proc/repx")
+
+    assert not finding.usable
+    assert "/proc/.repx-probe" in finding.why
+
+
+def test_store_without_locks_is_refused(machine: Machine, tmp_path: Path) -> None:
+    """Some network file systems refuse flock, which every job needs."""
+    machine.install("flock", "echo 'flock: No locks available' >&2; exit 71")
+
+    finding = probe.store(machine.run, str(tmp_path / "store"))
+
+    assert (False, "files cannot be locked: flock: No locks available") == (
+        finding.usable,
+        finding.why,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "usable", "why"),
+    [
+        ("echo 3.11.2", True, "python3 3.11.2"),
+        ("echo 3.6.8; exit 1", False, "python3: older than 3.9"),
+    ],
+)
+def test_local_scheduler_needs_a_python_that_is_new_enough(
+    machine: Machine,
+    body: str,
+    usable: bool,  # noqa: FBT001
+    why: str,
+) -> None:
+    machine.install("python3", body)
+
+    finding = found(machine, Target(name="t", base_path="/"), Part.SCHEDULER, "local")
+
+    assert (usable, why) == (finding.usable, finding.why)
+
+
+def test_slurm_works_when_its_controller_answers(machine: Machine) -> None:
+    profile = Target(name="t", base_path="/", scheduler=SchedulerName.SLURM)
+    for name in ("sbatch", "squeue", "scancel"):
+        machine.install(name, "echo slurm-wlm 22.05.8")
+    missing = found(machine, profile, Part.SCHEDULER, "slurm")
+    machine.install("scontrol", "[ $1 = ping ] && { echo 'Slurmctld is DOWN'; exit 1; } || :")
+    down = found(machine, profile, Part.SCHEDULER, "slurm")
+    machine.install("scontrol", "echo UP")
+    up = found(machine, profile, Part.SCHEDULER, "slurm")
+
+    assert (False, "scontrol is not installed") == (missing.usable, missing.why)
+    assert (False, "scontrol: Slurmctld is DOWN") == (down.usable, down.why)
+    assert (True, "sbatch 22.05.8") == (up.usable, up.why)
+
+
+def test_runtimes_are_tried_in_the_order_of_preference(machine: Machine) -> None:
+    machine.install("docker", "[ $1 = info ] && { echo 'no daemon' >&2; exit 1; }; echo v 24.0.5")
+    machine.install("podman", "echo podman version 4.3.1")
+    wanted = [RuntimeName.BWRAP, RuntimeName.DOCKER, RuntimeName.PODMAN, RuntimeName.NATIVE]
+
+    tried = probe.runtimes(machine.run, wanted)
+
+    assert [
+        ("bwrap", False, "bwrap is not installed"),
+        ("docker", False, "docker: no daemon"),
+        ("podman", True, "podman 4.3.1"),
+    ] == [(each.name, each.usable, each.why) for each in tried[:3]]
+    assert tried[3].usable
+
+
+def test_tool_that_hangs_does_not_hang_the_check(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install("docker", f"exec {shutil.which('sleep')} 60")
+    monkeypatch.setattr(probe, "_TIMEOUT_S", 1)
+
+    (finding,) = probe.runtimes(machine.run, [RuntimeName.DOCKER])
+
+    assert (False, "docker does not answer within 1 s") == (finding.usable, finding.why)
+
+
+def test_missing_is_what_the_target_needs_and_not_what_it_could_use() -> None:
+    def finding(part: Part, name: str, *, usable: bool) -> Finding:
+        return Finding(part=part, name=name, usable=usable, why="")
+
+    profile = Target(name="t", base_path="/b", runtimes=(RuntimeName.BWRAP, RuntimeName.NATIVE))
+    store = finding(Part.STORE, "/b", usable=False)
+    slurm = finding(Part.SCHEDULER, "slurm", usable=False)
+    bwrap = finding(Part.RUNTIME, "bwrap", usable=False)
+    native = finding(Part.RUNTIME, "native", usable=True)
+
+    assert [store] == probe.missing(profile, [store, slurm, bwrap, native])
+    only_bwrap = Target(name="t", base_path="/b", runtimes=(RuntimeName.BWRAP,))
+    assert [store, bwrap] == probe.missing(only_bwrap, [store, slurm, bwrap, native])
+
+
+@pytest.mark.real
+def test_this_machine_can_run_jobs(tmp_path: Path) -> None:
+    """Bash, flock and python3 are where the tests run, so the local target works."""
+    from repx.command import run
+
+    profile = Target(name="local", base_path=str(tmp_path / "store"))
+
+    assert [] == probe.missing(profile, probe.target(run, profile))
+    assert [] == list(tmp_path.iterdir())

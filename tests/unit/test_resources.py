@@ -1,0 +1,259 @@
+"""What a job asks for: defaults, then its Lab, then matching rules, field by field."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from repx import document
+from repx.config import rules
+from repx.config.entry import Entry
+from repx.config.resources import Resolver
+from repx.errors import ProblemsError
+from repx.model import Executable, Hints, Job, Lab, Run, StageType
+from repx.target import Resources, Rules
+
+GIB: Final = 1024**3
+JOB: Final = Job(
+    id="0abc-train-1.0",
+    name="train-1.0",
+    stage_type=StageType.SIMPLE,
+    params={},
+    executables={"main": Executable(path="x")},
+    hints=Hints(mem="2G", cpus=2, sbatch_opts=("--account=lab",)),
+)
+FAN: Final = Job(
+    id="1abc-fan-1.0",
+    name="fan-1.0",
+    stage_type=StageType.SCATTER_GATHER,
+    params={},
+    executables={
+        "scatter": Executable(path="s", hints=Hints(mem="3G")),
+        "step-a": Executable(path="a", hints=Hints(cpus=5)),
+        "step-b": Executable(path="b"),
+        "gather": Executable(path="g"),
+    },
+    hints=Hints(mem="2G"),
+)
+LAB: Final = Lab(
+    id="lab",
+    version="1",
+    repx_version="",
+    git_hash="",
+    manifest="",
+    metadata="",
+    host_tools=None,
+    runs={
+        "one": Run(name="one", metadata="", jobs=(JOB.id, FAN.id)),
+        "two": Run(name="two", metadata="", jobs=(JOB.id,)),
+    },
+    groups={},
+    jobs={JOB.id: JOB, FAN.id: FAN},
+    files={},
+)
+
+
+def read(text: str) -> Rules:
+    """Return the rules of a resources file of that text."""
+    doc = document.loads(text, "r.yaml")
+    document.check(doc, "resources.schema.json")
+    return rules.read(Entry.root(doc))
+
+
+def resolve(text: str, job: Job = JOB, phase: str | None = None) -> Resources:
+    """Return what a job asks for by a resources file."""
+    return Resolver(LAB, "cluster", read(text))(job, "one", phase)
+
+
+def test_without_any_file_the_lab_decides() -> None:
+    asked = resolve("{}")
+
+    assert (2 * GIB, 2, None) == (asked.mem_bytes, asked.cpus, asked.time_s)
+    assert {"mem_bytes": "Lab", "cpus": "Lab", "sbatch_opts": "Lab"} == asked.sources
+
+
+def test_defaults_yield_to_the_lab_and_rules_win_field_by_field() -> None:
+    asked = resolve(
+        """
+defaults: {mem: 1G, time: 10, partition: p, options: {nice: 1, exclusive: true}}
+rules:
+  - {mem: 3G, cpus: 3, options: {nice: 2}}
+  - {stage: train, cpus: 4, gpus: 1, sbatch_opts: [--x]}
+  - {stage: other, cpus: 5}
+"""
+    )
+
+    assert (
+        Resources(
+            cpus=4,
+            mem_bytes=3 * GIB,
+            time_s=600,
+            partition="p",
+            sbatch_opts=("--x",),
+            slurm={"nice": 2, "exclusive": True, "gpus": 1},
+            sources={
+                "mem_bytes": "r.yaml:4 rule 1 (every job)",
+                "time_s": "r.yaml:2 defaults",
+                "partition": "r.yaml:2 defaults",
+                "cpus": "r.yaml:5 rule 2 (stage train)",
+                "sbatch_opts": "r.yaml:5 rule 2 (stage train)",
+                "slurm.nice": "r.yaml:4 rule 1 (every job)",
+                "slurm.exclusive": "r.yaml:2 defaults",
+                "slurm.gpus": "r.yaml:5 rule 2 (stage train)",
+            },
+        )
+        == asked
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        ("job: '*-train-*'", True),
+        ("job: 0abc-train-1.0", True),
+        ("job: train", False),
+        ("job: '*-Train-*'", False),
+        ("job: '0ab?-train-1.0'", True),
+        ("job: '[0]abc-train-1.0'", False),
+        ("job: [nothing, '*-1.0']", True),
+        ("job_id_glob: '*-train-*'", True),
+        ("stage: train", True),
+        ("stage: t*", True),
+        ("stage: tra", False),
+        ("run: one", True),
+        ("run: two", True),
+        ("run: three", False),
+        ("target: cluster", True),
+        ("target: clus", False),
+        ("stage: train, run: three", False),
+    ],
+)
+def test_rule_applies_when_all_its_conditions_hold(condition: str, applies: bool) -> None:  # noqa: FBT001
+    asked = resolve(f"rules: [{{{condition}, cpus: 9}}]")
+
+    assert applies == (asked.cpus == 9)
+
+
+def test_rule_for_a_run_does_not_reach_jobs_of_another() -> None:
+    assert resolve("rules: [{run: two, cpus: 9}]", FAN).cpus is None
+
+
+def test_steps_get_the_job_then_their_hints_then_the_last_matching_rule() -> None:
+    text = """
+rules:
+  - {cpus: 3, time: 5, step_resources: {mem: 7G}}
+  - {stage: fan, mem: 4G, step_resources: {time: 9}}
+"""
+
+    assert (4 * GIB, 5, 540) == sizes(resolve(text, FAN, "step-a"))
+    assert (4 * GIB, 3, 540) == sizes(resolve(text, FAN, "step-b"))
+    asked = resolve(text, FAN, "step-b")
+    assert asked.sources["time_s"] == "r.yaml:4 rule 2 (stage fan) step_resources"
+
+
+def test_last_matching_rule_without_step_resources_adds_none() -> None:
+    text = "rules: [{step_resources: {cpus: 8}}, {stage: fan, time: 5}]"
+
+    assert resolve(text, FAN, "step-b").cpus is None
+    assert resolve(text, FAN).cpus is None
+
+
+def test_scatter_and_gather_get_their_hints_before_the_rules() -> None:
+    assert (3 * GIB, None, None) == sizes(resolve("{}", FAN, "scatter"))
+    assert (2 * GIB, None, None) == sizes(resolve("{}", FAN, "gather"))
+    assert (9 * GIB, None, None) == sizes(resolve("rules: [{mem: 9G}]", FAN, "scatter"))
+
+
+def sizes(asked: Resources) -> tuple[int | None, int | None, int | None]:
+    """Return memory in bytes, cores and seconds."""
+    return asked.mem_bytes, asked.cpus, asked.time_s
+
+
+def test_hints_nobody_understands_are_ignored_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hints = Hints(mem="much", time="UNLIMITED", cpus=3)
+    resolver = Resolver(LAB, "cluster", Rules())
+    caplog.set_level(logging.WARNING)
+
+    asked = [resolver(replace(JOB, id=f"{i}abc-train-1.0", hints=hints), "one") for i in range(5)]
+
+    assert {(None, 3, None)} == {sizes(each) for each in asked}
+    assert [
+        "job 0abc-train-1.0: the Lab asks for mem, ignored: 'much' is not an amount of memory",
+        "job 0abc-train-1.0: the Lab asks for time, ignored: 'UNLIMITED' is not a span of time",
+    ] == caplog.messages
+
+
+@pytest.mark.parametrize(("mem", "count"), [("4.5G", 4_831_838_208), ("4GB", 4 * GIB), ("7", 7)])
+def test_lab_may_spell_memory_in_more_ways_than_its_format(mem: str, count: int) -> None:
+    job = replace(JOB, hints=Hints(mem=mem))
+
+    assert count == resolve("{}", job).mem_bytes
+
+
+def test_jobs_that_ask_for_the_same_share_one_answer() -> None:
+    """A Lab of 100,000 jobs has few different answers."""
+    resolver = Resolver(LAB, "cluster", read("rules: [{job: '*7-*', cpus: 9}]"))
+
+    asked = [resolver(replace(JOB, id=f"{i}-train-1.0"), "one") for i in range(100)]
+
+    assert len({id(each) for each in asked}) == 2
+    assert [i for i in range(100) if i % 10 == 7] == [
+        i for i, each in enumerate(asked) if each.cpus == 9
+    ]
+
+
+def test_file_of_repx_0_5_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "resources.toml"
+    path.write_text(
+        """
+[defaults]
+time = "00:20:00"
+[[rules]]
+job_id_glob = "*-fan-*"
+target = "cluster"
+cpus-per-task = 12
+mem = "64G"
+[rules.worker_resources]
+mem = "16G"
+"""
+    )
+    found = rules.load(path, {})
+
+    resolver = Resolver(LAB, "cluster", found)
+    assert (64 * GIB, 12, 1200) == sizes(resolver(FAN, "one"))
+    assert (16 * GIB, 12, 1200) == sizes(resolver(FAN, "one", "step-b"))
+    assert (
+        resolver(FAN, "one")
+        .sources["cpus"]
+        .endswith("resources.toml rule 1 (job *-fan-*, target cluster)")
+    )
+
+
+def test_mistakes_in_a_file_come_together(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("defaults: {mem: 4}\nrules:\n  - {jobs: x, cpus: 0}\n")
+
+    with pytest.raises(ProblemsError) as caught:
+        rules.load(path, {"HOME": str(tmp_path)})
+
+    assert [
+        f"{path}:1:12: mem: 4 is a whole number, wanted a string like 512M, 4G, 1.5G, 4GiB",
+        f"{path}:3:6: unknown key 'jobs', did you mean 'job'?",
+        f"{path}:3:15: cpus: 0 is less than 1",
+    ] == [str(problem) for problem in caught.value.problems]
+
+
+def test_later_files_win() -> None:
+    both = read("defaults: {cpus: 1, time: 1}\nrules: [{mem: 1G}]") + read(
+        "defaults: {cpus: 8}\nrules: [{mem: 8G}]"
+    )
+
+    asked = Resolver(LAB, "cluster", both)(FAN, "one")
+
+    assert (8 * GIB, 8, 60) == sizes(asked)
