@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from repx.errors import Problem
 
+_DIRECTIVES: Final = {**rules.DIRECTIVES, "mail_type": "mail-type", "mail_user": "mail-user"}
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -120,7 +121,7 @@ def _local(block: Entry) -> LocalOptions:
 def _slurm(block: Entry, bundles: tuple[Bundle, ...]) -> SlurmOptions:
     prologue = block.get("prologue", ())
     return SlurmOptions(
-        options=rules.directives(block),
+        options=rules.directives(block, _DIRECTIVES),
         prologue=tuple(prologue.splitlines() if isinstance(prologue, str) else prologue),
         modules=tuple(block.get("modules", ())),
         max_array_size=block.get("max_array_size"),

@@ -20,11 +20,8 @@ DIRECTIVES: Final[Mapping[str, str]] = {
     "gres": "gres",
     "gpus": "gpus",
     "constraint": "constraint",
-    "mail_type": "mail-type",
-    "mail_user": "mail-user",
 }
-_KEY_OF: Final[Mapping[str, str]] = {
-    **{option: key for key, option in DIRECTIVES.items()},
+_FIELDS: Final = {
     "mem": "mem",
     "cpus-per-task": "cpus",
     "time": "time",
@@ -76,16 +73,17 @@ def asked(entry: Entry) -> Resources:
     )
 
 
-def directives(entry: Entry) -> dict[str, str | int | bool]:
-    """Return sbatch options by long name: those with a key of their own, then ``options``.
+def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, str | int | bool]:
+    """Return sbatch options by long name: ``keys``, which have names of their own, then others.
 
     An option that another key or repx itself sets is a problem.
     """
-    found = {option: entry.get(key) for key, option in DIRECTIVES.items() if key in entry}
+    key_of = _FIELDS | {option: key for key, option in keys.items()}
+    found = {option: entry.get(key) for key, option in keys.items() if key in entry}
     options = entry.at("options")
     for name, value in options.data.items():
-        if name in _KEY_OF:
-            options.report(name, f"options: write '{_KEY_OF[name]}:' instead of '{name}'")
+        if name in key_of:
+            options.report(name, f"options: write '{key_of[name]}:' instead of '{name}'")
         elif name in _OURS:
             options.report(name, f"options: '{name}' is for repx itself to set")
         found[name] = value

@@ -249,6 +249,12 @@ def test_mistakes_in_a_file_come_together(tmp_path: Path) -> None:
     ] == [str(problem) for problem in caught.value.problems]
 
 
+def test_mail_of_single_jobs_is_an_option_like_any_other() -> None:
+    asked = resolve("rules: [{options: {mail-type: END}}]")
+
+    assert {"mail-type": "END"} == asked.slurm
+
+
 def test_later_files_win() -> None:
     both = read("defaults: {cpus: 1, time: 1}\nrules: [{mem: 1G}]") + read(
         "defaults: {cpus: 8}\nrules: [{mem: 8G}]"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -360,3 +362,14 @@ def test_example_works_as_it_is_shipped(tmp_path: Path) -> None:
     assert {} == found.broken
     assert targets.choose(found, None).base_path == "/home/me/repx-store"
     assert targets.choose(found, "cluster").scheduler is SchedulerName.SLURM
+
+
+def test_page_has_every_key_as_the_schema_has_it() -> None:
+    """The tables of docs/ are made from the schemas; the command below writes them again."""
+    script = Path(__file__).parents[2] / "docs" / "reference.py"
+
+    done = subprocess.run(
+        [sys.executable, script, "--check"], text=True, capture_output=True, check=False
+    )
+
+    assert (0, "") == (done.returncode, done.stderr), f"run: python {script}"
