@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from repx.errors import LabError
+
 JobId: TypeAlias = str
 RunName: TypeAlias = str
 
@@ -99,14 +101,17 @@ class Job:
     @property
     def entry(self) -> Executable:
         """Return the executable that starts first: ``main``, or ``scatter``."""
-        simple = self.stage_type is StageType.SIMPLE
-        return self.executables["main" if simple else "scatter"]
+        return self._executable("main" if self.stage_type is StageType.SIMPLE else "scatter")
 
     @property
     def final(self) -> Executable:
         """Return the executable whose outputs are the job's: ``main``, or ``gather``."""
-        simple = self.stage_type is StageType.SIMPLE
-        return self.executables["main" if simple else "gather"]
+        return self._executable("main" if self.stage_type is StageType.SIMPLE else "gather")
+
+    def _executable(self, name: str) -> Executable:
+        if name not in self.executables:
+            raise LabError(f"job {self.id} cannot run: it has no executable '{name}'")
+        return self.executables[name]
 
     @property
     def steps(self) -> Mapping[str, Executable]:
@@ -140,7 +145,8 @@ class Lab:
 
     ``files`` maps each listed path to its sha256 (lower-case hex). ``manifest`` is the path
     of the entry point inside the Lab, ``metadata`` that of the root metadata, ``host_tools``
-    the one directory below ``host-tools/``.
+    the one directory below ``host-tools/``. ``needs`` holds every job's ``needs``; reading
+    it is far cheaper than asking each of many jobs.
     """
 
     id: str

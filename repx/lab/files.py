@@ -74,6 +74,11 @@ def parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in {"", "."}]
 
 
+def printable(path: str) -> str:
+    """Return a path for a message; a hostile one must not steer the terminal."""
+    return path if path.isprintable() else path.encode("unicode_escape", "replace").decode()
+
+
 def fault(path: str) -> str | None:
     """Say why a path from a Lab's metadata may not be used, or None if it may."""
     if path.startswith("/"):
@@ -118,6 +123,19 @@ def follow(path: str, link: Callable[[str], str | None], describe: Callable[[str
     return "/".join(done)
 
 
+def walk(files: LabFiles, path: str) -> Iterator[str]:
+    """Yield every file and link below a path of a Lab, without following links."""
+    todo = [path.rstrip("/")]
+    while todo:
+        here = todo.pop()
+        kind = files.kind(here)
+        if kind is Kind.DIR:
+            names = reversed(files.names(here))
+            todo.extend(f"{here}/{name}" if here else name for name in names)
+        elif kind is not None:
+            yield here
+
+
 class FolderFiles:
     """A Lab that is a directory."""
 
@@ -128,14 +146,14 @@ class FolderFiles:
 
     def describe(self, path: str) -> str:
         """Return the path on this machine."""
-        return f"{self._root}/{path}"
+        return printable(self._place(path))
 
     def kind(self, path: str) -> Kind | None:
         """Return what is there, None for nothing; devices and the like are an error."""
         folder, _, name = path.rstrip("/").rpartition("/")
         here = f"{self.resolve(folder)}/{name}"
         try:
-            mode = os.lstat(self.describe(here)).st_mode
+            mode = os.lstat(self._place(here)).st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
@@ -169,20 +187,13 @@ class FolderFiles:
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a directory."""
         try:
-            return sorted(os.listdir(self.describe(self.resolve(path))))  # noqa: PTH208  # 100,000
+            return sorted(os.listdir(self._place(self.resolve(path))))  # noqa: PTH208  # 100,000
         except OSError as error:
             raise self._unreadable(path, error) from error
 
     def walk(self, path: str) -> Iterator[str]:
         """Yield every file and link below a directory, sorted; linked directories stay shut."""
-        todo = [path]
-        while todo:
-            here = todo.pop()
-            kind = self.kind(here)
-            if kind is Kind.DIR:
-                todo.extend(f"{here}/{name}" for name in reversed(self.names(here)))
-            elif kind is not None:
-                yield here
+        return walk(self, path)
 
     def is_executable(self, path: str) -> bool:
         """Tell whether a regular file has any execute bit."""
@@ -191,13 +202,16 @@ class FolderFiles:
     def fingerprint(self, path: str) -> tuple[int, ...]:
         """Return size, modification and change time (ns) and inode of what is there."""
         try:
-            info = os.stat(f"{self._root}/{path}")  # noqa: PTH116  # 300,000 of them
+            info = os.stat(self._place(path))  # noqa: PTH116  # 300,000 of them
         except (OSError, ValueError) as error:
             raise self._unreadable(path, error) from error
         return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
+    def _place(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
     def _regular(self, path: str) -> tuple[str, os.stat_result]:
-        here = self.describe(self.resolve(path))
+        here = self._place(self.resolve(path))
         try:
             info = os.lstat(here)
         except (OSError, ValueError) as error:
@@ -207,7 +221,7 @@ class FolderFiles:
         return here, info
 
     def _read_link(self, path: str) -> str | None:
-        here = self.describe(path)
+        here = self._place(path)
         try:
             if not stat.S_ISLNK(os.lstat(here).st_mode):
                 return None
@@ -218,7 +232,7 @@ class FolderFiles:
             return target
         real = os.path.realpath(target)
         if real != self._root and not real.startswith(f"{self._root}/"):
-            raise LabError(f"{here}: leads out of the Lab, to {target}")
+            raise LabError(f"{self.describe(path)}: leads out of the Lab, to {printable(target)}")
         return real[len(self._root) :] or "/"
 
     def _unreadable(self, path: str, error: OSError | ValueError) -> LabError:

@@ -122,7 +122,10 @@ def _read(files: LabFiles, path: str, make: Callable[[Object], T]) -> T:
     if size > MAX_METADATA_BYTES:
         raise LabError(f"{place}: {size} bytes, more than metadata may have ({MAX_METADATA_BYTES})")
     try:
-        document = json.loads(files.read(path).decode(), parse_constant=_no_constant)
+        text = files.read(path).decode()
+        document = json.loads(text, parse_constant=_no_constant)
+        if r"\ud" in text or r"\uD" in text:  # half of a surrogate pair is no character
+            json.dumps(document, ensure_ascii=False).encode()
         if type(document) is not dict:
             raise LabError(f"{place}: expected a JSON object, got {type(document).__name__}")
         return make(document)

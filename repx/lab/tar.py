@@ -5,34 +5,20 @@ from __future__ import annotations
 import io
 import os
 import re
-import tarfile
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
-from repx.lab.files import MAX_LINKS, MAX_PATH_LENGTH, Kind, follow, parts
+from repx.lab.files import MAX_LINKS, MAX_PATH_LENGTH, Kind, fault, follow, parts, printable, walk
+from repx.lab.headers import FOLDER, Member, TarError, Type, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _MANIFEST: Final = re.compile(r"(?:(?P<prefix>.*)/)?lab/[^/]*lab-metadata\.json", re.DOTALL)
-_HOSTILE: Final = (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One member: where its bytes are, or for a link what it names."""
-
-    kind: Kind
-    offset: int = 0
-    size: int = 0
-    mode: int = 0
-    target: str = ""
-
-
-_FOLDER: Final = _Entry(Kind.DIR)
+_KINDS: Final = {Type.FILE: Kind.FILE, Type.LINK: Kind.LINK, Type.FOLDER: Kind.DIR}
+_BUFFER: Final = 1 << 18
 
 
 class TarFiles:
@@ -47,19 +33,18 @@ class TarFiles:
             raise LabError(f"{path}: {error.strerror}") from error
         weakref.finalize(self, os.close, self._fd)
         self._stat = os.fstat(self._fd)
-        self._entries, self._hard_links = self._index()
-        self._enter(self._prefix())
+        self._members = self._inside(*self._index())
         self._names: dict[str, list[str]] | None = None
 
     def describe(self, path: str) -> str:
         """Return the archive's path, a colon, and the path inside the Lab."""
-        return f"{self._path}:{path}"
+        return printable(f"{self._path}:{path}")
 
     def kind(self, path: str) -> Kind | None:
         """Return what is there, None for nothing."""
         folder, _, name = path.rstrip("/").rpartition("/")
-        entry = self._entries.get("/".join(parts(f"{self.resolve(folder)}/{name}")))
-        return entry.kind if entry else None
+        member = self._members.get("/".join(parts(f"{self.resolve(folder)}/{name}")))
+        return _KINDS[member.type] if member else None
 
     def resolve(self, path: str) -> str:
         """Return the path all links lead to, whether or not something is there."""
@@ -71,8 +56,8 @@ class TarFiles:
 
     def open(self, path: str) -> io.BufferedReader:
         """Open a regular file for reading; the caller closes it."""
-        entry = self._regular(path)
-        return io.BufferedReader(_Slice(self._fd, entry.offset, entry.size))
+        member = self._regular(path)
+        return io.BufferedReader(_Slice(self._fd, member.offset, member.size))
 
     def read(self, path: str) -> bytes:
         """Return the content of a regular file."""
@@ -83,24 +68,17 @@ class TarFiles:
         """Return the sorted names in a directory."""
         if self._names is None:
             self._names = {}
-            for entry in self._entries:
-                folder, _, name = entry.rpartition("/")
+            for each in filter(None, self._members):
+                folder, _, name = each.rpartition("/")
                 self._names.setdefault(folder, []).append(name)
         here = self.resolve(path)
-        if here and self._entries.get(here) != _FOLDER:
+        if self._members.get(here) is not FOLDER:
             raise LabError(f"{self.describe(path)}: No such directory")
         return sorted(self._names.get(here, ()))
 
     def walk(self, path: str) -> Iterator[str]:
-        """Yield every file and link below a directory, sorted; linked directories stay shut."""
-        todo = [path]
-        while todo:
-            here = todo.pop()
-            kind = self.kind(here)
-            if kind is Kind.DIR:
-                todo.extend(f"{here}/{name}" for name in reversed(self.names(here)))
-            elif kind is not None:
-                yield here
+        """Yield every file and link below a directory; linked directories stay shut."""
+        return walk(self, path)
 
     def is_executable(self, path: str) -> bool:
         """Tell whether a regular file has any execute bit."""
@@ -113,76 +91,85 @@ class TarFiles:
         return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
     def _link(self, path: str) -> str | None:
-        entry = self._entries.get(path)
-        return entry.target if entry and entry.kind is Kind.LINK else None
+        member = self._members.get(path)
+        return member.target if member and member.type is Type.LINK else None
 
-    def _regular(self, path: str) -> _Entry:
-        entry = self._entries.get(path)
-        if entry is None or entry.kind is not Kind.FILE:
-            entry = self._entries.get(self.resolve(path))
-        if entry is None:
+    def _regular(self, path: str) -> Member:
+        member = self._members.get(path)
+        if member is None or member.type is not Type.FILE:
+            member = self._members.get(self.resolve(path))
+        if member is None:
             raise LabError(f"{self.describe(path)}: No such file")
-        if entry.kind is not Kind.FILE:
+        if member.type is not Type.FILE:
             raise LabError(f"{self.describe(path)}: not a regular file")
-        return entry
+        return member
 
-    def _index(self) -> tuple[dict[str, _Entry], dict[str, str]]:
-        entries: dict[str, _Entry] = {}
+    def _index(self) -> tuple[dict[str, Member], dict[str, str]]:
+        """Return the members by their name in the archive, and what each hard link names."""
+        found: dict[str, Member] = {}
         hard_links: dict[str, str] = {}
-        for member in self._members():
-            name = self._name(member.name)
-            if not name and member.isdir():
+        for written, member in self._read():
+            name = self._tidy(written)
+            if member is FOLDER and (not name or found.get(name) is FOLDER):
                 continue
-            if (name in entries and not member.isdir()) or name in hard_links:
+            if name in found or name in hard_links:
                 raise LabError(f"{self.describe(name)}: twice in the archive")
-            if member.islnk():
-                hard_links[name] = self._name(member.linkname)
-            elif not member.isdir() or name not in entries:
-                entries[name] = self._entry(name, member)
-        return entries, hard_links
+            if member.type is Type.HARD_LINK:
+                hard_links[name] = self._tidy(member.target)
+            elif member.type in _KINDS:
+                found[name] = member
+            else:
+                raise LabError(f"{self.describe(name)}: a device or FIFO has no place in a Lab")
+        return found, hard_links
 
-    def _members(self) -> Iterator[tarfile.TarInfo]:
+    def _read(self) -> Iterator[tuple[str, Member]]:
         try:
-            with (
-                open(self._fd, "rb", closefd=False) as file,
-                tarfile.TarFile(fileobj=file) as archive,
-            ):
-                while (member := archive.next()) is not None:
-                    # A TarInfo is ten times an _Entry, and tarfile would keep them all.
-                    archive.members.clear()  # type: ignore[attr-defined]  # absent from typeshed
-                    yield member
-        except _HOSTILE as error:
+            with open(self._fd, "rb", closefd=False, buffering=_BUFFER) as file:
+                yield from members(file, self._stat.st_size)
+        except TarError as error:
             raise LabError(
-                f"{self._path}: not a readable tar archive ({error})",
+                f"{self._path}: not a readable tar archive: {error}",
                 hint="a Lab is a folder or an uncompressed tar of one",
             ) from error
+        except OSError as error:
+            raise LabError(f"{self._path}: {error.strerror}") from error
 
-    def _name(self, name: str) -> str:
-        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
-            raise LabError(f"{self._path}: unsafe member name {name!r}")
-        if len(name) > MAX_PATH_LENGTH:
-            raise LabError(f"{self._path}: member name of {len(name)} characters")
+    def _tidy(self, name: str) -> str:
+        """Return a member's name without ``./`` and the like. Raises LabError for a hostile one."""
+        suspicious = "/." in name or "//" in name or "\0" in name or len(name) > MAX_PATH_LENGTH
+        if name and name[0] not in "/." and not suspicious:
+            return name
+        problem = fault(name)
+        if problem is not None and parts(name):
+            raise LabError(f"{self._path}: the member name {name!r} {problem}")
         return "/".join(parts(name))
 
-    def _entry(self, name: str, member: tarfile.TarInfo) -> _Entry:
-        if member.isdir():
-            return _FOLDER
-        if member.issym():
-            if member.linkname.startswith("/"):
-                place = self.describe(name)
-                raise LabError(f"{place}: leads out of the Lab, to {member.linkname}")
-            return _Entry(Kind.LINK, target=member.linkname)
-        if not member.isreg() or member.issparse():
-            kind = "a sparse file" if member.issparse() else "a device, a FIFO or unknown"
-            raise LabError(f"{self.describe(name)}: {kind} has no place in a Lab")
-        if member.size < 0 or member.offset_data + member.size > self._stat.st_size:
-            raise LabError(f"{self.describe(name)}: the archive ends before this member does")
-        return _Entry(Kind.FILE, member.offset_data, member.size, member.mode)
+    def _inside(self, found: dict[str, Member], hard_links: Mapping[str, str]) -> dict[str, Member]:
+        """Return what belongs to the Lab, under its name there."""
+        start = self._start((*found, *hard_links))
+        for name in hard_links:
+            if name.startswith(start):
+                found[name] = self._original(name, found, hard_links, start)
+        inside: dict[str, Member] = {}
+        while found:  # emptied on the way: half a million names are a hundred megabytes
+            name, member = found.popitem()
+            if name.startswith(start):
+                name = name[len(start) :]
+                self._check_target(name, member)
+                inside[name] = member
+        for name in tuple(inside):
+            folder = name.rpartition("/")[0]
+            while folder and folder not in inside:
+                inside[folder] = FOLDER
+                folder = folder.rpartition("/")[0]
+        inside[""] = FOLDER
+        return inside
 
-    def _prefix(self) -> str:
+    def _start(self, names: tuple[str, ...]) -> str:
+        """Return what every name of the Lab begins with: ``""``, or folders and a slash."""
         found = {
             match["prefix"] or ""
-            for name in (*self._entries, *self._hard_links)
+            for name in names
             if name.endswith("lab-metadata.json") and (match := _MANIFEST.fullmatch(name))
         }
         if not found:
@@ -190,41 +177,34 @@ class TarFiles:
         depth = min(len(parts(prefix)) for prefix in found)
         nearest = sorted(prefix for prefix in found if len(parts(prefix)) == depth)
         if len(nearest) > 1:
-            raise LabError(f"{self._path}: several Labs inside: {', '.join(nearest)}")
-        return nearest[0]
+            raise LabError(f"{self._path}: several Labs inside: {printable(', '.join(nearest))}")
+        return f"{nearest[0]}/" if nearest[0] else ""
 
-    def _enter(self, prefix: str) -> None:
-        """Keep what is below the prefix, under its name in the Lab; check every link."""
-        start = f"{prefix}/" if prefix else ""
-        for name in self._hard_links:
-            if name.startswith(start):
-                self._entries[name] = self._hard_link(name, start)
-        kept = {
-            name.removeprefix(start): entry
-            for name, entry in self._entries.items()
-            if name.startswith(start)
-        }
-        for name in tuple(kept):
-            folder = name.rpartition("/")[0]
-            while folder and folder not in kept:
-                kept[folder] = _FOLDER
-                folder = folder.rpartition("/")[0]
-        self._entries = kept
-        self._hard_links = {}
-        for name, entry in kept.items():
-            if entry.kind is Kind.LINK:
-                self.resolve(name)
-
-    def _hard_link(self, name: str, start: str) -> _Entry:
+    def _original(
+        self, name: str, found: Mapping[str, Member], hard_links: Mapping[str, str], start: str
+    ) -> Member:
         target = name
         for _ in range(MAX_LINKS):
-            if target not in self._hard_links:
+            if target not in hard_links:
                 break
-            target = self._hard_links[target]
-        entry = self._entries.get(target)
-        if entry is None or entry == _FOLDER or not target.startswith(start):
-            raise LabError(f"{self._path}: hard link {name} names no file of the Lab ({target})")
-        return entry
+            target = hard_links[target]
+        member = found.get(target)
+        if member is None or member is FOLDER or not target.startswith(start):
+            raise LabError(f"{self.describe(name)}: a hard link to no file of the Lab")
+        return member
+
+    def _check_target(self, name: str, member: Member) -> None:
+        """Refuse a link that says it leaves the Lab; ``follow`` sees what others lead to."""
+        if member.type is not Type.LINK:
+            return
+        depth = lowest = name.count("/")
+        for part in parts(member.target):
+            depth += -1 if part == ".." else 1
+            lowest = min(lowest, depth)
+        if lowest < 0 or member.target.startswith("/"):
+            raise LabError(
+                f"{self.describe(name)}: leads out of the Lab, to {printable(member.target)}"
+            )
 
 
 class _Slice(io.RawIOBase):
