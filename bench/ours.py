@@ -12,35 +12,57 @@ from bench.peers import PARALLEL, Tool, Workload, chain
 
 REPX: Final = str(Path(sys.executable).with_name("repx"))
 STORE: Final = "store"
+GATHER: Final = """\
+  total:
+    inputs: [metadata__chains, store__base]
+    outputs: {total: $out/total}
+    run: |
+      test -s "${inputs[metadata__chains]}"
+      find "${inputs[store__base]}/outputs" -path '*-LAST-1.0/out/n' -exec cat {} + |
+        wc -l > "${outputs[total]}"
+"""
 
 
-def build(folder: Path) -> None:
-    """Build the folder's lab.yaml; checking scripts is for people, not for the clock."""
-    subprocess.run([REPX, "build"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+def stage(name: str, before: str | None) -> str:
+    """Return one stage of lab.yaml, which does what `peers.script` does."""
+    if before is None:
+        head = "parameters: {i: 0}"
+        run = 'echo "${parameters[i]}"'
+    else:
+        head = f"inputs: [{before}]"
+        run = f'read -r x < "${{inputs[{before}]}}"; echo $((x + 1))'
+    return f"""\
+  {name}:
+    {head}
+    outputs: {{{name}: $out/n}}
+    run: |
+      {run} > "${{outputs[{name}]}}"
+"""
 
 
 def write_definition(folder: Path, work: Workload) -> None:
-    """Write lab.yaml and targets.yaml, without building the Lab."""
-    stages = [_stage(stage, before) for stage, before in chain(work)]
-    last = work.stages[-1]
-    pipe = " -> ".join([*work.stages, "total"])
-    text = f"""\
+    """Write lab.yaml and targets.yaml; the gather is a second run, which waits for the first."""
+    stages = "".join(stage(*link) for link in chain(work))
+    lab = f"""\
 stages:
-{"".join(stages)}  total:
-    version: "1.0"
-    inputs: [numbers_{last}]
+{stages}{GATHER.replace("LAST", work.stages[-1])}
+pipelines:
+  chains: [{", ".join(work.stages)}]
+  total: [total]
+runs:
+  chains: {{pipelines: [chains], parameters: {{i: {{range: [0, {work.width - 1}]}}}}}}
+  total: {{pipelines: [total], dependencies: {{chains: hard}}}}
 """
-    raise NotImplementedError(text, pipe)
+    (folder / "lab.yaml").write_text(lab, encoding="utf-8")
+    store = json.dumps(str(folder / STORE))
+    targets = f"targets: {{local: {{base_path: {store}}}}}\n"
+    (folder / "targets.yaml").write_text(targets, encoding="utf-8")
 
 
 def write(folder: Path, work: Workload) -> None:
     """Write the definition and build its Lab, which is not part of a run's time."""
     write_definition(folder, work)
-    build(folder)
-
-
-def _stage(stage: str, before: str | None) -> str:
-    raise NotImplementedError(stage, before)
+    subprocess.run([REPX, "build"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def run(_work: Workload) -> list[list[str]]:
