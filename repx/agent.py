@@ -1,0 +1,1060 @@
+"""The local scheduler: runs one submission folder, alone, with nothing but Python's own library.
+
+    python3 agent.py FOLDER [-j N] [--cpus N] [--mem 4G] [--keep-going] [--quiet]
+
+Starts the folder's job scripts in order of the plan, as many as the limits admit, and waits for
+what happens: a child's end, a signal, the next time limit. It never polls, but for locks and jobs
+held by other runners, once a second. All it knows is in the folder and the store, so it may be
+killed at any moment and started again.
+
+Exit code: 0 every job succeeded, 1 some did not, 130 interrupted, 3 it could not work.
+
+A failed job stops its run: what of the run has not started stays undone, what waits hard for the
+run is skipped, running jobs are let run, other runs go on. With --keep-going only the jobs that
+need the failed one are skipped.
+
+Signals: INT, TERM end all jobs as cancelled (a second one kills them), USR1 ends them as timed
+out, HUP reads FOLDER/cancel (a job id a line, or *).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import gc
+import heapq
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+GRACE_S = float(os.environ.get("REPX_GRACE_S", "10"))  # between TERM and KILL, as in lib.sh
+MARGIN_S = 5.0  # what a wrapper may take longer than that
+LOOK_EVERY_S = 1.0  # at locks and jobs of other runners
+SAY_EVERY_S = 1.0
+PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
+LOCK_FD = 9  # where wrappers find the lock their job holds
+
+WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
+HOST = socket.gethostname()
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+# --- what may start ------------------------------------------------------------------------
+
+
+class Graph:
+    """Which tasks may start, and which never will, as others end.
+
+    Tasks, jobs of other runners and gates are all nodes. A node is ready when every node it
+    waits for has ended well; a soft gate is content with any end. ``ready`` and ``skipped``
+    collect news for the caller to take.
+    """
+
+    def __init__(self, tasks: list[dict[str, Any]], gates: list[dict[str, Any]]) -> None:
+        self.tasks = len(tasks)
+        self.outside: dict[str, int] = {}
+        self.soft = {self.tasks + i for i, gate in enumerate(gates) if gate["type"] == "soft"}
+        size = self.tasks + len(gates)
+        self.state = bytearray(size)
+        self.left = [0] * size
+        self.after: list[list[int] | None] = [None] * size
+        self.ready: list[int] = []
+        self.skipped: list[tuple[int, int]] = []
+        for i, task in enumerate(tasks):
+            for need in task["needs"]:
+                self._edge(need, i)
+            for gate in task["gates"]:
+                self._edge(self.tasks + gate, i)
+            for job in task["waits"]:
+                self._edge(self._outsider(job), i)
+        for i, gate in enumerate(gates, start=self.tasks):
+            for member in gate["tasks"]:
+                self._edge(member, i)
+            for job in gate["waits"]:
+                self._edge(self._outsider(job), i)
+        for i in range(size):
+            if not self.left[i]:
+                self._release(i)
+
+    def _outsider(self, job: str) -> int:
+        node = self.outside.get(job)
+        if node is None:
+            node = self.outside[job] = len(self.state)
+            self.state.append(WAITING)
+            self.left.append(-1)
+            self.after.append(None)
+        return node
+
+    def _edge(self, before: int, behind: int) -> None:
+        self.left[behind] += 1
+        after = self.after[before]
+        if after is None:
+            self.after[before] = [behind]
+        else:
+            after.append(behind)
+
+    def _release(self, node: int) -> None:
+        if node < self.tasks:
+            self.state[node] = READY
+            self.ready.append(node)
+        else:
+            self.end(node, ok=True)
+
+    def end(self, node: int, *, ok: bool, culprit: int | None = None, state: int = 0) -> None:
+        """Note that a node ended, and what follows from it for those behind."""
+        self.state[node] = state or (OK if ok else FAILED)
+        ended = [(node, ok)]
+        while ended:
+            before, well = ended.pop()
+            for behind in self.after[before] or ():
+                if self.state[behind] != WAITING:
+                    continue
+                if well or behind in self.soft:
+                    self.left[behind] -= 1
+                    if not self.left[behind]:
+                        self._release(behind)
+                else:
+                    self.state[behind] = SKIPPED
+                    if behind < self.tasks:
+                        self.skipped.append((behind, node if culprit is None else culprit))
+                    ended.append((behind, False))
+
+    def stop(self, nodes: Iterable[int], culprit: int) -> None:
+        """Give up on those of the tasks that have not started, and on what waits for them."""
+        given_up = [node for node in nodes if self.state[node] in (WAITING, READY)]
+        for node in given_up:
+            self.state[node] = STOPPED
+        for node in given_up:
+            self.end(node, ok=False, culprit=culprit, state=STOPPED)
+
+
+class Unit:
+    """What one process does: a job, or one phase of a scatter-gather job. Mutable: ``attempt``."""
+
+    __slots__ = ("attempt", "branch", "cpus", "limit_s", "mem", "order", "phase", "step", "task")
+
+    def __init__(  # noqa: PLR0913 -- a record; dataclasses have no slots in Python 3.9
+        self, task: int, ask: dict[str, Any], phase: str | None, rank: int, step: str, branch: int
+    ) -> None:
+        self.task, self.phase, self.step, self.branch = task, phase, step, branch
+        self.order = (task, branch, rank)
+        self.cpus: int = ask["cpus"] or 1
+        self.mem: int = ask["mem"] or 0
+        self.limit_s: float | None = ask["time"]
+        self.attempt = 1
+
+    @property
+    def words(self) -> list[str]:
+        """Return the arguments of the job script."""
+        if self.phase == "step":
+            return ["step", self.step, str(self.branch)]
+        return [self.phase] if self.phase else []
+
+    @property
+    def label(self) -> str | None:
+        """Return the phase as events name it."""
+        return " ".join(self.words) or None
+
+
+class Admission:
+    """Lets units start, first in order first, as far as slots, cores and memory allow.
+
+    Units of one shape share a queue, so that many that do not fit cost as much as one. A smaller
+    unit may pass a bigger one only ``PATIENCE`` times. What is larger than the machine runs alone.
+    """
+
+    def __init__(self, jobs: int, cpus: int, mem: int) -> None:
+        self.jobs, self.cpus, self.mem = jobs, cpus, mem
+        self.running = self.used_cpus = self.used_mem = 0
+        self.queues: dict[tuple[int, int], list[tuple[tuple[int, int, int], Unit]]] = {}
+        self.passed: dict[tuple[int, int], int] = {}
+
+    def push(self, unit: Unit) -> None:
+        """Queue a unit."""
+        # Memory rounded to four bits, so that there are few shapes whatever is asked for.
+        shape = (unit.cpus, unit.mem >> max(0, unit.mem.bit_length() - 4))
+        shape = (unit.cpus, (unit.mem.bit_length() << 4) + shape[1])
+        heapq.heappush(self.queues.setdefault(shape, []), (unit.order, unit))
+
+    def pop(self, wanted: Callable[[Unit], bool]) -> Unit | None:
+        """Return the unit to start now, if there is one; forget those no longer wanted."""
+        if self.running >= self.jobs:
+            return None
+        heads = []
+        for shape in list(self.queues):
+            queue = self.queues[shape]
+            while queue and not wanted(queue[0][1]):
+                heapq.heappop(queue)
+            if queue:
+                heads.append((queue[0][0], shape))
+            else:
+                del self.queues[shape]
+        heads.sort()
+        too_big = []
+        for _, shape in heads:
+            if self._fits(self.queues[shape][0][1]):
+                for bigger in too_big:
+                    self.passed[bigger] = self.passed.get(bigger, 0) + 1
+                self.passed.pop(shape, None)
+                return self._take(shape)
+            if self.passed.get(shape, 0) >= PATIENCE:
+                return None
+            too_big.append(shape)
+        return None
+
+    def _fits(self, unit: Unit) -> bool:
+        return not self.running or (
+            self.used_cpus + unit.cpus <= self.cpus and self.used_mem + unit.mem <= self.mem
+        )
+
+    def _take(self, shape: tuple[int, int]) -> Unit:
+        unit = heapq.heappop(self.queues[shape])[1]
+        self.running += 1
+        self.used_cpus += unit.cpus
+        self.used_mem += unit.mem
+        return unit
+
+    def give_back(self, unit: Unit) -> None:
+        """Free what a unit held."""
+        self.running -= 1
+        self.used_cpus -= unit.cpus
+        self.used_mem -= unit.mem
+
+    def too_large(self, unit: Unit) -> bool:
+        """Tell whether the unit asks for more than there is."""
+        return unit.cpus > self.cpus or unit.mem > self.mem
+
+
+class Phases:
+    """The units of one scatter-gather job, as they become ready."""
+
+    def __init__(self, task: int, plan: dict[str, Any]) -> None:
+        self.task, self.plan = task, plan
+        self.steps: dict[str, dict[str, Any]] = plan["steps"]
+        self.ranks = {step: rank for rank, step in enumerate(self.steps, start=1)}
+        self.left: dict[tuple[int, str], int] = {}
+        self.open = 0  # steps that have not succeeded
+        self.units = 0  # queued, deferred or running
+        self.failed = ""  # why the job will fail when its last unit has ended
+        self.halted = False  # its run has been stopped
+
+    def scatter(self) -> Unit:
+        """Return the unit that comes first."""
+        return Unit(self.task, self.plan["scatter"], "scatter", 0, "", -1)
+
+    def branches(self, count: int, done: Callable[[int, str], bool]) -> Iterator[Unit]:
+        """Yield what may start after scatter made ``count`` branches; ``done`` steps are kept."""
+        self.open = count * len(self.steps)
+        for i in range(count):
+            kept: set[str] = set()
+            for step, ask in self.steps.items():
+                waits = sum(dep not in kept for dep in ask["deps"])
+                if not waits and done(i, step):
+                    kept.add(step)
+                elif waits:
+                    self.left[i, step] = waits
+                else:
+                    yield self._step(i, step)
+            self.open -= len(kept)
+        yield from self._gather()
+
+    def step_ended(self, branch: int, name: str) -> Iterator[Unit]:
+        """Yield what may start after a step succeeded."""
+        self.open -= 1
+        for step, ask in self.steps.items():
+            if name in ask["deps"]:
+                self.left[branch, step] -= 1
+                if not self.left[branch, step]:
+                    del self.left[branch, step]
+                    yield self._step(branch, step)
+        yield from self._gather()
+
+    def _step(self, branch: int, step: str) -> Unit:
+        return Unit(self.task, self.steps[step], "step", self.ranks[step], step, branch)
+
+    def _gather(self) -> Iterator[Unit]:
+        if not self.open:
+            yield Unit(self.task, self.plan["gather"], "gather", 0, "", sys.maxsize)
+
+
+# --- what is on disk -----------------------------------------------------------------------
+
+
+class Store:
+    """The markers and locks of the jobs below ``base``, and what they mean for one plan."""
+
+    def __init__(self, base: str, plan_path: str) -> None:
+        self.outputs = f"{base}/outputs"
+        self.plan_time_ns = os.stat(plan_path).st_mtime_ns
+        self.no_locks = False
+
+    def record(self, job: str, part: str = "") -> str:
+        """Return the folder of a job's own files, or of a part of it (``scatter``)."""
+        return f"{self.outputs}/{job}/{part}repx" if part else f"{self.outputs}/{job}/repx"
+
+    def succeeded(self, record: str, *, forced: bool) -> bool:
+        """Tell whether there is a success, and if ``forced`` one after the plan was made."""
+        try:
+            made = os.stat(f"{record}/SUCCESS").st_mtime_ns
+        except OSError:
+            return False
+        return not forced or made > self.plan_time_ns
+
+    def failure(self, record: str) -> str:
+        """Return why the FAIL marker says that the last attempt failed."""
+        try:
+            with open(f"{record}/FAIL", encoding="utf-8") as stream:
+                return str(json.load(stream)["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def branches(self, job: str) -> int:
+        """Return how many branches scatter made."""
+        with open(f"{self.record(job, 'scatter/')}/SUCCESS", encoding="utf-8") as stream:
+            return int(json.load(stream)["branches"])
+
+    def make(self, folder: str) -> None:
+        """Make ``folder``/out and ``folder``/repx. Raises OSError."""
+        for path in (folder, f"{folder}/out", f"{folder}/repx"):
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                os.makedirs(path, exist_ok=True)
+
+    def lock(self, record: str) -> int | None:
+        """Return a descriptor that holds the job's lock, or None while another runner has it."""
+        lock = os.open(f"{record}/lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError:
+            self.no_locks = True  # the file system has none
+        return lock
+
+    def locked(self, record: str) -> bool:
+        """Tell whether something of the job runs."""
+        return held(f"{record}/lock")
+
+
+def held(path: str) -> bool:
+    """Tell whether another process holds the lock at ``path`` alone."""
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
+class Elsewhere:
+    """Jobs that other runners have promised to run, and how they came out."""
+
+    def __init__(self, store: Store, submissions: str, own: str, jobs: Iterable[str]) -> None:
+        self.store, self.submissions, self.own = store, submissions, own
+        self.jobs = set(jobs)
+        self.promised: dict[str, str] = {}
+        self.doubts: dict[str, int] = dict.fromkeys(self.jobs, 0)
+
+    def ended(self) -> Iterator[tuple[str, bool]]:
+        """Yield each job that has ended since the last call, and whether it succeeded."""
+        for job in sorted(self.jobs):
+            record = self.store.record(job)
+            if self.store.succeeded(record, forced=False):
+                self.jobs.discard(job)
+                yield job, True
+            elif not self.store.locked(record) and not self._pending(job, record):
+                # Between two looks a job may start, end or be tried again: look thrice.
+                self.doubts[job] += 1
+                if self.doubts[job] > 2:
+                    self.jobs.discard(job)
+                    yield job, False
+
+    def _pending(self, job: str, record: str) -> bool:
+        """Tell whether an agent that is alive still has the job in its queue."""
+        folder = self.promised.get(job)
+        if folder is None or not held(f"{folder}/agent.lock"):
+            self._find_promises()
+            folder = self.promised.get(job)
+        if folder is None:
+            return False
+        try:
+            failed_at = os.stat(f"{record}/FAIL").st_mtime_ns
+        except OSError:
+            return True
+        return failed_at < os.stat(f"{folder}/plan.json").st_mtime_ns
+
+    def _find_promises(self) -> None:
+        self.promised = {}
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.submissions):
+                folder = f"{self.submissions}/{name}"
+                if os.path.realpath(folder) != self.own and held(f"{folder}/agent.lock"):
+                    with contextlib.suppress(OSError, ValueError, KeyError):
+                        for task in read_plan(folder)["tasks"]:
+                            if task["job"] in self.jobs:
+                                self.promised[task["job"]] = folder
+
+
+class Journal:
+    """What happened, for others to read: events.jsonl, agent.log, lines on the terminal.
+
+    Mutable: events are kept until they could be written, so a full disk ends nothing.
+    """
+
+    def __init__(self, folder: str, *, quiet: bool) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self.events = os.open(f"{folder}/events.jsonl", flags, 0o666)
+        self.log = os.open(f"{folder}/agent.log", flags, 0o666)
+        seen = [self.log]
+        if not quiet and not same_file(self.log, 2):
+            seen.append(2)
+        self.readers = seen
+        self.pending = bytearray()
+
+    def add(self, event: str, **members: object) -> None:
+        """Note an event; ``flush`` writes it."""
+        entry = {"t": round(time.time(), 3), "e": event, **members}
+        self.pending += json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+
+    def flush(self) -> None:
+        """Write what is noted; what does not fit stays for the next time."""
+        if not self.pending:
+            return
+        try:
+            written = os.write(self.events, self.pending)
+        except OSError:
+            return
+        del self.pending[:written]
+
+    def say(self, text: str) -> None:
+        """Tell people."""
+        for reader in self.readers:
+            with contextlib.suppress(OSError):
+                os.write(reader, f"repx: {text}\n".encode(errors="replace"))
+
+
+def same_file(one: int, other: int) -> bool:
+    """Tell whether two descriptors are the same file."""
+    try:
+        return os.path.samestat(os.fstat(one), os.fstat(other))
+    except OSError:
+        return False
+
+
+def read_plan(folder: str) -> dict[str, Any]:
+    """Return plan.json. Raises OSError, ValueError."""
+    with open(f"{folder}/plan.json", encoding="utf-8") as stream:
+        plan: dict[str, Any] = json.load(stream)
+    return plan
+
+
+# --- running -------------------------------------------------------------------------------
+
+
+class Running:
+    """One wrapper that was started. Mutable: ``ending`` says why it was told to end."""
+
+    __slots__ = ("began", "ending", "unit")
+
+    def __init__(self, unit: Unit, began: float) -> None:
+        self.unit, self.began, self.ending = unit, began, ""
+
+
+class Agent:
+    """Starts wrappers, waits for what happens, and draws the consequences. Mutable."""
+
+    def __init__(self, folder: str, plan: dict[str, Any], options: argparse.Namespace) -> None:
+        self.folder, self.tasks = folder, plan["tasks"]
+        self.names = [task["job"] for task in self.tasks]
+        self.store = Store(plan["base"], f"{folder}/plan.json")
+        self.journal = Journal(folder, quiet=options.quiet)
+        self.keep_going: bool = options.keep_going
+        self.admission = Admission(options.jobs, options.cpus, options.mem)
+        self.graph = Graph(self.tasks, plan["gates"])
+        self.elsewhere = Elsewhere(
+            self.store, f"{plan['base']}/submissions", folder, self.graph.outside
+        )
+        self.phases: dict[int, Phases] = {}
+        self.locks: dict[int, int] = {}  # of scatter-gather jobs, from scatter to gather
+        self.running: dict[int, Running] = {}
+        self.deferred: list[Unit] = []  # another runner has the job
+        self.limits: list[tuple[float, int, Running, bool]] = []  # when, pid, what, kill
+        self.look_at = 0.0
+        self.said_at = 0.0
+        self.stopped_runs: set[str] = set()
+        self.cancel_from = file_size(f"{folder}/cancel")
+        self.stopping = 0  # the signal that ends everything
+        self.signals: deque[int] = deque()
+        self.counts = {OK: 0, FAILED: 0, SKIPPED: 0}
+        self.bash = shutil.which("bash") or "/bin/bash"
+        self.environments: dict[int, dict[str, str]] = {}
+        self.no_input = os.open(os.devnull, os.O_RDONLY)
+
+    # --- the loop
+
+    def run(self) -> int:
+        """Run everything; return the exit code."""
+        self.journal.add("agent-start", pid=os.getpid())
+        with wakeups(self.signals) as wait:
+            while True:
+                self._heed_signals()
+                self._reap()
+                self._look_elsewhere()
+                self._enforce_limits()
+                self._start_units()
+                self._report()
+                if not self.running and (self.stopping or not self._anything_left()):
+                    break
+                wait(self._time_to_next())
+        return self._finish()
+
+    def _anything_left(self) -> bool:
+        return bool(self.deferred or self.elsewhere.jobs or self.admission.queues)
+
+    def _time_to_next(self) -> float | None:
+        """Return seconds until something is due without being told, None for never."""
+        due = [when for when, *_ in self.limits[:1]]
+        if self.deferred or self.elsewhere.jobs:
+            due.append(self.look_at)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _finish(self) -> int:
+        failed, skipped = self.counts[FAILED], self.counts[SKIPPED]
+        done = self.counts[OK] == len(self.tasks)
+        self.journal.add(
+            "agent-end",
+            ok=self.counts[OK],
+            failed=failed,
+            skipped=skipped,
+            reason="interrupted" if self.stopping else "done",
+        )
+        self.journal.flush()
+        left = len(self.tasks) - self.counts[OK] - failed - skipped
+        rest = f", {left} not started" if left else ""
+        self.journal.say(f"{self.counts[OK]} succeeded, {failed} failed, {skipped} skipped{rest}")
+        if self.stopping:
+            return 130
+        return 0 if done else 1
+
+    def _report(self) -> None:
+        self.journal.flush()
+        now = time.monotonic()
+        if now - self.said_at >= SAY_EVERY_S and self.running:
+            if self.said_at:
+                ended = sum(self.counts.values())
+                self.journal.say(
+                    f"{ended} of {len(self.tasks)} ended, {self.counts[FAILED]} failed, "
+                    f"{len(self.running)} running"
+                )
+            self.said_at = now
+
+    # --- starting
+
+    def _start_units(self) -> None:
+        while not self.stopping:
+            self._queue_ready()
+            unit = self.admission.pop(self._wanted)
+            if unit is None:
+                return
+            if self.admission.too_large(unit):
+                self.journal.say(f"{self._title(unit)} asks for more than there is; it runs alone")
+            if not self._start(unit):
+                self.admission.give_back(unit)
+
+    def _queue_ready(self) -> None:
+        ready, self.graph.ready = self.graph.ready, []
+        for task in ready:
+            entry = self.tasks[task]
+            if "steps" in entry:
+                self.phases[task] = Phases(task, entry)
+                self._queue(self.phases[task].scatter())
+            else:
+                self._queue(Unit(task, entry, None, 0, "", 0))
+        skipped, self.graph.skipped = self.graph.skipped, []
+        for task, culprit in skipped:
+            self.counts[SKIPPED] += 1
+            self.journal.add("skip", job=self.names[task], because=self._name(culprit))
+
+    def _queue(self, unit: Unit) -> None:
+        if unit.phase:
+            self.phases[unit.task].units += 1
+        self.admission.push(unit)
+
+    def _wanted(self, unit: Unit) -> bool:
+        """Tell whether a queued unit is still to be started; settle what follows if not."""
+        phases = self.phases.get(unit.task)
+        if phases is None:
+            return self.graph.state[unit.task] in (READY, STARTED)
+        going_on = not phases.failed or (self.keep_going and unit.phase == "step")
+        if going_on and not phases.halted:
+            return True
+        self._settle(unit)
+        return False
+
+    def _start(self, unit: Unit) -> bool:
+        """Start the unit's wrapper, if it still has to run and nobody else has it."""
+        job = self.names[unit.task]
+        record = self.store.record(job)
+        forced = self.tasks[unit.task]["forced"]
+        lock = None
+        try:
+            lock = self._lock(unit, job, record)
+            if lock is None:
+                self._defer(unit)
+                return False
+            if self.store.succeeded(record, forced=forced):
+                self._note_end(unit, ok=True, reason="done already")
+                self._end_task(unit.task, ok=True)
+                return False
+            self._spawn(unit, job, lock)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENOMEM) and self.running:
+                self._defer(unit)
+            else:
+                self._fail(unit, f"cannot start: {error}")
+            return False
+        finally:
+            if lock is not None and unit.task not in self.locks:
+                os.close(lock)
+        return True
+
+    def _lock(self, unit: Unit, job: str, record: str) -> int | None:
+        if unit.task in self.locks:
+            if unit.phase == "step":
+                self.store.make(f"{self.store.outputs}/{job}/branch-{unit.branch}/step-{unit.step}")
+            return self.locks[unit.task]
+        self.store.make(f"{self.store.outputs}/{job}")
+        lock = self.store.lock(record)
+        if lock is not None and unit.phase:
+            self.locks[unit.task] = lock
+        return lock
+
+    def _defer(self, unit: Unit) -> None:
+        if not self.deferred and not self.elsewhere.jobs:
+            self.look_at = time.monotonic() + LOOK_EVERY_S
+        self.deferred.append(unit)
+
+    def _spawn(self, unit: Unit, job: str, lock: int) -> None:
+        log = self.journal.log
+        pid = os.posix_spawn(
+            self.bash,
+            ["bash", f"{self.folder}/jobs/{job}.sh", *unit.words],
+            self._environment(unit.attempt),
+            file_actions=(
+                (os.POSIX_SPAWN_DUP2, self.no_input, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+                (os.POSIX_SPAWN_DUP2, lock, LOCK_FD),
+            ),
+            setsid=True,
+            setsigmask=(),
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{HOST} {pid}\n".encode(), 0)
+        now = time.monotonic()
+        self.graph.state[unit.task] = STARTED
+        self.running[pid] = Running(unit, now)
+        if unit.limit_s:
+            heapq.heappush(self.limits, (now + unit.limit_s, pid, self.running[pid], False))
+        self.journal.add("start", job=job, phase=unit.label, attempt=unit.attempt)
+
+    def _environment(self, attempt: int) -> dict[str, str]:
+        if attempt not in self.environments:
+            self.environments[attempt] = {
+                **os.environ,
+                "REPX_LOCK_FD": str(LOCK_FD),
+                "REPX_ATTEMPT": str(attempt),
+            }
+        return self.environments[attempt]
+
+    # --- ending
+
+    def _reap(self) -> None:
+        while self.running:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                return
+            running = self.running.pop(pid, None)
+            if running is None:
+                continue
+            self.admission.give_back(running.unit)
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0:
+                kill_sessions({pid})
+            self._ended(running, code, usage)
+
+    def _ended(self, running: Running, code: int, usage: Any) -> None:  # noqa: ANN401
+        unit = running.unit
+        task = self.tasks[unit.task]
+        ok = code == 0 and self.store.succeeded(self._record(unit), forced=task["forced"])
+        reason = "" if ok else self._reason(unit, code)
+        self._note_end(unit, ok=ok, reason=reason, usage=usage, began=running.began)
+        if ok:
+            self._succeed(unit)
+        elif unit.attempt <= task["retries"] and not running.ending and not self.stopping:
+            unit.attempt += 1
+            self.admission.push(unit)
+        else:
+            self._fail(unit, reason, stops=not running.ending)
+
+    def _record(self, unit: Unit) -> str:
+        parts = {"scatter": "scatter/", "step": f"branch-{unit.branch}/step-{unit.step}/"}
+        return self.store.record(self.names[unit.task], parts.get(unit.phase or "", ""))
+
+    def _reason(self, unit: Unit, code: int) -> str:
+        if code < 0:
+            return f"wrapper died: signal {-code}"
+        if code == 1:
+            return self.store.failure(self._record(unit)) or "failed, for reasons in agent.log"
+        return f"the job script could not work (exit code {code}); agent.log says why"
+
+    def _succeed(self, unit: Unit) -> None:
+        if unit.phase not in ("scatter", "step"):
+            self._end_task(unit.task, ok=True)
+            return
+        phases = self.phases[unit.task]
+        if unit.phase == "scatter":
+            try:
+                count = self.store.branches(self.names[unit.task])
+            except (OSError, ValueError, KeyError) as error:
+                self._fail(unit, f"scatter's SUCCESS cannot be read: {error}")
+                return
+            following = phases.branches(count, self._step_kept(unit.task))
+        else:
+            following = phases.step_ended(unit.branch, unit.step)
+        for each in following:
+            self._queue(each)
+        self._settle(unit)
+
+    def _step_kept(self, task: int) -> Callable[[int, str], bool]:
+        job, forced = f"{self.store.outputs}/{self.names[task]}", self.tasks[task]["forced"]
+
+        def kept(branch: int, step: str) -> bool:
+            record = f"{job}/branch-{branch}/step-{step}/repx"
+            return self.store.succeeded(record, forced=forced)
+
+        return kept
+
+    def _fail(self, unit: Unit, reason: str, *, stops: bool = True) -> None:
+        """Draw the consequences of a failure that no attempt is left for."""
+        if unit.phase:
+            self.phases[unit.task].failed = self.phases[unit.task].failed or reason
+            self._settle(unit)
+        else:
+            self._end_task(unit.task, ok=False)
+        if stops and not self.keep_going:
+            self._stop_run(unit.task)
+
+    def _settle(self, unit: Unit) -> None:
+        """Count a unit as over; when it was the last of a job that cannot go on, end the job."""
+        phases = self.phases[unit.task]
+        phases.units -= 1
+        if phases.units:
+            return
+        if phases.failed:
+            self._end_task(unit.task, ok=False)
+        elif phases.halted:
+            self._release(unit.task)
+            self.graph.end(unit.task, ok=False, state=STOPPED)
+
+    def _end_task(self, task: int, *, ok: bool) -> None:
+        self._release(task)
+        self.counts[OK if ok else FAILED] += 1
+        self.graph.end(task, ok=ok)
+
+    def _release(self, task: int) -> None:
+        lock = self.locks.pop(task, None)
+        if lock is not None:
+            os.close(lock)
+
+    def _stop_run(self, culprit: int) -> None:
+        run = self.tasks[culprit]["run"]
+        if run in self.stopped_runs:
+            return
+        self.stopped_runs.add(run)
+        members = [i for i, task in enumerate(self.tasks) if task["run"] == run]
+        self.graph.stop(members, culprit)
+        for task in members:
+            if task in self.phases:
+                self.phases[task].halted = True
+
+    def _note_end(
+        self, unit: Unit, *, ok: bool, reason: str, usage: Any = None, began: float | None = None
+    ) -> None:
+        now = time.monotonic()
+        self.journal.add(
+            "end",
+            job=self.names[unit.task],
+            phase=unit.label,
+            ok=ok,
+            reason=reason,
+            wall_s=round(now - began, 3) if began is not None else 0.0,
+            cpu_s=round(usage.ru_utime + usage.ru_stime, 3) if usage else 0.0,
+            rss_bytes=resident(usage),
+        )
+        if not ok:
+            self.journal.say(f"{self._title(unit)}: {reason}")
+
+    def _name(self, node: int) -> str:
+        if node < len(self.names):
+            return self.names[node]
+        return next(job for job, place in self.graph.outside.items() if place == node)
+
+    def _title(self, unit: Unit) -> str:
+        return " ".join([self.names[unit.task], *unit.words])
+
+    # --- other runners, time, signals
+
+    def _look_elsewhere(self) -> None:
+        now = time.monotonic()
+        if now < self.look_at:
+            return
+        deferred, self.deferred = self.deferred, []
+        for unit in deferred:
+            self.admission.push(unit)
+        for job, ok in self.elsewhere.ended():
+            self.graph.end(self.graph.outside[job], ok=ok)
+        self.look_at = now + LOOK_EVERY_S
+
+    def _enforce_limits(self) -> None:
+        now = time.monotonic()
+        while self.limits and self.limits[0][0] <= now:
+            _, pid, running, kill = heapq.heappop(self.limits)
+            if self.running.get(pid) is not running:
+                continue
+            if kill:
+                kill_sessions({pid})
+            else:
+                self._end_wrapper(pid, running, signal.SIGUSR1, "")
+
+    def _end_wrapper(self, pid: int, running: Running, signum: int, why: str) -> None:
+        """Ask a wrapper to end its job; kill all of it if that takes too long."""
+        running.ending = why
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+        patience = time.monotonic() + GRACE_S + MARGIN_S
+        heapq.heappush(self.limits, (patience, pid, running, True))
+
+    def _heed_signals(self) -> None:
+        while self.signals:
+            signum = self.signals.popleft()
+            if signum == signal.SIGHUP:
+                self._cancel_some()
+            elif signum != signal.SIGCHLD:
+                self._stop(signum)
+
+    def _stop(self, signum: int) -> None:
+        if self.stopping:
+            self.journal.say("killing what still runs")
+            kill_sessions(set(self.running))
+            return
+        self.stopping = signum
+        self.journal.say(f"stopping; {len(self.running)} running jobs are ended")
+        how = signal.SIGUSR1 if signum == signal.SIGUSR1 else signal.SIGTERM
+        for pid, running in self.running.items():
+            self._end_wrapper(pid, running, how, "stopped")
+
+    def _cancel_some(self) -> None:
+        path = f"{self.folder}/cancel"
+        try:
+            with open(path, encoding="utf-8") as stream:
+                stream.seek(self.cancel_from)
+                named = set(stream.read().splitlines())
+        except OSError as error:
+            self.journal.say(f"cannot read {path}: {error}")
+            return
+        if "*" in named:
+            self._stop(signal.SIGTERM)
+            return
+        for pid, running in self.running.items():
+            if self.names[running.unit.task] in named:
+                self._end_wrapper(pid, running, signal.SIGTERM, "cancelled")
+        for task, job in enumerate(self.names):
+            if job in named:
+                self._cancel(task)
+
+    def _cancel(self, task: int) -> None:
+        if task in self.phases:
+            self.phases[task].failed = self.phases[task].failed or "cancelled"
+        elif self.graph.state[task] in (WAITING, READY):
+            self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
+            self._end_task(task, ok=False)
+
+
+# --- the machine ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def wakeups(signals: deque[int]) -> Iterator[Callable[[float | None], None]]:
+    """Collect signals in ``signals``; give a function that sleeps until the next, or a timeout."""
+    heard, told = socket.socketpair()
+    heard.setblocking(False)
+    told.setblocking(False)
+    watched = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = {
+        each: signal.signal(each, lambda number, _frame: signals.append(number)) for each in watched
+    }
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    selector = selectors.DefaultSelector()
+    selector.register(heard, selectors.EVENT_READ)
+
+    def wait(timeout_s: float | None) -> None:
+        if selector.select(timeout_s):
+            with contextlib.suppress(BlockingIOError):
+                heard.recv(65536)
+
+    try:
+        yield wait
+    finally:
+        signal.set_wakeup_fd(-1)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        selector.close()
+        heard.close()
+        told.close()
+
+
+def kill_sessions(leaders: set[int]) -> None:
+    """Kill every process of the sessions that the wrappers ``leaders`` began."""
+    for leader in leaders:
+        with contextlib.suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{name}/stat", "rb") as stream:
+                session = int(stream.read().rpartition(b")")[2].split()[3])
+            if session in leaders:
+                os.kill(int(name), signal.SIGKILL)
+
+
+def resident(usage: Any) -> int | None:  # noqa: ANN401
+    """Return the largest resident set of a wrapper's processes, in bytes.
+
+    None where it is hidden by our own: a child counts as large as we were when it began.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * 1024 if usage and usage.ru_maxrss > own else None
+
+
+def file_size(path: str) -> int:
+    """Return a file's size in bytes, 0 without the file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def bytes_of(text: str) -> int:
+    """Return ``4G`` as bytes. Raises ValueError."""
+    number, unit = text[:-1], text[-1:].upper()
+    if unit.isdigit():
+        number, unit = text, ""
+    if unit not in UNITS:
+        raise ValueError(text)
+    return int(number) * UNITS[unit]
+
+
+def count(text: str) -> int:
+    """Return a number of at least 1. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Return the command line; what is not given is all this machine has."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    parser = argparse.ArgumentParser(prog="agent.py", description="Run a submission folder.")
+    parser.add_argument("folder", metavar="FOLDER")
+    parser.add_argument("-j", "--jobs", type=count, help="jobs at once (default: by cores)")
+    parser.add_argument("--cpus", type=count, help=f"cores to use (default: {cores})")
+    parser.add_argument(
+        "--mem", type=bytes_of, default=memory, help="memory to use, e.g. 4G (default: all)"
+    )
+    parser.add_argument("--keep-going", action="store_true", help="go on after a failed job")
+    parser.add_argument("--quiet", action="store_true", help="say nothing on the terminal")
+    options = parser.parse_args(words)
+    options.cpus = options.cpus or max(cores, options.jobs or 0)
+    options.jobs = options.jobs or sys.maxsize
+    return options
+
+
+def only_agent(folder: str) -> bool:
+    """Hold the folder's lock for as long as this process lives; tell whether that worked."""
+    lock = os.open(f"{folder}/agent.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 200).decode(errors="replace").strip()
+        print(f"repx: {folder}: another agent works on it ({holder})", file=sys.stderr)
+        return False
+    except OSError:
+        print(f"repx: {folder} cannot be locked; start only one agent", file=sys.stderr)
+    os.truncate(lock, 0)
+    os.pwrite(lock, f"{HOST} {os.getpid()}\n".encode(), 0)
+    return True
+
+
+def register(folder: str, plan: dict[str, Any]) -> None:
+    """Make a folder that lies elsewhere known to the store, so that `repx status` finds it."""
+    known = f"{plan['base']}/submissions/{plan['submission']}"
+    if os.path.realpath(known) == folder:
+        return
+    os.makedirs(os.path.dirname(known), exist_ok=True)
+    if os.path.islink(known):
+        os.unlink(known)
+    with contextlib.suppress(FileExistsError):
+        os.symlink(folder, known)
+
+
+def main(words: list[str]) -> int:
+    """Run the folder named on the command line; return the exit code."""
+    options = parse(words)
+    folder = os.path.realpath(options.folder)
+    try:
+        plan = read_plan(folder)
+        if not only_agent(folder):
+            return 3
+        register(folder, plan)
+        os.makedirs(f"{plan['base']}/outputs", exist_ok=True)
+        agent = Agent(folder, plan, options)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"repx: {folder}: {error!r}", file=sys.stderr)
+        return 3
+    gc.freeze()  # the plan stays as it is; looking through it for garbage would cost each job
+    return agent.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
