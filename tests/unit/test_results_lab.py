@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import shutil
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,6 +106,15 @@ def test_outputs_are_paths_in_the_store(lab: Lab, tmp_path: Path) -> None:
     outputs = lab.job(CALC_2_5).outputs
 
     assert outputs == {"result": tmp_path / "outputs" / CALC_2_5 / "out" / "result.csv"}
+
+
+def test_lab_may_be_a_tar(lab: Lab, labs: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "lab.tar", "w") as tar:
+        tar.add(labs / "sweep", "result")
+
+    packed = Lab.from_path(tmp_path / "lab.tar", store=tmp_path)
+
+    assert [job.outputs for job in packed.jobs()] == [job.outputs for job in lab.jobs()]
 
 
 def test_gather_declares_the_outputs_of_a_scatter_gather_job(labs: Path, tmp_path: Path) -> None:
