@@ -90,7 +90,7 @@ def _header(file: IO[bytes], at: int) -> bytes:
 
 def _has_checksum(header: bytes) -> bool:
     blanked = header[:148] + b" " * 8 + header[156:]
-    return sum(blanked) == _number(header[148:156])
+    return header[148:156].strip(b" \0").lstrip(b"0") == b"%o" % sum(blanked)
 
 
 def _member(header: bytes, offset: int, extended: dict[str, str]) -> tuple[str, Member]:

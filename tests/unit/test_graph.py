@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import networkx as nx
 import pytest
 from hypothesis import given
@@ -58,7 +60,7 @@ def test_a_cycle_is_found_exactly_when_there_is_one(needs: Needs) -> None:
     if cycle is not None:
         assert cycle[0] == cycle[-1]
         assert len(set(cycle)) == len(cycle) - 1
-        assert all(need in needs[node] for node, need in zip(cycle, cycle[1:], strict=False))
+        assert all(need in needs[node] for node, need in itertools.pairwise(cycle))
 
 
 def test_a_node_that_needs_itself_is_a_cycle() -> None:
