@@ -256,18 +256,41 @@ repx_parse_tokens() {
 # or bracket of the outermost array ends the item instead.
 repx_parse_token() {
   case $expect$1 in
-    key\"* | first_key\"*) expect=colon ;;
+    key\"* | first_key\"*) expect='colon' ;;
     colon:) expect=value ;;
+    value\"* | first\"*) expect=next ;;
     next,) [[ $nesting == *'[' ]] && expect=value || expect=key ;;
-    value[\"[:alnum:]-]* | first[\"[:alnum:]-]*) repx_parse_word "$1" && expect=next || return ;;
-    value[[{] | first[[{]) nesting+=$1 expect=first_${1/[/} && expect=${expect%_} expect=${expect/\{/key} ;;
-    *) repx_parse_close "$1" || return ;;
+    value[[:alnum:]-]* | first[[:alnum:]-]*) repx_parse_word "$1" || return ;;
+    value[\[\{] | first[\[\{]) repx_parse_open "$1" || return ;;
+    next[]\}] | first] | first_key\}) repx_parse_close "$1" || return ;;
+    start[[]) nesting='[' expect=first && return ;;
+    start*) REPLY="it is not an array" && return 1 ;;
+    *) REPLY="unexpected \`$1\` in item ${#items[@]}" && return 1 ;;
+  esac
+  case $nesting:$1 in
+    "[:,") repx_parse_item ;;
+    :*) expect=end && repx_parse_item ;;
+    *) pieces+=("$1") ;;
   esac
 }
 
+repx_parse_open() {
+  nesting+=$1
+  ((${#nesting} < 500)) || { REPLY="nested too deeply" && return 1; }
+  [[ $1 == '[' ]] && expect=first || expect=first_key
+}
+
+repx_parse_close() {
+  local opener='['
+  [[ $1 == ']' ]] || opener='{'
+  [[ $nesting == *"$opener" ]] || { REPLY="unexpected \`$1\` in item ${#items[@]}" && return 1; }
+  nesting=${nesting%?} expect=next
+}
+
 repx_parse_word() {
+  expect=next
   case $1 in
-    0 | [1-9] | [1-9][0-9] | true | false | null) return ;; # what there is most of
+    [0-9] | [1-9][0-9] | true | false | null) return ;; # what there is most of
   esac
   [[ $1 =~ ^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$ ]] && return
   REPLY="\`$1\` is not JSON"
@@ -275,7 +298,6 @@ repx_parse_word() {
 }
 
 repx_parse_item() {
-  [[ -n $nesting ]] || expect=end
   ((${#pieces[@]})) || return 0
   printf -v "items[${#items[@]}]" '%s' "${pieces[@]}"
   pieces=()
