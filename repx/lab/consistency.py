@@ -123,7 +123,9 @@ def _source_problem(scope: Scope, job: Job, source: Input) -> str | None:
         return None
     simple = producer.stage_type is StageType.SIMPLE
     name = "main" if simple else "scatter" if source.job_id == SELF else "gather"
-    outputs = producer.executables[name].outputs if name in producer.executables else {}
+    if name not in producer.executables:
+        return f"input '{source.target}' needs job {producer.id}, which has no executable '{name}'"
+    outputs = producer.executables[name].outputs
     if isinstance(outputs.get(source.source_output), str):
         return None
     return (
