@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from repx import graph, plan, status, storage, submissions, transfer
+from repx import command, graph, plan, status, storage, submissions, transfer
 from repx.errors import InputError
-from repx.schedulers import local
-from repx.status import Belief, State
+from repx.schedulers import local, slurm
+from repx.status import ALIVE, Belief, State
 from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from repx.lab.load import OpenLab
     from repx.model import JobId, Lab
     from repx.plan import Plan, ResourcesOf, Wish
+    from repx.render import RenderedFile
     from repx.status import JobState
     from repx.storage import Store
     from repx.target import Target
@@ -36,32 +39,27 @@ class Submission:
     sent: Sent
 
 
-def observe(lab: Lab, store: Store, target: Target) -> dict[JobId, JobState]:
-    """Return the state of every job of the Lab, from markers, agents and locks.
+def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
+    """Return the state of every job of the Lab, from markers, schedulers and locks.
 
     Raises StorageError when the store cannot be read.
     """
-    beliefs = _alive(store, target)
+    # Agents may work beside any other scheduler, and other targets may share the store.
+    beliefs = slurm.alive(command.run, store) | local.alive(store)
+    alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
     marked = store.markers(lab.jobs)
     for job, name in marked.items():
         if name == SUCCESS:
             beliefs[job] = Belief(state=State.SUCCEEDED)
-        elif job not in beliefs:
+        elif job not in alive:
             reason = str(store.marker(job, FAIL).get("reason") or "")
             beliefs[job] = Belief(state=State.FAILED, reason=reason)
-    for job in store.started().intersection(lab.jobs) - beliefs.keys():
+    for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
         found = _unmarked(store, job)
-        if found is not None:
+        if found is not None and (job not in beliefs or found.state is not State.LOST):
             beliefs[job] = found
     order = graph.order({name: job.needs for name, job in lab.jobs.items()})
     return status.derive(lab.jobs, order, beliefs)
-
-
-def _alive(store: Store, target: Target) -> dict[JobId, Belief]:
-    """Return what the target's schedulers hold; agents may run beside any other scheduler."""
-    if target.scheduler is SchedulerName.SLURM:
-        raise InputError("the slurm scheduler does not work yet", hint="use `scheduler: local`")
-    return local.alive(store)
 
 
 def _unmarked(store: Store, job: JobId) -> Belief | None:
@@ -88,7 +86,7 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
     return plan.make(
         lab,
         wish,
-        observe(lab, store, target),
+        observe(lab, store),
         resources=resources,
         runtime=_runtime(target),
         retries=target.retries,
@@ -146,8 +144,23 @@ def _write(  # what is written, where to, and under which name
         artifact=transfer.artifact_path(opened.files, store),
     )
     where, folder = place
+    if target.scheduler is SchedulerName.SLURM:
+        files = chain(files, _slurm_files(opened.lab, plan, target, submission))
     where.write_new(folder, ((file.path, file.text.encode(), file.mode) for file in files))
     return sent
+
+
+def _slurm_files(lab: Lab, plan: Plan, target: Target, submission: str) -> Iterator[RenderedFile]:
+    from repx import render_slurm
+
+    asked = None if target.slurm.max_array_size else slurm.max_array_size(command.run)
+    return render_slurm.files(
+        plan,
+        lab,
+        target,
+        submission_id=submission,
+        max_array_size=asked or render_slurm.DEFAULT_MAX_ARRAY_SIZE,
+    )
 
 
 def new_id(plan: Plan) -> str:

@@ -44,7 +44,7 @@ _RUN_ORDER: Final = (
 class Belief:
     """What is known of one job before its upstreams are considered.
 
-    ``state`` is one of succeeded, failed, running, queued, lost. ``reason`` says why it
+    ``state`` is one of succeeded, failed, running, queued, lost, skipped. ``reason`` says why it
     failed or waits. ``by`` is the submission or scheduler id that a live job belongs to,
     ``since`` its start in seconds since the epoch, ``where`` the node it runs on.
     """
@@ -83,6 +83,10 @@ def derive(
     for job in order:
         belief = beliefs.get(job)
         states[job] = _without_belief(jobs[job], states) if belief is None else _told(belief)
+        if belief is not None and belief.state in (State.LOST, State.SKIPPED):
+            derived = _without_belief(jobs[job], states)
+            if derived.state is State.SKIPPED:  # it names the culprit
+                states[job] = derived
     return states
 
 

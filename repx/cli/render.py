@@ -12,6 +12,7 @@ from repx.cli import report
 from repx.cli.choosing import selection_options
 from repx.cli.context import command
 from repx.errors import InputError
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,5 +62,6 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
         console.json({"submission": written.id, "folder": written.folder, "jobs": len(plan.tasks)})
     else:
         console.out(written.folder)
-        console.note(f"{len(plan.tasks)} jobs; start them with: bash {output}/run.sh")
+        script = "submit.sh" if target.scheduler is SchedulerName.SLURM else "run.sh"
+        console.note(f"{len(plan.tasks)} jobs; start them with: bash {output}/{script}")
     return 0

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, storage
-from repx.cli import report
+from repx.cli import queued, report
 from repx.cli.choosing import limit_options, selection_options
 from repx.cli.context import command
 from repx.cli.progress import Tally, watch
 from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
 from repx.schedulers import local
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,8 +43,14 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
 @limit_options
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
+@click.option("--watch", "follow", is_flag=True, help="Slurm: stay and tell how the jobs go.")
 def run(
-    context: Context, wish: Callable[[Lab], Wish], limits: Limits, dry_run: bool, detach: bool
+    context: Context,
+    wish: Callable[[Lab], Wish],
+    limits: Limits,
+    dry_run: bool,
+    detach: bool,
+    follow: bool,
 ) -> int:
     """Run what is not done yet.
 
@@ -64,6 +71,11 @@ def run(
         report.nothing_to_do(plan, as_json=context.json)
         return 0
     submission = engine.submit(opened, plan, store, target)
+    if target.scheduler is SchedulerName.SLURM:
+        report.submitted(submission, target)
+        queued.start(store, submission, as_json=context.json)
+        jobs = [task.job.id for task in plan.tasks]
+        return queued.watch(opened.lab, store, jobs) if follow else 0
     agent = local.launch(store, submission.id, limits)
     report.submitted(submission, target)
     if detach:

@@ -8,7 +8,7 @@ import click
 
 from repx import console, engine, select, storage, submissions
 from repx import status as states_of
-from repx.cli import report
+from repx.cli import queued, report
 from repx.cli.context import command
 from repx.cli.progress import Tally, watch
 from repx.errors import SchedulerError
@@ -46,12 +46,13 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     is listed, without only those that run or failed.
     """
     opened = context.open_lab()
-    target = context.target()
-    store = storage.of(target)
+    store = storage.of(context.target())
+    lab = opened.lab
+    if follow and queued.is_busy(store):
+        return queued.follow(lab, store)
     if follow:
         return _follow(store)
-    lab = opened.lab
-    states = engine.observe(lab, store, target)
+    states = engine.observe(lab, store)
     chosen = select.jobs(lab, names)
     if context.json:
         console.json(_document(lab, chosen.jobs, states))
@@ -94,7 +95,7 @@ def _why(said: JobState) -> str:
     """Return the reason in words: the culprit, what is waited for, where it runs."""
     match said.state:
         case State.SKIPPED:
-            return f"{short_id(said.reason)} failed"
+            return f"{short_id(said.reason)} failed" if said.reason else "what it waits for failed"
         case State.BLOCKED:
             return f"waits for {short_id(said.reason)}"
         case State.RUNNING | State.QUEUED:

@@ -1,0 +1,397 @@
+"""A Plan as calls of sbatch: what each runs, what it waits for, what it asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from repx import arrays, bundles, directives, graph, inputs
+from repx.arrays import Array, Group, Node, NodeId, Reference
+from repx.errors import SchedulerError
+from repx.model import DependencyType
+from repx.target import Resources
+
+if TYPE_CHECKING:
+    from repx.bundles import Load
+    from repx.directives import Directive
+    from repx.model import JobId
+    from repx.plan import Plan, Task
+    from repx.target import Target
+
+# A script lists its jobs, and every element of the array gets a copy of it.
+_LARGEST_ARRAY: Final = 10_000
+_SLURM_ID: Final = re.compile(r"(bundle:)?([0-9]+)(?:_([0-9]+))?")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+class Kind(StrEnum):
+    """What a Slurm job does; each has a template ``sbatch-<kind>.sh.j2``."""
+
+    JOBS = "jobs"
+    SCATTER = "scatter"
+    STEP = "step"
+    GATHER = "gather"
+    BUNDLE = "bundle"
+    JOIN = "join"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What jobs have in common that share an array.
+
+    ``limit_s`` is the time limit, 0 when there is none; a job is ended ``warning_s`` before it.
+    """
+
+    kind: Kind
+    title: str
+    directives: tuple[Directive, ...] = ()
+    limit_s: int = 0
+    warning_s: int = 0
+    retries: int = 0
+    forced: bool = False
+    runtime: str = ""
+    steps: tuple[Step, ...] = ()
+    load: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a scatter-gather job; ``needs`` are places of earlier steps."""
+
+    name: str
+    needs: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of sbatch. ``name`` is that of its script and of its line in submitted.tsv.
+
+    ``jobs`` maps indices to jobs, and only index 0 where it is no array. ``conditions`` are as
+    submit.sh takes them. ``required`` says per index which jobs must have succeeded although
+    Slurm's dependency cannot tell; ``@FILE`` stands for the lines of a file. ``partner`` is
+    the gather that a scatter steers.
+    """
+
+    name: str
+    shape: Shape
+    jobs: Mapping[int, JobId]
+    conditions: tuple[str, ...]
+    required: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    partner: str = ""
+
+    @property
+    def is_array(self) -> bool:
+        """Return whether it has more than one element."""
+        return len(self.jobs) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """All calls in the order of submission, the loads of bundles, and lists of jobs by file."""
+
+    calls: tuple[Call, ...]
+    loads: tuple[Load, ...]
+    lists: Mapping[str, tuple[JobId, ...]]
+
+
+def make(plan: Plan, target: Target, *, max_array_size: int) -> Batches:
+    """Return the calls that run a plan.
+
+    Raises InputError for options that cannot be asked of Slurm, SchedulerError when the plan
+    waits for a job that Slurm cannot wait for.
+    """
+    drawing = _Drawing(plan, target)
+    made = arrays.compile(
+        drawing.nodes(),
+        drawing.groups,
+        max_size=min(max_array_size, _LARGEST_ARRAY),
+        placed=drawing.placed,
+    )
+    return Batches(
+        calls=tuple(_calls(made, drawing)),
+        loads=tuple(drawing.loads),
+        lists=drawing.lists,
+    )
+
+
+_Key: TypeAlias = tuple[Hashable, ...]
+
+
+class _Drawing:
+    """The graph of Slurm jobs behind a plan. Mutable while it is drawn.
+
+    A scatter-gather job is two nodes and a bundle is one. What ran inside a bundle has an end
+    of its own that Slurm does not know, so who waits for it waits for any end of the bundle and
+    then looks for itself (``required``).
+    """
+
+    def __init__(self, plan: Plan, target: Target) -> None:
+        self.loads = bundles.cut(plan, target.slurm.bundles)
+        self.groups: list[Group] = []
+        self.placed: dict[NodeId, Reference] = {}
+        self.lists: dict[str, tuple[JobId, ...]] = {}
+        self.jobs: dict[NodeId, JobId] = {}
+        self.required: dict[NodeId, tuple[str, ...]] = {}
+        self._plan = plan
+        self._target = target
+        self._load_of = {
+            task.job.id: number for number, load in enumerate(self.loads) for task in load.tasks
+        }
+        self._scattered = {task.job.id for task in plan.tasks if inputs.is_scatter_gather(task.job)}
+        self._shapes: dict[_Key, Shape] = {}
+        self._node_of: dict[JobId, tuple[NodeId, bool]] = {}
+        self._behind = [self._gate(number) for number in range(len(plan.gates))]
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes in topological order."""
+        found = list(self._nodes())
+        if not self.loads:
+            return found
+        by_id = {node.id: node for node in found}
+        edges: dict[NodeId, tuple[NodeId, ...]] = {
+            f"group\0{number}": tuple(name for name in group.nodes if name in by_id)
+            for number, group in enumerate(self.groups)
+        }
+        for node in found:
+            held = (f"group\0{number}" for number in node.groups)
+            before = (name for name in (*node.needs, *node.ends) if name in by_id)
+            edges[node.id] = (*before, *held)
+        return [by_id[name] for name in graph.order(edges) if name in by_id]
+
+    def _nodes(self) -> Iterator[Node]:
+        for number, load in enumerate(self.loads):
+            yield self._bundle(number, load)
+        for task in self._plan.tasks:
+            if task.job.id not in self._load_of:
+                yield from self._job(task)
+
+    def _bundle(self, number: int, load: Load) -> Node:
+        name = f"bundle\0{number}"
+        awaited = dict.fromkeys(need for task in load.tasks for need in task.needs)
+        held = dict.fromkeys(number for task in load.tasks for number in task.gates)
+        for gate in held:
+            awaited |= dict.fromkeys(self._plan.gates[gate].jobs)
+        ends = dict.fromkeys(self._where(job)[0] for job in awaited)
+        ends.pop(name, None)
+        return Node(id=name, key=self._bundle_shape(number, load), ends=tuple(ends))
+
+    def _job(self, task: Task) -> Iterator[Node]:
+        job = task.job.id
+        where = [(need, *self._where(need)) for need in task.needs]
+        needs = tuple(dict.fromkeys(node for _, node, certain in where if certain))
+        ends = tuple(dict.fromkeys(node for _, node, certain in where if not certain))
+        behind = [self._behind[number] for number in task.gates]
+        required = [need for need, _, certain in where if not certain or need in self.placed]
+        required += [f"@{file}" for _, file in behind if file]
+        held = tuple(group for groups, _ in behind for group in groups)
+        scattered = job in self._scattered
+        first = f"scatter\0{job}" if scattered else job
+        if required:
+            self.required[first] = tuple(required)
+        self.jobs[first] = job
+        yield Node(id=first, key=self._shape(task, scattered), needs=needs, ends=ends, groups=held)
+        if scattered:
+            self.jobs[f"gather\0{job}"] = job
+            yield Node(id=f"gather\0{job}", key=self._gather_shape(task), needs=(first,))
+
+    def _where(self, job: JobId) -> tuple[NodeId, bool]:
+        """Return the node to wait for, and whether its success is that of the job."""
+        if job not in self._node_of:
+            self._node_of[job] = self._found(job)
+        return self._node_of[job]
+
+    def _found(self, job: JobId) -> tuple[NodeId, bool]:
+        if job in self._load_of:
+            return f"bundle\0{self._load_of[job]}", False
+        by = self._plan.alive.get(job)
+        if by is None:
+            return (f"gather\0{job}" if job in self._scattered else job), True
+        match = _SLURM_ID.fullmatch(by)
+        if match is None:
+            raise SchedulerError(
+                f"job {job} waits or runs where Slurm cannot wait for it ({by or 'not submitted'})",
+                hint="try again when it has ended; `repx status` follows it",
+            )
+        bundle, array, index = match.groups()
+        node = f"placed\0{array}" if bundle else job
+        self.placed[node] = Reference(array, int(index) if index else None)
+        return node, not bundle
+
+    def _gate(self, number: int) -> tuple[tuple[int, ...], str]:
+        """Return the groups behind a gate, and the file of jobs to look for oneself."""
+        gate = self._plan.gates[number]
+        certain: dict[NodeId, None] = {}
+        uncertain: dict[NodeId, None] = {}
+        look: list[JobId] = []
+        hard = gate.type is DependencyType.HARD
+        for job in gate.jobs:
+            node, sure = self._where(job)
+            (certain if hard and sure else uncertain)[node] = None
+            if hard and (not sure or node in self.placed):
+                look.append(job)
+        found = []
+        for nodes, ok in ((certain, True), (uncertain, False)):
+            if nodes:
+                found.append(len(self.groups))
+                self.groups.append(Group(nodes=tuple(nodes), ok=ok))
+        file = f"gates/{number}.list" if look else ""
+        if look:
+            self.lists[file] = tuple(look)
+        return tuple(found), file
+
+    # --- shapes: equal ones are the same object, since few differ among many jobs -----------
+
+    def _shape(self, task: Task, scattered: bool) -> Shape:  # noqa: FBT001  # one of two kinds
+        kind = Kind.SCATTER if scattered else Kind.JOBS
+        phases = tuple(map(id, task.phases.values()))
+        key = (kind, task.run, task.job.stage, id(task.resources), phases, *_traits(task))
+        if scattered:
+            key = (*key, tuple(inputs.step_order(task.job)))
+        if key not in self._shapes:
+            resources = task.phases.get("scatter", task.resources)
+            steps = self._steps(task) if scattered else ()
+            title = f"{_title(task)}.scatter" if scattered else _title(task)
+            self._shapes[key] = self._new(kind, title, task, resources, steps)
+        return self._shapes[key]
+
+    def _gather_shape(self, task: Task) -> Shape:
+        phases = tuple(map(id, task.phases.values()))
+        key = (Kind.GATHER, task.run, task.job.stage, id(task.resources), phases, *_traits(task))
+        key = (*key, inputs.sink(task.job))
+        if key not in self._shapes:
+            resources = task.phases.get("gather", task.resources)
+            steps = self._steps(task)[-1:]
+            title = f"{_title(task)}.gather"
+            self._shapes[key] = self._new(Kind.GATHER, title, task, resources, steps)
+        return self._shapes[key]
+
+    def _steps(self, task: Task) -> tuple[Step, ...]:
+        order = inputs.step_order(task.job)
+        return tuple(
+            Step(
+                name=name,
+                needs=tuple(order.index(need) for need in task.job.steps[name].deps),
+                shape=self._new(
+                    Kind.STEP,
+                    f"{_title(task)}.{name}",
+                    task,
+                    task.phases.get(f"step-{name}", task.resources),
+                ),
+            )
+            for name in order
+        )
+
+    def _new(
+        self,
+        kind: Kind,
+        title: str,
+        task: Task,
+        resources: Resources,
+        steps: tuple[Step, ...] = (),
+    ) -> Shape:
+        warning_s, signal = directives.warning(self._target, resources.time_s)
+        requeue = "requeue" if self._target.slurm.requeue else "no-requeue"
+        asked = directives.of_resources(self._target, resources)
+        return Shape(
+            kind=kind,
+            title=title,
+            directives=(*asked, *signal, (requeue, None)),
+            limit_s=resources.time_s or 0,
+            warning_s=warning_s,
+            retries=task.retries,
+            forced=task.forced,
+            runtime=task.runtime,
+            steps=steps,
+        )
+
+    def _bundle_shape(self, number: int, load: Load) -> Shape:
+        first = load.tasks[0].resources
+        resources = Resources(
+            cpus=load.cpus,
+            mem_bytes=load.mem_bytes,
+            time_s=load.time_s,
+            partition=first.partition,
+            sbatch_opts=first.sbatch_opts,
+            slurm=first.slurm,
+        )
+        warning_s, signal = directives.warning(self._target, load.time_s)
+        asked = directives.of_resources(self._target, resources)
+        return Shape(
+            kind=Kind.BUNDLE,
+            title=f"bundle.{load.bundle}",
+            # Requeued, a bundle goes on where it stopped, and who waits for it keeps waiting.
+            directives=(*asked, *signal, ("requeue", None)),
+            limit_s=load.time_s or 0,
+            warning_s=warning_s,
+            load=number,
+        )
+
+
+def _title(task: Task) -> str:
+    return f"{task.run}.{task.job.stage}"
+
+
+def _traits(task: Task) -> tuple[Hashable, ...]:
+    return task.retries, task.forced, task.runtime
+
+
+def _calls(made: Sequence[Array], drawing: _Drawing) -> Iterator[Call]:
+    width = len(str(len(made)))
+    shapes = [array.key if isinstance(array.key, Shape) else _JOIN for array in made]
+    names = [
+        f"{number:0{width}d}-{_UNSAFE.sub('_', shape.title)[:80]}"
+        for number, shape in enumerate(shapes, start=1)
+    ]
+    gathers = {
+        drawing.jobs[node]: name
+        for array, shape, name in zip(made, shapes, names, strict=True)
+        if shape.kind is Kind.GATHER
+        for node in array.elements.values()
+    }
+    for array, shape, name in zip(made, shapes, names, strict=True):
+        elements = array.elements
+        if len(elements) == 1:
+            elements = {0: next(iter(elements.values()))}
+        jobs = {i: drawing.jobs[node] for i, node in elements.items() if node in drawing.jobs}
+        yield Call(
+            name=name,
+            shape=shape,
+            jobs=jobs,
+            conditions=tuple(_conditions(array, names)),
+            required={
+                i: drawing.required[node]
+                for i, node in elements.items()
+                if node in drawing.required
+            },
+            partner=gathers[next(iter(jobs.values()))] if shape.kind is Kind.SCATTER else "",
+        )
+
+
+_JOIN: Final = Shape(Kind.JOIN, "join")
+
+
+def _conditions(array: Array, names: Sequence[str]) -> Iterator[str]:
+    by_condition: dict[str, list[str]] = {}
+    for dependency in array.dependencies:
+        text = _reference(dependency.on, names)
+        by_condition.setdefault(dependency.condition, []).append(text)
+    for condition, texts in by_condition.items():
+        yield f"{condition}={','.join(texts)}"
+
+
+def _reference(on: Reference, names: Sequence[str]) -> str:
+    if isinstance(on.array, str):
+        return on.array if on.index is None else f"{on.array}_{on.index}"
+    return names[on.array] if on.index is None else f"{names[on.array]}[{on.index}]"
+
+
+def jobs_of(call: Call, loads: Sequence[Load]) -> Iterable[tuple[int, JobId]]:
+    """Return the jobs a call runs, with the index of the element that does."""
+    if call.shape.load is not None:
+        return ((0, task.job.id) for task in loads[call.shape.load].tasks)
+    return call.jobs.items()

@@ -1,0 +1,256 @@
+"""A Plan as Slurm scripts: submit.sh, one script per call of sbatch, and who is in which."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from repx import batches, directives, render
+from repx.batches import Call, Kind, Shape
+from repx.render import Raw, RenderedFile
+
+if TYPE_CHECKING:
+    from repx.batches import Batches
+    from repx.bundles import Load
+    from repx.directives import Directive
+    from repx.model import JobId, Lab
+    from repx.plan import Plan
+    from repx.target import Target
+
+DEFAULT_MAX_ARRAY_SIZE: Final = 1000
+_SCRIPT: Final = 0o755
+_TEXT: Final = 0o644
+_CONTINUE: Final = Shape(Kind.CONTINUE, "continue")
+
+
+def files(
+    plan: Plan,
+    lab: Lab,
+    target: Target,
+    *,
+    submission_id: str,
+    max_array_size: int = DEFAULT_MAX_ARRAY_SIZE,
+) -> Iterator[RenderedFile]:
+    """Yield what a Slurm submission has beside what ``render.submission`` gives.
+
+    ``max_array_size`` is the site's, for a target that does not say. Raises what
+    ``batches.make`` raises.
+    """
+    size = target.slurm.max_array_size or max_array_size
+    made = batches.make(plan, target, max_array_size=size)
+    writer = _Writer(target, made, submission_id, size)
+    yield writer.as_it_is("slurm.sh")
+    for call in made.calls:
+        yield from writer.scripts(call)
+    yield writer.continuation()
+    yield writer.submit(len(plan.tasks))
+    yield _table(made)
+    for path, jobs in made.lists.items():
+        yield RenderedFile(path=path, text="".join(f"{job}\n" for job in jobs), mode=_TEXT)
+    if made.loads:
+        yield from (f for f in render.agent_files(writer.made, target) if f.path == "agent.py")
+    for number, load in enumerate(made.loads):
+        folder = f"bundles/{number}"
+        document = render.plan_document(
+            _inside(plan, load), lab, target, submission_id=f"{submission_id}/{folder}"
+        )
+        yield RenderedFile(path=f"{folder}/plan.json", text=json.dumps(document), mode=_TEXT)
+
+
+class _Writer:
+    """Fills the templates of one submission."""
+
+    def __init__(
+        self, target: Target, made: Batches, submission_id: str, max_array_size: int
+    ) -> None:
+        self.made = render.environment(target.templates)
+        self._target = target
+        self._batches = made
+        self._id = submission_id
+        self._size = max_array_size
+        self._common = {
+            "store": target.base_path,
+            "submission": submission_id,
+            "grace_s": target.input_wait_s,
+            "prologue": tuple(map(Raw, (*target.slurm.prologue, *_modules(target)))),
+        }
+
+    def text(self, template: str, path: str, mode: int = _TEXT, **context: object) -> RenderedFile:
+        """Return one file made of one template."""
+        return RenderedFile(path=path, text=render.fill(self.made, template, **context), mode=mode)
+
+    def as_it_is(self, name: str) -> RenderedFile:
+        """Return a file in which nothing is to be filled; a site may have its own."""
+        loader = self.made.loader
+        text = loader.get_source(self.made, name)[0] if loader else ""
+        return RenderedFile(path=name, text=text, mode=_TEXT)
+
+    def scripts(self, call: Call) -> Iterator[RenderedFile]:
+        """Yield the script of a call, and of the steps that its jobs submit."""
+        about = _about(call, self._batches.loads)
+        steps = [
+            {
+                "name": step.name,
+                "script": f"sbatch/{call.name}.{number}.sh",
+                "needs": " ".join(map(str, step.needs)),
+            }
+            for number, step in enumerate(call.shape.steps)
+        ]
+        load = None if call.shape.load is None else self._batches.loads[call.shape.load]
+        context = {
+            "jobs": [(Raw(index), job) for index, job in call.jobs.items()],
+            "required": [(Raw(i), "\n".join(lines)) for i, lines in call.required.items()],
+            "steps": [{**step, "number": Raw(number)} for number, step in enumerate(steps)],
+            "gather": call.partner,
+            "sink": call.shape.steps[-1].name if call.shape.steps else "",
+            "array_size": Raw(self._size),
+            "forced": Raw("1" if call.shape.forced else ""),
+            "bundle": Raw(call.shape.load or 0),
+            "cpus": Raw(load.cpus if load else 1),
+            "mem_bytes": Raw((load and load.mem_bytes) or "''"),
+        }
+        yield self._script(call.name, call.shape, self._directives(call), about, context)
+        if call.shape.kind is Kind.SCATTER:
+            for step, given in zip(call.shape.steps, steps, strict=True):
+                name = given["script"].removeprefix("sbatch/").removesuffix(".sh")
+                about = f"Step {step.name} of the jobs of {call.name}; element i is branch i."
+                output = (("output", "logs/%A_%a.out"),)
+                yield self._script(name, step.shape, output, about, {"step": step.name})
+
+    def continuation(self) -> RenderedFile:
+        """Return the script that goes on with submit.sh where a limit stopped it."""
+        asked = (("export", "NONE"), *self._site(), ("time", "01:00:00"), ("requeue", None))
+        shape = dataclasses.replace(_CONTINUE, directives=asked)
+        own = (("output", "logs/continue.out"),)
+        return self._script("continue", shape, own, "Submits what a limit left over.", {})
+
+    def submit(self, jobs: int) -> RenderedFile:
+        """Return submit.sh."""
+        lines = [Raw(line) for line in self._lines()]
+        return self.text(
+            "submit.sh.j2",
+            "submit.sh",
+            _SCRIPT,
+            **self._common,
+            jobs=Raw(jobs),
+            count=Raw(len(self._batches.calls)),
+            calls=lines,
+        )
+
+    def _lines(self) -> Iterator[str]:
+        held: dict[str, str] = {}
+        for call in self._batches.calls:
+            conditions = "".join(f" {condition}" for condition in call.conditions)
+            size = sum(1 for _ in batches.jobs_of(call, self._batches.loads))
+            yield f"submit {call.name} {size}{conditions}"
+            if call.partner:
+                held[call.partner] = call.name
+            if call.name in held:
+                yield f"release {held[call.name]}"
+
+    def _script(  # what makes one script
+        self,
+        name: str,
+        shape: Shape,
+        own: Iterable[Directive],
+        about: str,
+        context: dict[str, object],
+    ) -> RenderedFile:
+        always = (
+            ("job-name", "".join(c if c.isprintable() else "?" for c in shape.title)),
+            ("comment", f"repx:{self._id}:{name}"),
+            *own,
+            ("open-mode", "append"),
+            ("kill-on-invalid-dep", "yes"),
+        )
+        return self.text(
+            f"sbatch-{shape.kind}.sh.j2",
+            f"sbatch/{name}.sh",
+            _SCRIPT,
+            **self._common,
+            **context,
+            about=about,
+            directives=[Raw(directives.line(each)) for each in (*always, *shape.directives)],
+            limit_s=Raw(shape.limit_s),
+            warning_s=Raw(shape.warning_s),
+            retries=Raw(shape.retries),
+        )
+
+    def _directives(self, call: Call) -> Iterator[Directive]:
+        if call.is_array:
+            running = self._target.slurm.max_running
+            throttle = f"%{running}" if running else ""
+            yield "array", f"{_ranges(call.jobs)}{throttle}"
+        yield "output", "logs/%A_%a.out" if call.is_array else "logs/%j.out"
+        if call.shape.kind in (Kind.SCATTER, Kind.GATHER):
+            yield "hold", None
+        if call.shape.kind is Kind.JOIN:
+            yield from (("export", "NONE"), *self._site(), ("time", "00:05:00"))
+
+    def _site(self) -> Iterator[Directive]:
+        """Yield what a job that does next to nothing must still say on this site."""
+        for name in ("partition", "account", "qos", "clusters", "reservation"):
+            if name in self._target.slurm.options:
+                yield name, str(self._target.slurm.options[name])
+
+
+def _modules(target: Target) -> Iterator[str]:
+    if target.slurm.modules:
+        yield "type module >/dev/null 2>&1 || . /etc/profile"
+        yield f"module load {' '.join(map(render.quote, target.slurm.modules))}"
+
+
+def _about(call: Call, loads: Iterable[Load]) -> str:
+    size = sum(1 for _ in batches.jobs_of(call, tuple(loads)))
+    match call.shape.kind:
+        case Kind.JOIN:
+            return "Stands for many others."
+        case Kind.BUNDLE:
+            return f"{size} jobs, one after another and side by side, in one allocation."
+        case _ if call.is_array:
+            return f"{size} jobs; element i runs jobs[i]."
+        case _:
+            return "One job."
+
+
+def _ranges(indices: Iterable[int]) -> str:
+    """Return ascending numbers as --array takes them: ``0-3,7``."""
+    found: list[list[int]] = []
+    for index in indices:
+        if found and index == found[-1][1] + 1:
+            found[-1][1] = index
+        else:
+            found.append([index, index])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in found)
+
+
+def _table(made: Batches) -> RenderedFile:
+    """Return arrays.tsv: call, index, kind, job; one line per job and call."""
+    lines = (
+        f"{call.name}\t{index if call.is_array else '-'}\t{_kind(call.shape)}\t{job}\n"
+        for call in made.calls
+        for index, job in batches.jobs_of(call, made.loads)
+    )
+    return RenderedFile(path="arrays.tsv", text="".join(lines), mode=_TEXT)
+
+
+def _kind(shape: Shape) -> str:
+    return shape.kind if shape.load is None else f"{shape.kind}:{shape.load}"
+
+
+def _inside(plan: Plan, load: Load) -> Plan:
+    """Return the part of a plan that one bundle runs; what it waits for has ended by then."""
+    inside = {task.job.id for task in load.tasks}
+    held = sorted({number for task in load.tasks for number in task.gates})
+    places = {number: place for place, number in enumerate(held)}
+    gates = tuple(plan.gates[number] for number in held)
+    awaited: set[JobId] = {need for task in load.tasks for need in task.needs}
+    awaited.update(job for gate in gates for job in gate.jobs)
+    tasks = tuple(
+        dataclasses.replace(task, gates=tuple(places[number] for number in task.gates))
+        for task in load.tasks
+    )
+    alive = dict.fromkeys(sorted(awaited - inside), "")
+    return dataclasses.replace(plan, tasks=tasks, gates=gates, alive=alive)

@@ -1,0 +1,195 @@
+"""What Slurm says of its queue: the questions as argv, the answers as entries. Pure."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from repx.errors import SchedulerError
+from repx.status import State
+
+log = logging.getLogger(__name__)
+
+# squeue(1), "JOB STATE CODES": what each means for a job that has left no marker.
+STATES: Final = {
+    "PENDING": State.QUEUED,
+    "CONFIGURING": State.QUEUED,
+    "REQUEUED": State.QUEUED,
+    "REQUEUE_FED": State.QUEUED,
+    "REQUEUE_HOLD": State.QUEUED,
+    "RESV_DEL_HOLD": State.QUEUED,
+    "SPECIAL_EXIT": State.QUEUED,
+    "COMPLETING": State.RUNNING,
+    "RESIZING": State.RUNNING,
+    "RUNNING": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "STAGE_OUT": State.RUNNING,
+    "STOPPED": State.RUNNING,
+    "SUSPENDED": State.RUNNING,
+    "CANCELLED": State.FAILED,
+    "DEADLINE": State.FAILED,
+    "FAILED": State.FAILED,
+    "OUT_OF_MEMORY": State.FAILED,
+    "TIMEOUT": State.FAILED,
+    "BOOT_FAIL": State.LOST,
+    "COMPLETED": State.LOST,
+    "NODE_FAIL": State.LOST,
+    "PREEMPTED": State.LOST,
+    "REVOKED": State.LOST,
+}
+REASONS: Final = {
+    "CANCELLED": "cancelled",
+    "DEADLINE": "deadline missed",
+    "FAILED": "ended without a marker",
+    "OUT_OF_MEMORY": "out of memory",
+    "TIMEOUT": "timeout",
+    "BOOT_FAIL": "node failure",
+    "COMPLETED": "ended without a marker",
+    "NODE_FAIL": "node failure",
+    "PREEMPTED": "preempted",
+    "REVOKED": "moved to another cluster",
+}
+# Why a job is cancelled that would wait for ever (--kill-on-invalid-dep).
+_SKIPPED: Final = "DependencyNeverSatisfied"
+
+_FORMAT: Final = "%F|%K|%T|%M|%N|%r"
+_RANGE: Final = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
+_ANSWER: Final = re.compile(r"[0-9]+(?:;\S+)?")
+_UNKNOWN_ID: Final = "Invalid job id specified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One Slurm job or array element: Slurm's word for its state, and what that means here.
+
+    ``elapsed_s`` is how long it has run, in seconds; ``reason`` is empty when there is none.
+    """
+
+    word: str
+    state: State
+    reason: str = ""
+    elapsed_s: int = 0
+    node: str = ""
+
+
+# Array or job id, and index within the array or None.
+Key = tuple[str, int | None]
+
+
+def squeue_argv(ids: Iterable[str], clusters: Iterable[str] = ()) -> list[str]:
+    """Return the one question about all the given jobs, ended ones included.
+
+    By id, so that neither a changed partition nor another user hides one. Pending elements of
+    an array come as one line with their indices, which must not be cut short (squeue(1),
+    SLURM_BITSTR_LEN).
+    """
+    where = ",".join(sorted(set(clusters)))
+    return [
+        *("env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--all", "--states=all"),
+        *((f"--clusters={where}",) if where else ()),
+        *(f"--format={_FORMAT}", f"--jobs={','.join(ids)}"),
+    ]
+
+
+def parse_squeue(code: int, stdout: str, stderr: str) -> dict[Key, Entry] | None:
+    """Return the entries, or None when Slurm did not answer.
+
+    squeue exits 1 when it knows none of the ids (22.05), which is an answer.
+    """
+    if code != 0:
+        return {} if _UNKNOWN_ID in stderr else None
+    found: dict[Key, Entry] = {}
+    for line in stdout.splitlines():
+        fields = line.split("|", 5)
+        if len(fields) < 6:  # noqa: PLR2004  # `CLUSTER: name`, or a banner
+            continue
+        array, indices, word, elapsed, node, reason = fields
+        entry = _entry(word, reason, seconds(elapsed), node)
+        for index in expand(indices):
+            found[array, index] = entry
+    return found
+
+
+def sacct_argv(ids: Iterable[str], since: str) -> list[str]:
+    """Return the question about jobs the queue has forgotten; ``since`` is ``YYYY-MM-DD``.
+
+    Without a start sacct looks at today only.
+    """
+    fields = "--format=JobID,State,Elapsed,NodeList"
+    return [
+        *("sacct", "--noheader", "--parsable2", "--allocations", "--array", fields),
+        *(f"--starttime={since}", f"--jobs={','.join(ids)}"),
+    ]
+
+
+def parse_sacct(code: int, stdout: str) -> dict[Key, Entry]:
+    """Return the entries; none where accounting does not work."""
+    found: dict[Key, Entry] = {}
+    for line in stdout.splitlines() if code == 0 else ():
+        job, _, rest = line.partition("|")
+        state, elapsed, node = (*rest.split("|"), "", "", "")[:3]
+        array, _, index = job.partition("_")
+        if array.isdigit():
+            word = state.partition(" ")[0]  # `CANCELLED by 1000`
+            for each in expand(index.strip("[]") or "N/A"):
+                found[array, each] = _entry(word, "", seconds(elapsed), node)
+    return found
+
+
+def parse_sbatch(stdout: str) -> str:
+    """Return the id, or ``id;cluster``, that sbatch --parsable gave among a site's banners.
+
+    Raises SchedulerError when there is none.
+    """
+    for line in reversed(stdout.splitlines()):
+        if _ANSWER.fullmatch(line.strip()):
+            return line.strip()
+    raise SchedulerError(f"sbatch gave no job id; it said:\n{stdout.strip()}")
+
+
+def parse_max_array_size(config: str) -> int | None:
+    """Return MaxArraySize from ``scontrol show config``; indices are smaller than it."""
+    match = re.search(r"^MaxArraySize\s*=\s*([0-9]+)", config, re.MULTILINE)
+    return int(match[1]) if match and int(match[1]) > 0 else None
+
+
+def expand(indices: str) -> Iterator[int | None]:
+    """Yield array indices as Slurm writes them: ``3``, ``0-9,12%4``; None where it is no array."""
+    ranges = indices.partition("%")[0]
+    if not ranges or not ranges[0].isdigit():
+        yield None
+        return
+    for match in _RANGE.finditer(ranges):
+        first, last, step = match.groups()
+        yield from range(int(first), int(last or first) + 1, int(step or 1))
+
+
+def seconds(elapsed: str) -> int:
+    """Return ``[[D-]HH:]MM:SS`` in seconds; 0 for anything else, such as ``INVALID``."""
+    days, _, clock = elapsed.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in (*parts, days or "0")):
+        return 0
+    total = 0
+    for part in parts:
+        total = total * 60 + int(part)
+    return total + int(days or 0) * 86400
+
+
+def _entry(word: str, reason: str, elapsed_s: int, node: str) -> Entry:
+    state = STATES.get(word)
+    if state is None:
+        state = State.RUNNING if node else State.QUEUED
+        if word not in _told:
+            _told.add(word)
+            log.warning("Slurm says %s of a job, which repx does not know; taken as alive", word)
+    if word == "CANCELLED" and reason == _SKIPPED:
+        state = State.SKIPPED
+    said = "" if reason in ("None", "") else reason
+    return Entry(word=word, state=state, reason=said, elapsed_s=elapsed_s, node=node)
+
+
+_told: set[str] = set()  # words that were warned about

@@ -1,0 +1,329 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # the scripts that source this file set what is read here
+#
+# What submit.sh and the scripts of sbatch/ share. The first half talks to Slurm: it submits each
+# thing once, whatever the controller's mood. The second half runs on a node, within one Slurm
+# job: it starts job scripts and passes Slurm's signals on to them.
+#
+# Needs bash 4.2, coreutils and Slurm's commands. Works in the submission folder.
+
+shopt -s nullglob
+
+# --- talking to Slurm ----------------------------------------------------------------------
+
+# COMMENT ARGUMENT...: sbatch. Sets id (`4711`, or `4711;cluster`); else said is what Slurm said,
+# and the exit code 1 for a refusal, 2 for a limit on how much may be submitted. No answer, or
+# none for now, is asked for again; the comment tells whether it was submitted after all.
+repx_sbatch() {
+  local comment=$1 wait code
+  shift
+  for wait in 1 2 4 8 16 0; do
+    repx_sbatch_once --comment="$comment" "$@" && return
+    code=$?
+    ((code == 3)) || return "$code"
+    ((wait == 0)) || sleep "$wait"
+    repx_find "$comment" && return
+  done
+  return 1
+}
+
+# Returns 3 where trying again may help.
+repx_sbatch_once() {
+  local line pid='' code=1
+  id='' said=''
+  while IFS= read -r line; do
+    case $line in
+      "sbatch pid "*) pid=${line##* } ;;
+      "sbatch exit "*) code=${line##* } ;;
+      *"sleeping and retrying"*) # it would for two minutes; we have better means
+        kill "$pid" 2>/dev/null
+        said+=$line$'\n'
+        ;;
+      *)
+        said+=$line$'\n'
+        # Sites print banners round the answer, so the last line of its form counts.
+        [[ ! $line =~ ^[0-9]+(;[^[:space:]]+)?$ ]] || id=$line
+        ;;
+    esac
+  done < <({
+    sbatch --parsable "$@" </dev/null &
+    printf 'sbatch pid %s\n' $!
+    wait $!
+    printf 'sbatch exit %s\n' $?
+  } 2>&1)
+  ((code != 0)) || [[ -z $id ]] || return 0
+  id=''
+  case $said in
+    *"sleeping and retrying"* | *MaxSubmit* | *SubmitLimit*) return 2 ;;
+    *"timed out"* | *"Unable to contact slurm controller"* | *"Connection re"* | *"Zero Bytes"* | \
+      *"standby mode"* | *"temporarily unavailable"* | *"Transport endpoint"*) return 3 ;;
+    *"job submit limit"*) [[ $said == *Max*Limit* ]] || return 2 ;;
+  esac
+  return 1
+}
+
+# COMMENT: set id to the job that has it, if Slurm knows one that was not cancelled.
+repx_find() {
+  local found state rest
+  while read -r found state rest; do
+    if [[ $rest == "$1" && $state != CANCELLED ]]; then
+      id=$found
+      return
+    fi
+  done < <(squeue --noheader --all --states=all --user="$(id -un)" --format='%F %T %k' 2>/dev/null)
+  return 1
+}
+
+# ARGUMENT...: scontrol, asked again while the controller does not answer.
+repx_scontrol() {
+  local wait
+  for wait in 1 2 4 8 16 0; do
+    said=$(scontrol "$@" 2>&1) && return
+    case $said in
+      *"timed out"* | *"Unable to contact"* | *"Connection re"* | *"temporarily unavailable"*) ;;
+      *) return 1 ;;
+    esac
+    ((wait == 0)) || sleep "$wait"
+  done
+  return 1
+}
+
+# FILE: set ids[NAME] from it (submitted.tsv); what was withdrawn has no id.
+repx_read_ids() {
+  local name id rest
+  ids=()
+  [[ -e $1 ]] || return 0
+  while IFS=$'\t' read -r name id rest; do
+    [[ $id == - ]] && unset "ids[$name]" || ids[$name]=$id
+  done <"$1"
+}
+
+# INDEX...: set REPLY to them as --array writes them, runs put together.
+repx_ranges() {
+  local index first='' last=''
+  REPLY=
+  for index in "$@" ''; do
+    if [[ -n $last && -n $index ]] && ((index == last + 1)); then
+      last=$index
+      continue
+    fi
+    [[ -z $first ]] || REPLY+=,$first
+    [[ $first == "$last" ]] || REPLY+=-$last
+    first=$index last=$index
+  done
+  REPLY=${REPLY#,}
+}
+
+# --- on a node -----------------------------------------------------------------------------
+
+# What a script of sbatch/ sets before it calls one of these:
+#   store                 the target's base_path
+#   limit_s warning_s     its time limit, and how long before it the job is ended; or nothing
+#   retries               how often a job that failed is tried again
+#   grace_s               how long a network file system may take to show a marker
+limit_s=0 warning_s=0 retries=0 grace_s=0
+stopped='' child='' sleeper=''
+
+# JOB [PHASE]...: run the job's script; exit with its code.
+repx_run() {
+  local attempt code
+  trap 'repx_warned' USR1
+  trap 'repx_pass_on TERM' TERM INT
+  for ((attempt = 1; ; attempt++)); do
+    repx_wait_for env REPX_ATTEMPT="$((attempt + ${SLURM_RESTART_COUNT:-0}))" bash "jobs/$1.sh" "${@:2}"
+    code=$?
+    ((code == 1 && attempt <= retries)) || break
+    [[ -z $stopped ]] || break
+  done
+  return "$code"
+}
+
+# COMMAND...: start it and wait for its end, however many signals come in between.
+repx_wait_for() {
+  local code
+  "$@" &
+  child=$!
+  wait "$child"
+  code=$?
+  while ((code > 128)) && kill -0 "$child" 2>/dev/null; do
+    wait "$child"
+    code=$?
+  done
+  child=''
+  [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null
+  return "$code"
+}
+
+# SIGNAL
+repx_pass_on() {
+  stopped=$1
+  [[ -z $child ]] || kill -s "$1" "$child" 2>/dev/null
+}
+
+# Slurm's warning comes up to a minute early; the job may use its time up to the agreed moment.
+repx_warned() {
+  local left=$((limit_s - warning_s - SECONDS))
+  if ((left > 0)); then
+    [[ -z $sleeper ]] || return 0
+    { sleep "$left" && kill -s USR1 $$; } &
+    sleeper=$!
+  else
+    repx_pass_on USR1
+  fi
+}
+
+# Remove the log of a Slurm job that had nothing to say.
+repx_leave() {
+  local log=logs/$SLURM_JOB_ID.out
+  [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || log=logs/${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.out
+  [[ -s $log ]] || rm -f -- "$log"
+  exit "$1"
+}
+
+# JOBS: leave when a job among these lines, or in the file a line @FILE names, has not succeeded.
+# Slurm's own dependency has waited for its end, but cannot tell: it ran inside a bundle, or
+# ended before this one was submitted.
+repx_require() {
+  local line deadline=$((SECONDS + grace_s))
+  while IFS= read -r line; do
+    case $line in
+      '') ;;
+      @*) repx_require "$(<"${line#@}")" ;;
+      *)
+        until [[ -e $store/outputs/$line/repx/SUCCESS ]]; do
+          if [[ -e $store/outputs/$line/repx/FAIL ]] || ((SECONDS >= deadline)); then
+            printf 'repx: skipped, since this job did not succeed: %s\n' "$line" >&2
+            repx_leave 1
+          fi
+          sleep 0.2
+          : "$store/outputs/$line/repx"/* # listing makes a network file system look again
+        done
+        ;;
+    esac
+  done <<<"$1"
+}
+
+# NUMBER CPUS MEMORY: run the bundle's jobs with the local scheduler, in this allocation. Where
+# the time was too short, this job goes back to the queue and continues: who waits for it waits on.
+repx_bundle() {
+  local folder=bundles/$1 before code
+  [[ -e $folder/jobs ]] || ln -s ../../jobs "$folder/jobs"
+  before=$(repx_successes "$folder/events.jsonl")
+  trap 'repx_warned' USR1
+  trap 'repx_pass_on HUP' HUP
+  trap 'stopped=TERM' TERM INT # Slurm tells every process; a second time would mean: at once
+  repx_wait_for python3 agent.py "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
+  code=$?
+  if [[ $stopped == USR1 ]] && (($(repx_successes "$folder/events.jsonl") > before)); then
+    scontrol requeue "$SLURM_JOB_ID" && sleep 600
+  fi
+  return "$code"
+}
+
+# FILE: print how many jobs have succeeded by its events.
+repx_successes() {
+  local line count=0
+  if [[ -e $1 ]]; then
+    while IFS= read -r line; do
+      [[ $line != *'"e":"end"'*'"ok":true'* ]] || ((count += 1))
+    done <"$1"
+  fi
+  printf '%d' "$count"
+}
+
+# --- scatter-gather ------------------------------------------------------------------------
+
+# JOB GATHER: submit what is left of the job's steps, one array per step and block of branches,
+# and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
+#   submission array_size forced
+#   step_names step_scripts step_needs      per step; needs are numbers of earlier steps
+repx_fan_out() {
+  local job=$1 home=$store/outputs/$1 gather count step id said REPLY
+  local -A ids=() runs_in=()
+  repx_read_ids submitted.tsv
+  gather=${ids[$2]%%;*}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+  children=children/$job.tsv
+  repx_forget_children
+  read -r REPLY <"$home/scatter/repx/SUCCESS"
+  [[ $REPLY =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+  for step in "${!step_names[@]}"; do
+    [[ -z $stopped ]] || repx_give_up "$job"
+    repx_submit_step "$step" || repx_give_up "$job"
+  done
+  repx_release_gather || repx_give_up "$job"
+}
+
+# STEP: submit the branches in which it, or a step before it, is still to be done.
+repx_submit_step() {
+  local branch waits missing need block number=0
+  local -A members=()
+  for ((branch = 0; branch < count; branch++)); do
+    waits='' missing=
+    for need in ${step_needs[$1]-}; do
+      id=${runs_in[$need,$branch]-}
+      [[ -z $id ]] || waits+=,aftercorr:$id
+    done
+    repx_step_done "$home/branch-$branch/step-${step_names[$1]}/repx/SUCCESS" || missing=1
+    [[ -z $waits$missing ]] || members[$((branch / array_size))$waits]+=" $branch"
+  done
+  for block in "${!members[@]}"; do
+    repx_submit_branches "$1" "${block%%,*}" "${block#"${block%%,*}"}" "$((number++))" "${members[$block]}" || return
+  done
+}
+
+repx_step_done() {
+  [[ -e $1 && (-z $forced || $1 -nt plan.json) ]]
+}
+
+# STEP BLOCK CONDITIONS NUMBER BRANCHES
+repx_submit_branches() {
+  local offset=$(($2 * array_size)) branch indices=() comment
+  for branch in $5; do indices+=($((branch - offset))); done
+  repx_ranges "${indices[@]}"
+  comment=repx:$submission:${SLURM_JOB_ID}:${SLURM_RESTART_COUNT:-0}:$1.$2.$4
+  repx_sbatch "$comment" --array="$REPLY" ${3:+--dependency="${3#,}"} \
+    "${step_scripts[$1]}" "$job" "$offset" || return
+  printf '%s\t%s\t%s\n' "$1" "$id" "$REPLY" >>"$children"
+  for branch in $5; do runs_in[$1,$branch]=${id%%;*}; done
+}
+
+# A requeued scatter starts clean.
+repx_forget_children() {
+  local step id rest old=()
+  mkdir -p children
+  if [[ -e $children ]]; then
+    while read -r step id rest; do old+=("${id%%;*}"); done <"$children"
+    ((${#old[@]} == 0)) || scancel "${old[@]}"
+    rm -f -- "$children"
+  fi
+}
+
+repx_release_gather() {
+  local branch last=$((${#step_names[@]} - 1)) arrays=' '
+  for ((branch = 0; branch < count; branch++)); do
+    id=${runs_in[$last,$branch]-}
+    [[ -z $id || $arrays == *" $id "* ]] || arrays+="$id "
+  done
+  arrays=${arrays# } arrays=${arrays% }
+  # Any end will do: gather itself looks at every branch, and says which one failed.
+  [[ -z $arrays ]] || repx_scontrol update "JobId=$gather" "Dependency=afterany:${arrays// /:}" || return
+  repx_scontrol release "$gather"
+}
+
+# JOB SINK: may gather start? Not when a step failed and has not succeeded since: it said so.
+repx_gather_ready() {
+  local branch count REPLY home=$store/outputs/$1
+  [[ -e $home/repx/FAIL ]] || return 0
+  read -r REPLY <"$home/scatter/repx/SUCCESS"
+  [[ $REPLY =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+  for ((branch = 0; branch < count; branch++)); do
+    [[ -e $home/branch-$branch/step-$2/repx/SUCCESS ]] || return
+  done
+}
+
+# JOB: the steps could not be submitted; what was is cancelled, and gather with it.
+repx_give_up() {
+  printf 'repx: %s: cannot submit its steps: %s\n' "$1" "${stopped:+cancelled}$said" >&2
+  repx_forget_children
+  repx_leave 3
+}
