@@ -251,7 +251,7 @@ def _waited_for(
     """Return the jobs of a run to wait for: all for its end, the final ones for success."""
     jobs = lab.runs[run].jobs
     if kind is DependencyType.HARD:
-        jobs = graph.finals({job: lab.jobs[job].needs for job in jobs}, jobs)
+        jobs = graph.finals(lab.needs, jobs)
     return tuple(job for job in jobs if job in needed or job in alive)
 
 

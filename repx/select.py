@@ -63,7 +63,7 @@ def one_job(lab: Lab, word: str) -> JobId:
     if word not in lab.runs:
         return _job(lab, word)
     members = lab.runs[word].jobs
-    finals = graph.finals({job: lab.jobs[job].needs for job in members}, members)
+    finals = graph.finals(lab.needs, members)
     if len(finals) == 1:
         return finals[0]
     raise InputError(
