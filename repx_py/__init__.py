@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from repx.results.lab import Lab, Run
     from repx.results.marker import Marker
     from repx.results.resolvers import ArtifactResolver, LocalCacheResolver, ManifestResolver
+    from repx_py.stage_script import Stage, stage
 
 __all__ = [
     "ArtifactResolver",
@@ -30,7 +31,9 @@ __all__ = [
     "ManifestResolver",
     "Marker",
     "Run",
+    "Stage",
     "__version__",
+    "stage",
 ]
 
 _HOME: Final = {
@@ -45,7 +48,9 @@ _HOME: Final = {
     "ManifestResolver": "repx.results.resolvers",
     "Marker": "repx.results.marker",
     "Run": "repx.results.lab",
+    "Stage": "repx_py.stage_script",
     "__version__": "repx",
+    "stage": "repx_py.stage_script",
 }
 
 

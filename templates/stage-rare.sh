@@ -20,8 +20,9 @@ repx_any_json() {
         ;;
       '['* | '{'*) repx_nested ;;
       *)
-        repx_value=${repx_rest%[,\}]}
+        repx_rest=${repx_rest%[,\}]}
         repx_number
+        repx_value=$repx_rest
         ;;
     esac
     ((repx_at += 1))
@@ -69,14 +70,14 @@ repx_nested() {
   repx_value+=${repx_rest%?}
 }
 
-# Write a number with an exponent as serde_json does, whoever wrote the file: 1e16, 0.00001, 1e-6.
+# Write the number repx_rest as serde_json does, whoever wrote the file: 1e16, 0.00001, 1e-6.
 repx_number() {
   local sign whole fraction exponent
-  [[ $repx_value =~ ^(-?)([0-9]+)(\.([0-9]+))?[eE]([+-]?)0*([0-9]+)$ ]] || return 0
+  [[ $repx_rest =~ ^(-?)([0-9]+)(\.([0-9]+))?[eE]([+-]?)0*([0-9]+)$ ]] || return 0
   sign=${BASH_REMATCH[1]} whole=${BASH_REMATCH[2]} fraction=${BASH_REMATCH[4]}
   exponent=${BASH_REMATCH[5]#+}${BASH_REMATCH[6]}
-  repx_value=$sign$whole${fraction:+.$fraction}e$exponent
-  [[ $exponent != -5 || $whole != [1-9] ]] || repx_value=${sign}0.0000$whole$fraction
+  repx_rest=$sign$whole${fraction:+.$fraction}e$exponent
+  [[ $exponent != -5 || $whole != [1-9] ]] || repx_rest=${sign}0.0000$whole$fraction
 }
 
 # FILE: replace the escapes in repx_text. Bytes 1 and 2, which JSON never holds as they are, stand

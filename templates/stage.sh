@@ -9,7 +9,7 @@ repx_json() {
   local -n repx_into=$2
   local -a repx_parts # what the quotation marks separate: outside, key, outside, ...
   mapfile -t -d '"' repx_parts <"$1"
-  if [[ "${repx_parts[*]:1}" == *[\\[\{]* || "${repx_parts[*]}" == *[0-9][eE]* ]]; then
+  if [[ "${repx_parts[*]:1}" == *[\\[\{]* ]]; then
     repx_load
     repx_any_json "$1"
     return
@@ -17,6 +17,7 @@ repx_json() {
   while ((repx_at < ${#repx_parts[@]})); do
     repx_rest=${repx_parts[repx_at + 1]//[[:space:]:,\}]/}
     if [[ $repx_rest ]]; then
+      [[ $repx_rest != *[0-9][eE]* ]] || { repx_load && repx_number; }
       repx_into[${repx_parts[repx_at]}]=$repx_rest
       ((repx_at += 2))
     else
@@ -30,6 +31,8 @@ repx_json() {
 repx_load() {
   local line text
   local -a lines
+  [[ ! -v repx_loaded ]] || return 0
+  repx_loaded=1
   mapfile -t lines <"$0"
   for ((line = ${#lines[@]} - 1; line > 0; line--)); do
     [[ ${lines[line]} != exit ]] || break

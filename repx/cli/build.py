@@ -1,0 +1,95 @@
+"""``repx build``: lab.yaml becomes a Lab."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console
+from repx.cli.context import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from repx.cli.context import Context
+    from repx.lab.build import Built
+
+
+@command(
+    examples="""
+    repx build                            lab.yaml here becomes ./result
+    repx build study/lab.yaml -o result-2
+    repx build --json | jq -r .path
+    """
+)
+@click.argument("source", type=click.Path(path_type=Path), default="lab.yaml", metavar="[LAB.YAML]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="result",
+    metavar="LINK",
+    help="The link to the Lab.  [default: ./result]",
+)
+def build(context: Context, source: Path, output: Path) -> None:
+    """Turn an experiment's lab.yaml into a Lab that `repx run` executes.
+
+    The Lab is written to .repx/labs beside LINK, under a name made from its content; then LINK
+    is pointed at it. What is there already is not built again.
+    """
+    from repx.lab import build as room
+
+    if source.is_dir():
+        source /= "lab.yaml"
+    with ExitStack() as stack:
+        built = room.build(source, output.absolute(), _tool, _progress(stack))
+    for warning in built.warnings:
+        console.warn(str(warning))
+    if context.json:
+        console.json(_summary(built))
+    else:
+        _tell(built, output)
+
+
+def _tell(built: Built, output: Path) -> None:
+    parts = ((built.jobs, "job"), (len(built.runs), "run"), (built.stages, "stage"))
+    counted = ", ".join(f"{number:,} {what}{'s'[: number != 1]}" for number, what in parts)
+    lab = f"{output} is Lab {built.lab_id[:12]}: {counted}"
+    console.note(lab if built.new else f"nothing changed, {lab}")
+    for run, jobs in built.jobs_by_run.items():
+        console.note(f"  {run}: {jobs:,}")
+
+
+def _summary(built: Built) -> dict[str, object]:
+    return {
+        "lab": built.lab_id,
+        "path": str(built.path),
+        "new": built.new,
+        "jobs": built.jobs,
+        "runs": list(built.runs),
+        "stages": built.stages,
+        "warnings": [str(warning) for warning in built.warnings],
+    }
+
+
+def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str] | None:
+    from repx.command import run, which
+
+    if which(argv[0]) is None:
+        return None
+    done = run(argv, stdin=stdin, check=False)
+    return done.code, done.stdout + done.stderr
+
+
+def _progress(stack: ExitStack) -> Callable[[int, int], None]:
+    shows: list[Callable[[int], None]] = []
+
+    def show(done: int, total: int) -> None:
+        if not shows:
+            shows.append(stack.enter_context(console.progress("writing jobs", total)))
+        shows[0](done)
+
+    return show

@@ -1,0 +1,230 @@
+"""From a definition to a blueprint: stages with their scripts, runs with their axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from repx import __version__
+from repx.lab import checks, script, sweeps, wiring
+from repx.lab.blueprint import VERSION
+from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
+from repx.lab.expand import store_name
+from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, Sources
+from repx.model import STEP_PREFIX, StageType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from repx.lab import blueprint
+    from repx.lab.definition import Definition, Program, Run, Stage
+    from repx.lab.wiring import Feed
+
+    Mapping_ = dict[str, Any]
+
+
+def blueprint_of(definition: Definition) -> blueprint.Blueprint:
+    """Return the blueprint of a definition. Raises ProblemsError with every mistake."""
+    sources = Sources(folder=definition.folder)
+    checks.names(definition)
+    checks.stages(definition)
+    pipelines = wiring.pipelines(definition)
+    executables = {
+        key: _Executables(definition, stage, sources).all()
+        for key, stage in definition.stages.items()
+    }
+    for stage in definition.stages.values():
+        checks.arrays(definition, stage)
+    runs = [
+        _run(definition, run, pipelines, executables, sources) for run in definition.runs.values()
+    ]
+    definition.stop()
+    return {
+        "version": VERSION,
+        "lab_version": definition.version,
+        "repx_version": __version__,
+        "git_hash": "unknown",
+        "groups": {name: list(members) for name, members in definition.groups.items()},
+        "files": list(sources.entries.values()),
+        "runs": runs,
+    }
+
+
+def _run(
+    definition: Definition,
+    run: Run,
+    pipelines: Mapping[str, Mapping[str, Sequence[Feed]]],
+    executables: Mapping[str, Mapping[str, blueprint.Executable]],
+    sources: Sources,
+) -> blueprint.Run:
+    chosen = {name: pipelines[name] for name in run.pipelines if name in pipelines}
+    stages = {key: definition.stages[key] for feeds in chosen.values() for key in feeds}
+    checks.run(definition, run, stages)
+    return {
+        "name": run.name,
+        "hash_mode": run.hash_mode,
+        "inter_run_dep_types": dict(run.dependencies),
+        "parameter_axes": sweeps.axes(definition, run, sources),
+        "zip_groups": sweeps.zip_groups(definition, run, sources),
+        "pipelines": [
+            {
+                "source": name,
+                "stages": [
+                    _stage(stages[key], feeds, run, executables[key])
+                    for key, feeds in chosen[name].items()
+                ],
+            }
+            for name in chosen
+        ],
+    }
+
+
+def _stage(
+    stage: Stage,
+    feeds: Sequence[Feed],
+    run: Run,
+    executables: Mapping[str, blueprint.Executable],
+) -> blueprint.Stage:
+    mappings = _mappings(stage, feeds, run)
+    by_input = {mapping["target_input"]: mapping for mapping in mappings}
+    wired: dict[str, blueprint.Executable] = {}
+    for name, executable in executables.items():
+        own = stage.programs[name].inputs
+        inputs = executable["inputs"]
+        if name in ("main", "scatter"):
+            inputs = mappings
+        elif name.startswith(STEP_PREFIX):
+            inputs = [*inputs, *(by_input[each] for each in own if each in by_input)]
+        wired[name] = {**executable, "inputs": inputs}
+    return {
+        "key": stage.key,
+        "pname": stage.pname,
+        "version": stage.version,
+        "stage_type": str(stage.type),
+        "parameters": dict(stage.parameters),
+        "input_mappings": mappings,
+        "resources": dict(stage.resources),
+        "executables": wired,
+    }
+
+
+def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
+    """Return what feeds the stage's inputs (format section 2.7).
+
+    A stage that reads no other stage waits for the runs before its run, so it gets their
+    metadata whether or not it declares the input.
+    """
+    mappings: list[Mapping_] = [
+        {
+            "type": "intra-pipeline",
+            "stage": feed.producer,
+            "source_output": feed.output,
+            "target_input": feed.input,
+        }
+        for feed in feeds
+    ]
+    mappings += [
+        {
+            "type": "inter-run",
+            "source_run": other,
+            "dependency_type": kind,
+            "target_input": f"{METADATA}{other}",
+        }
+        for other, kind in run.dependencies.items()
+        if not feeds or other in stage.metadata_of
+    ]
+    if STORE_BASE in stage.inputs:
+        mappings.append(
+            {"type": "global", "source_value": "store_base", "target_input": STORE_BASE}
+        )
+    return mappings
+
+
+class _Executables:
+    """The executables of one stage: scripts, outputs and how steps feed each other."""
+
+    def __init__(self, definition: Definition, stage: Stage, sources: Sources) -> None:
+        self._definition = definition
+        self._stage = stage
+        self._sources = sources
+        self._steps = wiring.steps(definition, stage)
+
+    def all(self) -> dict[str, blueprint.Executable]:
+        """Return them by name, each with the inputs that come from inside the stage."""
+        return {
+            name: {
+                "script": self._script(program),
+                "inputs": self._inputs(program),
+                "outputs": dict(program.outputs),
+                "resources": dict(program.resources),
+                "deps": list(wiring.deps_of(program)),
+            }
+            for name, program in self._stage.programs.items()
+        }
+
+    def _inputs(self, program: Program) -> list[Mapping_]:
+        if program.name == "gather":
+            last = wiring.sink(self._stage)
+            key = next(iter(last.outputs), None) if last else None
+            return [
+                {
+                    "source": "runner:worker_outputs",
+                    "source_key": key,
+                    "target_input": WORKER_OUTPUTS,
+                }
+            ]
+        found: list[Mapping_] = []
+        if program.name.startswith(STEP_PREFIX) and WORK_ITEM in program.inputs:
+            found.append({"source": "scatter:work_item", "target_input": WORK_ITEM})
+        found += [
+            {
+                "source": f"step:{feed.producer}",
+                "source_output": feed.output,
+                "target_input": feed.input,
+            }
+            for feed in self._steps.get(program.step, ())
+            if program.name.startswith(STEP_PREFIX)
+        ]
+        return found
+
+    def _script(self, program: Program) -> blueprint.Source:
+        outputs = {
+            name: template
+            for name, template in program.outputs.items()
+            if isinstance(template, str)
+        }
+        title = self._stage.key if program.name == "main" else f"{self._stage.key}, {program.name}"
+        text = script.render(title, self._notes(program), outputs, self._body(program))
+        source: blueprint.Source = {"label": self._stage.key[:LONGEST_SCRIPT_LABEL], "text": text}
+        return {**source, "name": store_name(source)}
+
+    def _notes(self, program: Program) -> list[str]:
+        """Return comments on what the script reads; they make wiring a part of job ids."""
+        notes = []
+        if program.inputs:
+            notes.append(f"Reads {', '.join(program.inputs)}.")
+        if self._stage.type is StageType.SCATTER_GATHER:
+            notes += [
+                f"{feed.input} is {feed.output} of step {feed.producer}."
+                for feed in self._steps.get(program.step, ())
+            ]
+        return notes
+
+    def _body(self, program: Program) -> script.Body:
+        language = ""
+        files = None
+        try:
+            if program.script is not None:
+                language = self._sources.interpreter(program.script)
+            if program.script is not None or program.files:
+                files = self._sources.bundle(self._stage.key, program.files, program.script)
+        except (SourceError, OSError) as error:
+            at = (*program.at, "files" if program.script is None else "script")
+            self._definition.error(at, str(error))
+        names = (*program.files, program.script or "")
+        uses_python = "python" in language or any(name.endswith(".py") for name in names)
+        return script.Body(
+            lines=program.run,
+            program=program.script,
+            files=files,
+            python=self._sources.repx_py() if uses_python else None,
+        )

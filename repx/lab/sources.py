@@ -1,0 +1,141 @@
+"""Files of the user's that a Lab carries: programs with what they need, and scanned data."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import assets
+from repx.lab.expand import LAB_PATH, store_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from repx.lab.blueprint import File, Source
+
+_LEFT_OUT: Final = {"__pycache__", ".git"}
+# ext4 keeps a link's target of up to 59 bytes in the inode itself; ../../../store/, 32 digits
+# and a dash leave 11.
+LONGEST_SCRIPT_LABEL: Final = 11
+
+
+class SourceError(Exception):
+    """A file that the user named is not there or cannot be part of a Lab."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The store entries of one Lab by name; ``folder`` is that of lab.yaml."""
+
+    folder: Path
+    entries: dict[str, Source] = field(default_factory=dict)
+
+    def add(self, source: Source) -> str:
+        """Add an entry and return its name in the store."""
+        name = store_name(source)
+        self.entries[name] = {**source, "name": name}
+        return name
+
+    def bundle(self, label: str, paths: Sequence[str], program: str | None) -> str:
+        """Add a folder that holds the paths as they lie below lab.yaml; return its name."""
+        tree: dict[str, File] = {}
+        for path in paths:
+            for name, file in self._files(self._inside(path)):
+                tree[name] = {"path": str(file), "executable": _executable(file)}
+        if program is not None:
+            tree[os.path.normpath(program)] = {
+                "path": str(self._inside(program)),
+                "executable": True,
+            }
+        return self.add({"label": label[:LONGEST_SCRIPT_LABEL], "tree": tree})
+
+    def repx_py(self) -> str:
+        """Add the part of ``repx_py`` that stages use; return its name."""
+        import repx_py.stage_script
+
+        tree: dict[str, File] = {
+            "repx_py/__init__.py": {"path": str(assets.path("templates/stage_repx_py.py"))},
+            "repx_py/stage_script.py": {"path": str(Path(repx_py.stage_script.__file__))},
+        }
+        return self.add({"label": "repx_py", "tree": tree})
+
+    def scan(self, pattern: str, *, folders: bool) -> list[str]:
+        """Add every file (or folder) that matches; return what stands for them as values."""
+        # Path.glob refuses absolute patterns.
+        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))  # noqa: PTH207
+        values = []
+        for name in found:
+            path = self.folder / name
+            if path.is_dir() != folders or not path.exists():
+                continue
+            label = path.name
+            if folders:
+                tree: dict[str, File] = {
+                    os.path.relpath(file, path): {
+                        "path": str(file),
+                        "executable": _executable(file),
+                    }
+                    for _, file in self._files(path)
+                }
+                entry = self.add({"label": label, "tree": tree})
+            else:
+                entry = self.add(
+                    {"label": label, "path": str(path), "executable": _executable(path)}
+                )
+            values.append(f"{LAB_PATH}store/{entry}")
+        if not values:
+            what = "folder" if folders else "file"
+            raise SourceError(f"no {what} matches '{pattern}' in {self.folder}")
+        return values
+
+    def interpreter(self, program: str) -> str:
+        """Return the first line of a program after ``#!``; raises when there is none."""
+        path = self._inside(program)
+        with path.open("rb") as stream:
+            line = stream.readline(256)
+        if not line.startswith(b"#!"):
+            raise SourceError(
+                f"'{program}' does not say its language: begin it with a line like "
+                f"`{_suggestion(path.suffix)}`"
+            )
+        return line[2:].decode(errors="replace").strip()
+
+    def _inside(self, name: str) -> Path:
+        """Return a path below lab.yaml's folder that exists."""
+        inside = Path(os.path.normpath(name))
+        if inside.is_absolute() or inside.parts[:1] == ("..",):
+            raise SourceError(
+                f"'{name}' lies outside {self.folder}: copy it beside lab.yaml, or link it there"
+            )
+        path = self.folder / inside
+        if not path.exists():
+            raise SourceError(f"'{name}' does not exist in {self.folder}")
+        return path
+
+    def _files(self, path: Path) -> Iterator[tuple[str, Path]]:
+        """Yield every file below (or at) a path with its path below lab.yaml's folder."""
+        if not path.is_dir():
+            yield os.path.relpath(path, self.folder), path
+            return
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
+            for name in sorted(names):
+                file = Path(folder, name)
+                if not file.is_file():
+                    raise SourceError(f"{file} is neither a file nor a folder")
+                yield os.path.relpath(file, self.folder), file
+            for name in folders:
+                if Path(folder, name).is_symlink():
+                    raise SourceError(f"{Path(folder, name)} is a link to a folder: copy it")
+
+
+def _executable(path: Path) -> bool:
+    return os.access(path, os.X_OK)
+
+
+def _suggestion(suffix: str) -> str:
+    languages = {".py": "python3", ".R": "Rscript", ".r": "Rscript", ".jl": "julia", ".pl": "perl"}
+    return f"#!/usr/bin/env {languages.get(suffix, 'bash')}"
