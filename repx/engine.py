@@ -58,7 +58,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
         found = _unmarked(store, job)
         if found is not None and (job not in beliefs or found.state is not State.LOST):
             beliefs[job] = found
-    order = graph.order({name: job.needs for name, job in lab.jobs.items()})
+    order = graph.order(lab.needs)
     return status.derive(lab.jobs, order, beliefs)
 
 
