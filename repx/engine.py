@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from repx import command, graph, plan, status, storage, submissions, transfer
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from repx.storage import Store
     from repx.target import Target
     from repx.transfer import Sent
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +98,16 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
 
 
 def _runtime(target: Target) -> RuntimeName:
-    """Return the first runtime of the target that repx can use."""
-    if RuntimeName.NATIVE in target.runtimes:
-        return RuntimeName.NATIVE
-    wanted = ", ".join(target.runtimes)
-    raise InputError(
-        f"target '{target.name}': runtime {wanted} does not work yet",
-        hint="add native to the target's `runtime:` list",
-    )
+    """Return the first runtime of the target that repx can use, and say what was passed over."""
+    passed_over = list(takewhile(lambda name: name is not RuntimeName.NATIVE, target.runtimes))
+    if len(passed_over) == len(target.runtimes):
+        raise InputError(
+            f"target '{target.name}': runtime {', '.join(passed_over)} does not work yet",
+            hint="add native to the target's `runtime:` list",
+        )
+    if passed_over:
+        log.warning("runtime %s does not work yet; using native", ", ".join(passed_over))
+    return RuntimeName.NATIVE
 
 
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:
