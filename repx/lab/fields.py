@@ -41,9 +41,11 @@ class FieldError(Exception):
 
 def wrong(field: str, expected: str, value: object) -> FieldError:
     """Return the error for a value of the wrong kind."""
-    shown = json.dumps(value, default=repr)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-    return FieldError(field, f"expected {expected}, got {_NAMES.get(type(value), 'this')}: {shown}")
+    found = _NAMES[type(value)]
+    if isinstance(value, str | int | float):
+        shown = json.dumps(value)
+        found += f": {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}"
+    return FieldError(field, f"expected {expected}, got {found}")
 
 
 def optional(obj: Object, key: str, kind: type[T]) -> T | None:

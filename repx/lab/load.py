@@ -47,7 +47,8 @@ def open_lab(path: Path) -> OpenLab:
     try:
         root = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise LabError(f"no Lab at {path}", hint=_NO_LAB) from error
+        shown = path if path.is_absolute() else f"./{path}"
+        raise LabError(f"no Lab at {shown}", hint=_NO_LAB) from error
     with _collector_paused():
         files = _files(root)
         return OpenLab(lab=_lab(files), files=files, root=root)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,7 +18,6 @@ from repx.model import DependencyType, Hints, StageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from repx.model import Lab
 
@@ -245,6 +245,15 @@ def test_no_lab_says_how_to_get_one(tmp_path: Path) -> None:
         open_lab(tmp_path / "result")
 
     assert "build one with `repx build`, or name one with `--lab PATH`" == caught.value.hint
+
+
+def test_a_relative_path_is_shown_as_one_types_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(LabError, match=r"no Lab at \./result\b"):
+        open_lab(Path("./result"))
 
 
 def test_a_link_to_nothing_or_to_itself_is_no_lab(tmp_path: Path) -> None:
