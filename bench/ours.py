@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+from bench import measure
 from bench.peers import PARALLEL, Tool, Workload, chain
 
 REPX: Final = str(Path(sys.executable).with_name("repx"))
@@ -62,7 +64,7 @@ runs:
 def write(folder: Path, work: Workload) -> None:
     """Write the definition and build its Lab, which is not part of a run's time."""
     write_definition(folder, work)
-    subprocess.run([REPX, "build"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    measure.run([REPX, "build"], cwd=folder, env=os.environ)
 
 
 def run(_work: Workload) -> list[list[str]]:

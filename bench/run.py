@@ -16,7 +16,7 @@ from typing import Final
 from bench import measure, ours
 from bench.measure import Sample
 from bench.ours import OURS, REPX
-from bench.peers import PEERS, PEERS_BIN, Tool, Workload
+from bench.peers import PEERS, PEERS_BIN, STAGES, Tool, Workload
 
 COLUMNS: Final = ("repx", *(tool.name for tool in PEERS))
 TOOLS: Final = (OURS, *(tool for tool in PEERS if tool.program))
@@ -98,7 +98,14 @@ def memory(name: str, samples: Mapping[str, Sample], target: float | None = None
     return Figure(name=f"{name}, memory", unit="MiB", values=values, target=target)
 
 
-def cold(bench: Bench, work: Workload) -> Iterator[Figure]:
+def cold(bench: Bench) -> Iterator[Figure]:
+    """Run workloads of growing size from nothing."""
+    for jobs in bench.scale.cold:
+        for shape in STAGES:
+            yield from cold_of(bench, Workload.of_jobs(shape, jobs))
+
+
+def cold_of(bench: Bench, work: Workload) -> Iterator[Figure]:
     """Run everything from nothing, each time in a new folder."""
 
     def take(tool: Tool) -> Sample:
@@ -116,8 +123,9 @@ def cold(bench: Bench, work: Workload) -> Iterator[Figure]:
     yield memory(name, samples)
 
 
-def again(bench: Bench, work: Workload) -> Iterator[Figure]:
+def again(bench: Bench) -> Iterator[Figure]:
     """Run what has succeeded a second time, and ask about it."""
+    work = Workload.of_jobs("SWEEP", bench.scale.again)
     takers: dict[str, Callable[[], Sample]] = {}
     for tool in TOOLS:
         if not tool.resumes:
@@ -181,14 +189,7 @@ def milliseconds(name: str, samples: Mapping[str, Sample], target: float) -> Fig
     return Figure(name=name, unit="ms", values=values, target=target)
 
 
-def figures(bench: Bench) -> Iterator[Figure]:
-    """Measure everything, the quick things first."""
-    yield from start_up(bench)
-    for jobs in bench.scale.cold:
-        for shape in ("WIDE", "SWEEP"):
-            yield from cold(bench, Workload.of_jobs(shape, jobs))
-    yield from again(bench, Workload.of_jobs("SWEEP", bench.scale.again))
-    yield from large(bench)
+PARTS: Final = {"start-up": start_up, "cold": cold, "again": again, "large": large}
 
 
 def row(figure: Figure) -> str:
@@ -207,13 +208,18 @@ def main() -> None:
     """Measure and print the table, line by line as figures come in."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of small sizes, a minute")
-    scale = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(PARTS)}")
+    options = parser.parse_args()
+    parts = [PARTS[name] for name in options.parts or PARTS]
+    scale = QUICK if options.quick else FULL
     print(f"| Figure | Unit | repx | target | {' | '.join(COLUMNS[1:])} |")
     print(f"|---|---|{'---|' * (len(COLUMNS) + 1)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="repx-bench-") as root:
         env = {**os.environ, "PATH": f"{PEERS_BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
-        for figure in figures(Bench(root=Path(root), scale=scale, env=env)):
-            print(row(figure), flush=True)
+        bench = Bench(root=Path(root), scale=scale, env=env)
+        for part in parts:
+            for figure in part(bench):
+                print(row(figure), flush=True)
 
 
 if __name__ == "__main__":
