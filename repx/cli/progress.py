@@ -96,7 +96,7 @@ class Lines:
             console.note(tally.line())
 
 
-_FEW: Final = 200
+_FEW: Final = 40
 _SAY_EVERY_S: Final = 2.0
 
 
