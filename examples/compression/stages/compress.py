@@ -13,7 +13,7 @@ def main() -> None:
     asked = stage.parameters
     data = stage.inputs["corpus"].read_bytes()
     pack = tools.PACK[asked["tool"]]
-    packed, seconds = tools.timed(lambda: pack(data, asked["level"]), asked["repeats"])
+    packed, seconds = tools.timed(lambda: pack(data, asked["level"]), asked["budget_s"])
     stage.outputs["packed"].write_bytes(packed)
     stage.outputs["pack_seconds"].write_text(f"{seconds}\n", encoding="utf-8")
     print(f"{len(data)} -> {len(packed)} bytes in {seconds:.3f} s")

@@ -14,7 +14,7 @@ def main() -> None:
     stage = repx_py.stage()
     packed = stage.inputs["packed"].read_bytes()
     unpack = tools.UNPACK[stage.parameters["tool"]]
-    data, seconds = tools.timed(lambda: unpack(packed), stage.parameters["repeats"])
+    data, seconds = tools.timed(lambda: unpack(packed), stage.parameters["budget_s"])
     if data != stage.inputs["corpus"].read_bytes():
         sys.exit("the round trip changed the data")
     stage.outputs["unpack_seconds"].write_text(f"{seconds}\n", encoding="utf-8")
