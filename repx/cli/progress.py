@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHOWN_JOBS: Final = 6
 _FAST_JOB_S: Final = 0.05
+_BAR_WIDTH: Final = 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,12 +134,12 @@ class Live:
 
     def _block(self, tally: Tally) -> Group:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
         from rich.text import Text
 
         elapsed = time.monotonic() - self._started
+        full = round(_BAR_WIDTH * tally.ended / max(tally.total, 1))
         rows: list[RenderableType] = [
-            ProgressBar(total=max(tally.total, 1), completed=tally.ended, width=60),
+            Text("━" * full, style="green") + Text("━" * (_BAR_WIDTH - full), style="dim"),
             Text(f"{tally.line()}  {_times(tally, elapsed)}"),
             *(Text(f"  {line}", style="dim") for line in _current(tally)),
         ]

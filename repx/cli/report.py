@@ -102,10 +102,11 @@ def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_
             }
         )
         return
-    for job, reason in list(tally.failed.items())[:_FAILURES_SHOWN]:
+    failed = [item for item in tally.failed.items() if item[1] != "cancelled"]
+    for job, reason in failed[:_FAILURES_SHOWN]:
         failure(lab.jobs[job], store, reason)
-    if len(tally.failed) > _FAILURES_SHOWN:
-        more = len(tally.failed) - _FAILURES_SHOWN
+    if len(failed) > _FAILURES_SHOWN:
+        more = len(failed) - _FAILURES_SHOWN
         console.note(f"\nand {more} more failed jobs: `repx status` lists them")
     console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
 
