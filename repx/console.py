@@ -30,6 +30,7 @@ STATE_COLOURS: Final[Mapping[str, str]] = {
 _LONG_ID: Final = re.compile(r"\b([0-9a-z]{12})[0-9a-z]{20}(?=-)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NUMBER: Final = re.compile(r"-?[\d.,/]+ ?[%A-Za-z]?")
 _NARROWEST = 8
 _TAIL_BLOCK = 65536
 
@@ -275,7 +276,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("", "-") or text[:1].isdigit()
+    return text in ("", "-") or _NUMBER.fullmatch(text) is not None
 
 
 def _columns() -> int:
