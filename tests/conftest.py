@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -24,8 +23,7 @@ PROGRAMS: Final = {
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
 
-if importlib.util.find_spec("slurm_cluster"):
-    pytest_plugins = ["slurm_cluster"]
+pytest_plugins = ["place", "slurm_cluster"]
 
 
 def pytest_configure() -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,69 +14,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.real.place import Place
+
 # The recorded scripts themselves cannot read a path with a double quote or a newline.
 BASES = ("a store", "it's odd $HOME `x` #1")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder with a Lab at ./result and a targets.yaml; runs the command line in it."""
-
-    folder: Path
-    store: Path
-    env: dict[str, str] = field(default_factory=dict)
-
-    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "repx", *words],
-            cwd=self.folder,
-            env={**os.environ, **self.env, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def repx(self, *words: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """Run to the end; returns stdout and stderr together and checks the exit code."""
-        process = self.start(*words, **(env or {}))
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, out + err
-        assert "Traceback" not in err
-        return out + err
-
-    def states(self) -> dict[str, str]:
-        process = self.start("status", "--json")
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-        document = json.loads(out)
-        return {job: told["state"] for job, told in document["jobs"].items()}
-
-    def output(self, pattern: str) -> list[str]:
-        return sorted(path.read_text() for path in self.store.glob(f"outputs/{pattern}"))
-
-
-Make = "Callable[..., Place]"
-
-
-@pytest.fixture
-def place(tmp_path: Path, labs: Path) -> Callable[..., Place]:
-    """Return a maker of places: the Lab's name, its form and the store's name."""
-
-    def make(lab: str, *, tar: bool = False, base: str = "store") -> Place:
-        folder = tmp_path / "here"
-        folder.mkdir()
-        if tar:
-            subprocess.run(["tar", "cf", folder / "result", "-C", labs, lab], check=True)
-        else:
-            shutil.copytree(labs / lab, folder / "result", symlinks=True)
-        store = tmp_path / base
-        profile = {"targets": {"here": {"base_path": str(store)}}}
-        (folder / "targets.yaml").write_text(json.dumps(profile))
-        caches = {name: str(tmp_path / name) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME")}
-        return Place(folder, store, {**caches, "COLUMNS": "80"})
-
-    return make
 
 
 @pytest.mark.parametrize("tar", [False, True], ids=["folder", "tar"])
@@ -117,9 +54,9 @@ def place(tmp_path: Path, labs: Path) -> Callable[..., Place]:
     ],
 )
 def test_the_recorded_labs_give_their_results(
-    place: Callable[..., Place], lab: str, results: dict[str, list[str]], *, tar: bool
+    recorded: Callable[..., Place], lab: str, results: dict[str, list[str]], *, tar: bool
 ) -> None:
-    here = place(lab, tar=tar)
+    here = recorded(lab, tar=tar)
     here.repx("run")
 
     for pattern, texts in results.items():
@@ -129,15 +66,15 @@ def test_the_recorded_labs_give_their_results(
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_a_store_may_have_any_path(place: Callable[..., Place], base: str) -> None:
-    here = place("scatter-gather", base=base)
+def test_a_store_may_have_any_path(recorded: Callable[..., Place], base: str) -> None:
+    here = recorded("scatter-gather", base=base)
     here.repx("run")
 
     assert here.output("*-c-report-1.0/out/report.txt") == ["report: count=4 sum=70\n"]
 
 
-def test_a_store_may_be_a_link(place: Callable[..., Place], tmp_path: Path) -> None:
-    here = place("sweep")
+def test_a_store_may_be_a_link(recorded: Callable[..., Place], tmp_path: Path) -> None:
+    here = recorded("sweep")
     (tmp_path / "elsewhere").mkdir()
     here.store.symlink_to(tmp_path / "elsewhere")
     here.repx("run")
@@ -146,9 +83,9 @@ def test_a_store_may_be_a_link(place: Callable[..., Place], tmp_path: Path) -> N
 
 
 def test_a_failure_stops_what_depends_on_it_and_a_second_run_continues(
-    place: Callable[..., Place], tmp_path: Path
+    recorded: Callable[..., Place], tmp_path: Path
 ) -> None:
-    here = place("simple-two-runs")
+    here = recorded("simple-two-runs")
     trace = {"REPX_FIXTURE_TRACE": str(tmp_path / "trace")}
     said = here.repx(
         "run", "simulation-run", code=1, env={"REPX_FIXTURE_FAIL": "stage-b-transform", **trace}
@@ -169,17 +106,17 @@ def test_a_failure_stops_what_depends_on_it_and_a_second_run_continues(
     assert ran == ["stage-a-generate", "stage-b-transform", "stage-c-total"]
 
 
-def test_a_soft_dependency_that_failed_does_not_block(place: Callable[..., Place]) -> None:
-    here = place("simple-two-runs")
+def test_a_soft_dependency_that_failed_does_not_block(recorded: Callable[..., Place]) -> None:
+    here = recorded("simple-two-runs")
     here.repx("run", "--keep-going", code=1, env={"REPX_FIXTURE_FAIL": "stage-c-total"})
 
     assert here.output("*-stage-analysis-1.0/out/report.txt") == ["jobs=3 totals=0 sum=0\n"]
 
 
 def test_one_failed_branch_is_all_that_runs_again(
-    place: Callable[..., Place], tmp_path: Path
+    recorded: Callable[..., Place], tmp_path: Path
 ) -> None:
-    here = place("scatter-gather")
+    here = recorded("scatter-gather")
     here.repx("run", "--keep-going", code=1, env={"REPX_FIXTURE_FAIL_BRANCH": "2"})
     assert len(here.output("*-b-square-sum-1.0/branch-*/step-square/out/squared.txt")) == 3
 
@@ -193,8 +130,8 @@ def test_one_failed_branch_is_all_that_runs_again(
     ]
 
 
-def test_what_render_writes_is_what_run_runs(place: Callable[..., Place]) -> None:
-    here = place("simple-two-runs")
+def test_what_render_writes_is_what_run_runs(recorded: Callable[..., Place]) -> None:
+    here = recorded("simple-two-runs")
     here.repx("render", "simulation-run", "-o", "scripts dir")
     subprocess.run(
         ["bash", "scripts dir/run.sh"], cwd=here.folder, env=dict(os.environ), check=True
@@ -204,35 +141,30 @@ def test_what_render_writes_is_what_run_runs(place: Callable[..., Place]) -> Non
     assert list(here.states().values()).count("succeeded") == 3
 
 
-def test_force_runs_again_what_has_succeeded(place: Callable[..., Place], tmp_path: Path) -> None:
-    here = place("scatter-gather")
+def test_force_runs_again_what_has_succeeded(
+    recorded: Callable[..., Place], tmp_path: Path
+) -> None:
+    here = recorded("scatter-gather")
     here.repx("run")
     here.repx("run", "--force", env={"REPX_FIXTURE_TRACE": str(tmp_path / "trace")})
 
     assert len((tmp_path / "trace").read_text().splitlines()) == 1 + 1 + 4 + 4 + 1 + 1
 
 
-def test_dry_run_says_why_and_starts_nothing(place: Callable[..., Place]) -> None:
-    here = place("simple-two-runs")
+def test_dry_run_says_why_and_starts_nothing(recorded: Callable[..., Place]) -> None:
+    here = recorded("simple-two-runs")
     document = json.loads(here.repx("run", "--dry-run", "--json"))
 
     assert [task["reason"] for task in document["run"]] == ["never ran"] * 4
     assert not (here.store / "outputs").exists()
 
 
-def _wait(what: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_ctrl_c_ends_jobs_as_cancelled_and_a_second_run_finishes(
-    place: Callable[..., Place],
+    recorded: Callable[..., Place],
 ) -> None:
-    here = place("sweep")
+    here = recorded("sweep")
     process = here.start("run", REPX_FIXTURE_SLEEP="30")
-    _wait(lambda: "running" in here.states().values())
+    here.wait_until(lambda: "running" in here.states().values())
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
 
@@ -244,10 +176,10 @@ def test_ctrl_c_ends_jobs_as_cancelled_and_a_second_run_finishes(
     assert set(here.states().values()) == {"succeeded"}
 
 
-def test_a_detached_run_can_be_followed_and_cancelled(place: Callable[..., Place]) -> None:
-    here = place("sweep")
+def test_a_detached_run_can_be_followed_and_cancelled(recorded: Callable[..., Place]) -> None:
+    here = recorded("sweep")
     here.repx("run", "--detach", env={"REPX_FIXTURE_SLEEP": "30"})
-    _wait(lambda: "running" in here.states().values())
+    here.wait_until(lambda: "running" in here.states().values())
     watcher = here.start("status", "--follow")
     here.repx("cancel", "--all")
     watcher.communicate(timeout=60)
@@ -257,9 +189,9 @@ def test_a_detached_run_can_be_followed_and_cancelled(place: Callable[..., Place
 
 
 def test_two_runs_at_once_execute_each_job_once(
-    place: Callable[..., Place], tmp_path: Path
+    recorded: Callable[..., Place], tmp_path: Path
 ) -> None:
-    here = place("sweep")
+    here = recorded("sweep")
     env = {"REPX_FIXTURE_SLEEP": "0.2", "REPX_FIXTURE_TRACE": str(tmp_path / "trace")}
     processes = [here.start("run", **env) for _ in range(3)]
     said = [process.communicate(timeout=120) for process in processes]
@@ -269,12 +201,12 @@ def test_two_runs_at_once_execute_each_job_once(
 
 
 def test_a_killed_scheduler_leaves_nothing_sticky(
-    place: Callable[..., Place], tmp_path: Path
+    recorded: Callable[..., Place], tmp_path: Path
 ) -> None:
-    here = place("sweep")
+    here = recorded("sweep")
     trace = tmp_path / "trace"
     process = here.start("run", REPX_FIXTURE_SLEEP="0.3", REPX_FIXTURE_TRACE=str(trace))
-    _wait(lambda: any(here.store.glob("submissions/*/events.jsonl")) and trace.exists())
+    here.wait_until(lambda: any(here.store.glob("submissions/*/events.jsonl")) and trace.exists())
     (events,) = here.store.glob("submissions/*/events.jsonl")
     pid = json.loads(events.read_text().splitlines()[0])["pid"]
     os.kill(pid, signal.SIGKILL)
