@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PIECE: Final = re.compile(r"\{\{|\}\}|\{[A-Za-z_][A-Za-z0-9_-]*\}|\$out")
+# Arrays filled through a reference, and functions defined by `eval`, look unused or unknown.
+_SHELLCHECK: Final = "# shellcheck disable=SC2004,SC2034,SC2154\n"
 _LAB_VALUES: Final = """\
 if [[ "${parameters[*]}" == *'$lab/'* ]]; then
   for repx_rest in "${!parameters[@]}"; do
@@ -30,7 +32,7 @@ if [[ "${outputs[*]}" == *[\\\\\\"[:cntrl:]]* ]]; then
   repx_escape_outputs
 fi
 REPX_OUTPUTS=${REPX_OUTPUTS-}
-export REPX_OUTPUTS={${REPX_OUTPUTS#,}}
+export REPX_OUTPUTS="{${REPX_OUTPUTS#,}}"
 [[ -d $out ]] || mkdir -p -- "$out"
 shopt -s nullglob dotglob
 repx_old=("$out"/*)
@@ -65,7 +67,7 @@ def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: B
     head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
     needs_parameters = body.lines is not None or any(map(_placeholders, outputs.values()))
     parts = [
-        f"#!/usr/bin/env bash\n{head}",
+        f"#!/usr/bin/env bash\n{head}{_SHELLCHECK}",
         _template("stage.sh"),
         'repx_json "$2" inputs\n' if body.lines is not None else "",
         f'repx_json "$3" parameters\n{_LAB_VALUES}' if needs_parameters else "",
