@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from repx.config.targets import Targets
     from repx.lab.load import OpenLab
     from repx.lab.verify import Verdict
-    from repx.model import Lab
+    from repx.model import JobId, Lab
+    from repx.status import JobState
+    from repx.storage import Store
     from repx.target import Target
 
 P = ParamSpec("P")
@@ -64,6 +66,18 @@ class Context:
         from repx.config import targets
 
         return targets.choose(self.targets(), self.target_name)
+
+    def store(self) -> Store:
+        """Return the store of the target. Raises InputError for one that cannot be reached."""
+        from repx import storage
+
+        return storage.of(self.target())
+
+    def states(self, lab: Lab) -> dict[JobId, JobState]:
+        """Return what is known of every job. Raises StorageError for an unreadable store."""
+        from repx import engine
+
+        return engine.observe(lab, self.store())
 
     def resources_of(self, lab: Lab, target: Target) -> Resolver:
         """Return what finds a job's resources: the target's rules, then ``--resources``."""

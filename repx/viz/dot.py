@@ -19,12 +19,13 @@ digraph lab {
          pad=0.2, labeljust=l, fontcolor="#3c4043"];
   node [shape=box, style="rounded,filled", fillcolor="#eef3fa", color="#5b7aa6",
         fontname="Helvetica", fontsize=12, margin="0.16,0.08"];
-  edge [color="#5f6368", arrowsize=0.7];"""
+  edge [color="#5f6368", arrowsize=0.7, fontname="Helvetica", fontsize=10];"""
 
+_BETWEEN_RUNS: Final = {"color": "#b3541e", "fontcolor": "#b3541e", "penwidth": "1.6"}
 _LINKS: Final[Mapping[Link, Mapping[str, str]]] = {
     Link.DATA: {},
-    Link.HARD: {"color": "#b3541e", "penwidth": "1.6", "tooltip": "hard"},
-    Link.SOFT: {"color": "#b3541e", "penwidth": "1.6", "style": "dashed", "tooltip": "soft"},
+    Link.HARD: {"label": "hard", **_BETWEEN_RUNS},
+    Link.SOFT: {"label": "soft", **_BETWEEN_RUNS, "style": "dashed"},
 }
 
 _FRAMES: Final[Mapping[FrameKind, Mapping[str, str]]] = {
