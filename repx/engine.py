@@ -62,8 +62,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
         found = _unmarked(store, job)
         if found is not None and (job not in beliefs or found.state is not State.LOST):
             beliefs[job] = found
-    order = graph.order(lab.needs)
-    return status.derive(lab.jobs, order, beliefs)
+    return status.derive(lab.needs, graph.order(lab.needs), beliefs)
 
 
 def _unmarked(store: Store, job: JobId) -> Belief | None:

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from repx.model import Job, JobId
+    from repx.model import JobId
 
 
 class State(StrEnum):
@@ -72,7 +72,9 @@ _SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
 
 
 def derive(
-    jobs: Mapping[JobId, Job], order: Iterable[JobId], beliefs: Mapping[JobId, Belief]
+    needs: Mapping[JobId, Sequence[JobId]],
+    order: Iterable[JobId],
+    beliefs: Mapping[JobId, Belief],
 ) -> dict[JobId, JobState]:
     """Return every job's state; ``order`` is topological.
 
@@ -82,7 +84,7 @@ def derive(
     states: dict[JobId, JobState] = {}
     for job in order:
         belief = beliefs.get(job)
-        states[job] = _without_belief(jobs[job], states) if belief is None else _told(belief)
+        states[job] = _without_belief(needs[job], states) if belief is None else _told(belief)
         if belief is not None and belief.state in (State.LOST, State.SKIPPED):
             derived = _without_belief(jobs[job], states)
             if derived.state is State.SKIPPED:  # it names the culprit
@@ -102,9 +104,9 @@ def _told(belief: Belief) -> JobState:
     )
 
 
-def _without_belief(job: Job, states: Mapping[JobId, JobState]) -> JobState:
+def _without_belief(needs: Sequence[JobId], states: Mapping[JobId, JobState]) -> JobState:
     waiting: JobId | None = None
-    for need in job.needs:
+    for need in needs:
         before = states[need]
         if before.state in (State.FAILED, State.LOST):
             return JobState(state=State.SKIPPED, reason=need)

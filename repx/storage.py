@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from repx.errors import InputError, StorageError
 
@@ -121,19 +123,29 @@ class Store:
         path = self.path(key)
         return os.path.lexists(path) if self.fs is None else bool(self.fs.exists(path))
 
-    def write(self, key: str, content: bytes, mode: int = 0o644) -> None:
-        """Write a file whole: beside its place, then renamed. Makes the folders it needs."""
+    def write(self, key: str, content: bytes | BinaryIO, mode: int = 0o644) -> int:
+        """Write a file whole: beside its place, then renamed; return its size in bytes.
+
+        Makes the folders it needs. An open file is copied without being held in memory.
+        """
         path = self.path(key)
         part = f"{path}.{os.getpid()}.part"
+        source = BytesIO(content) if isinstance(content, bytes) else content
+        write = _write_local if self.fs is None else self._write_over
         try:
-            if self.fs is None:
-                _write_local(path, part, content, mode)
-            else:
-                self.fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-                self.fs.pipe_file(part, content)
-                self.fs.mv(part, path)
+            return write(path, part, source, mode)
         except OSError as error:
             raise _storage_error("write", path, error) from error
+
+    def _write_over(self, path: str, part: str, source: BinaryIO, mode: int) -> int:
+        del mode  # no file system but the local one has it
+        assert self.fs is not None  # noqa: S101  # the caller looked
+        self.fs.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        with self.fs.open(part, "wb") as target:
+            shutil.copyfileobj(source, target)
+            size = int(target.tell())
+        self.fs.mv(part, path)
+        return size
 
     def link(self, key: str, to: str) -> None:
         """Make a symbolic link, replacing what is there; only on this machine's file system."""
@@ -213,17 +225,18 @@ def _listing(path: str) -> list[str]:
         raise _storage_error("list", path, error) from error
 
 
-def _write_local(path: str, part: str, content: bytes, mode: int) -> None:
+def _write_local(path: str, part: str, source: BinaryIO, mode: int) -> int:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        _write_all(descriptor, content)
+        with open(descriptor, "wb") as target:  # noqa: PTH123  # a descriptor, for its mode
+            shutil.copyfileobj(source, target)
+            size = target.tell()
+        Path(part).rename(path)
     except OSError:
         Path(part).unlink(missing_ok=True)
         raise
-    finally:
-        os.close(descriptor)
-    Path(part).rename(path)
+    return size
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -83,10 +83,9 @@ def _job_folders(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
     for task in plan.tasks:
         if _runs_from_its_folder(files, task.job):
             for path in files.walk(f"jobs/{task.job.id}"):
-                content = files.read(path)
                 # Two Labs may hold different scripts under one id (hashMode params-only).
-                if store.read(f"{ARTIFACTS}/{path}") != content:
-                    yield _write(files, path, content, store)
+                if store.read(f"{ARTIFACTS}/{path}") != files.read(path):
+                    yield _copy(files, path, store)
 
 
 def _runs_from_its_folder(files: LabFiles, job: Job) -> bool:
@@ -101,13 +100,9 @@ def _copy(files: LabFiles, path: str, store: Store) -> int:
     if resolved != path and resolved.startswith("store/") and store.fs is None:
         store.link(f"{ARTIFACTS}/{path}", "../" * path.count("/") + resolved)
         return 0
-    return _write(files, path, files.read(path), store)
-
-
-def _write(files: LabFiles, path: str, content: bytes, store: Store) -> int:
     mode = 0o755 if files.is_executable(path) else 0o644
-    store.write(f"{ARTIFACTS}/{path}", content, mode)
-    return len(content)
+    with files.open(path) as source:
+        return store.write(f"{ARTIFACTS}/{path}", source, mode)
 
 
 def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:

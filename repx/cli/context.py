@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import textwrap
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ class Context:
         """Open the Lab. Raises LabError where there is none or it is broken."""
         from repx.lab.load import open_lab
 
-        return open_lab(self.lab_path)
+        opened = open_lab(self.lab_path)
+        gc.freeze()  # it stays as it is; looking through 100,000 jobs for garbage takes seconds
+        return opened
 
     def verify(self, opened: OpenLab, *, full: bool = False) -> Verdict:
         """Check the Lab's files against their sums, unless it was done before."""

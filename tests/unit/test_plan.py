@@ -76,8 +76,7 @@ def dependencies(jobs: list[Job]) -> dict[str, DependencyType]:
 
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
     beliefs = {name: Belief(state=State(word), by="other") for name, word in known.items()}
-    order = graph.order({name: each.needs for name, each in of.jobs.items()})
-    return status.derive(of.jobs, order, beliefs)
+    return status.derive(of.needs, graph.order(of.needs), beliefs)
 
 
 def make(of: Lab, *wanted: str, force: bool = False, failed: bool = False, **known: str) -> Plan:
