@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def blueprint_of(definition: Definition) -> blueprint.Blueprint:
-    """Return the blueprint of a definition. Raises ProblemsError with every mistake."""
+    """Return the blueprint of a definition; it is only good if no mistake was noted."""
     sources = Sources(folder=definition.folder)
     checks.names(definition)
     checks.stages(definition)
@@ -37,7 +37,6 @@ def blueprint_of(definition: Definition) -> blueprint.Blueprint:
     runs = [
         _run(definition, run, pipelines, executables, sources) for run in definition.runs.values()
     ]
-    definition.stop()
     return {
         "version": VERSION,
         "lab_version": definition.version,
@@ -58,7 +57,8 @@ def _run(
 ) -> blueprint.Run:
     chosen = {name: pipelines[name] for name in run.pipelines if name in pipelines}
     stages = {key: definition.stages[key] for feeds in chosen.values() for key in feeds}
-    checks.run(definition, run, stages)
+    if len(chosen) == len(run.pipelines):  # else what is missing would be noted again and again
+        checks.run(definition, run, stages)
     return {
         "name": run.name,
         "hash_mode": run.hash_mode,

@@ -49,6 +49,9 @@ def build(
     _check_link(link)
     described = definition.load(source)
     blueprint = assemble.blueprint_of(described)
+    if described.errors:
+        checks.syntax(described, tool)
+    described.stop()
     lab_id = expand.lab_id(blueprint)
     home = link.parent / LABS
     place = home / f"{lab_id}-{_file_name(described.name)}"

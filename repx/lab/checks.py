@@ -28,9 +28,12 @@ _WHOLE: Final = {
     "outputs": re.compile(r"\bREPX_OUTPUTS\b"),
 }
 _COMMENT: Final = re.compile(r"(?:^|(?<=[\s;]))#.*$", re.MULTILINE)
-_BASH_LINE: Final = re.compile(r"^bash: line (\d+): (.*)$", re.MULTILINE)
-# SC2154: `inputs` and its like are set before these lines. SC2312, SC2310: matters of taste.
-_SHELLCHECK: Final = ("shellcheck", "-s", "bash", "-S", "warning", "-e", "SC2154", "-f", "json1")
+_BASH_LINE: Final = re.compile(r"bash: line (\d+): (.*)$", re.MULTILINE)
+# SC2154: `inputs` and its like are set before these lines.
+_SHELLCHECK: Final = (
+    *("shellcheck", "--shell=bash", "--severity=warning", "--exclude=SC2154"),
+    *("--format=json1", "-"),
+)
 
 
 class Tool(Protocol):
@@ -58,7 +61,8 @@ def names(definition: Definition) -> None:
         if group in definition.runs:
             definition.error(("groups", group), f"a run and a group are both called '{group}'")
         for index, name in enumerate(members):
-            definition.known(("groups", group, index), "run", name, definition.runs)
+            message = f"there is no run '{name}'"
+            definition.known(("groups", group, index), message, name, definition.runs)
     needs = {
         name: [other for other in run.dependencies if other in definition.runs]
         for name, run in definition.runs.items()
@@ -74,9 +78,10 @@ def _run_names(definition: Definition, run: Run) -> None:
         definition.error(run.at, f"a run cannot be called '{run.name}': repx uses the word itself")
     for index, pipeline in enumerate(run.pipelines):
         at = (*run.at, "pipelines", index)
-        definition.known(at, "pipeline", pipeline, definition.pipelines)
+        definition.known(at, f"there is no pipeline '{pipeline}'", pipeline, definition.pipelines)
     for other in run.dependencies:
-        definition.known((*run.at, "dependencies", other), "run", other, definition.runs)
+        at = (*run.at, "dependencies", other)
+        definition.known(at, f"there is no run '{other}'", other, definition.runs)
 
 
 def stages(definition: Definition) -> None:
@@ -121,7 +126,8 @@ def _templates(definition: Definition, stage: Stage) -> None:
             at: Pointer = (*part.at, "resources", "when", index, "if")
             used += [((*at, name), name) for name in rule["if"]]
     for at, name in used:
-        definition.known(at, f"parameter of stage '{stage.key}'", name, stage.parameters)
+        message = f"stage '{stage.key}' has no parameter '{name}'"
+        definition.known(at, message, name, stage.parameters)
 
 
 def _resource_texts(at: Pointer, resources: Mapping[str, object]) -> list[tuple[Pointer, str]]:
@@ -257,6 +263,8 @@ def _at_line(
     if node is not None:
         row, column = node.place
         block = doc.text.split("\n")[row - 1][column - 1 : column] in ("|", ">")
-        place = (row + line, 0) if block else (row, column)
+        lines = (program.run or "").rstrip("\n").count("\n") + 1
+        # Bash misses the end of an `if` in the line behind the last.
+        place = (row + min(line, lines), 0) if block else (row, column)
     problem = Problem(doc.file, *place, message)
     (definition.errors if failing else definition.warnings).append(problem)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx import document
-from repx.errors import ProblemsError, did_you_mean
+from repx.errors import InputError, ProblemsError, did_you_mean
 from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ class Definition:
         """Note what may be a mistake."""
         self.warnings.append(self.doc.problem(at, message))
 
-    def known(self, at: Pointer, what: str, name: str, names: Iterable[str]) -> bool:
-        """Return whether a name exists, else note the mistake with the closest one."""
+    def known(self, at: Pointer, message: str, name: str, names: Iterable[str]) -> bool:
+        """Return whether a name is among names, else note the mistake with the closest one."""
         choices = list(names)
         if name in choices:
             return True
-        near = did_you_mean(name, choices) or f"known: {', '.join(choices) or 'none'}"
-        self.error(at, f"{what} '{name}' does not exist, {near}")
+        near = did_you_mean(name, choices)
+        listed = f"there is {', '.join(choices)}" if choices else "there is none"
+        self.error(at, f"{message}, {near or listed}")
         return False
 
     def stop(self) -> None:
@@ -128,6 +129,10 @@ class Definition:
 
 def load(path: Path) -> Definition:
     """Read lab.yaml. Raises InputError or ProblemsError with every mistake the schema finds."""
+    if not path.exists():
+        raise InputError(
+            f"no such file: {path}", hint="`repx init` writes one to start from, in a new folder"
+        )
     doc = document.load(path)
     document.check(doc, SCHEMA)
     data = doc.data

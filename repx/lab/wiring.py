@@ -36,7 +36,7 @@ def _pipeline(definition: Definition, name: str, raw: Any) -> dict[str, tuple[Fe
     stages = {
         key: definition.stages[key]
         for key, place in places.items()
-        if definition.known(place, "stage", key, definition.stages)
+        if definition.known(place, f"there is no stage '{key}'", key, definition.stages)
     }
     wired = {}
     for key, stage in stages.items():
@@ -118,12 +118,13 @@ class _Wires:
         for index, dep in enumerate(deps):
             producer, *rest = [dep] if isinstance(dep, str) else dep
             place = (*at, index)
-            if not self._definition.known(place, "producer", producer, outputs):
+            message = f"{self._who} cannot read '{producer}', which is not there"
+            if not self._definition.known(place, message, producer, outputs):
                 continue
             if not rest:
                 plain.append((place, producer))
             elif self._definition.known(
-                place, f"output of '{producer}'", rest[0], outputs[producer]
+                place, f"'{producer}' has no output '{rest[0]}'", rest[0], outputs[producer]
             ):
                 self._feed(place, Feed(input=rest[-1], producer=producer, output=rest[0]))
         for place, producer in plain:
@@ -139,7 +140,8 @@ class _Wires:
                 )
 
     def _feed(self, place: Pointer, feed: Feed) -> None:
-        if not self._definition.known(place, f"input of {self._who}", feed.input, self._inputs):
+        message = f"{self._who} has no input '{feed.input}'"
+        if not self._definition.known(place, message, feed.input, self._inputs):
             return
         before = self._feeds.setdefault(feed.input, feed)
         if before != feed:
