@@ -86,7 +86,7 @@ def derive(
         belief = beliefs.get(job)
         states[job] = _without_belief(needs[job], states) if belief is None else _told(belief)
         if belief is not None and belief.state in (State.LOST, State.SKIPPED):
-            derived = _without_belief(jobs[job], states)
+            derived = _without_belief(needs[job], states)
             if derived.state is State.SKIPPED:  # it names the culprit
                 states[job] = derived
     return states
