@@ -1,0 +1,209 @@
+"""`repx list jobs`: which jobs there are, filtered, each with what was asked about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import click
+
+from repx import console, graph, select
+from repx.cli.context import command
+from repx.errors import InputError
+from repx.results.effective import effective
+from repx.status import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from repx.cli.context import Context
+    from repx.model import Job, JobId, Lab, RunName
+    from repx.status import JobState
+
+    Column: TypeAlias = tuple[str, Callable[[Job], object]]  # its heading, a job's cell
+
+_ABSENT: Final = "-"
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which jobs, and what about each."""
+
+    name: str | None = None
+    stage: str = ""
+    states: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    output_paths: bool = False
+    by_stage: bool = False
+
+
+@command(
+    examples="""
+        repx list jobs
+        repx list jobs training --stage fit --output-paths
+        repx list jobs @nightly --status failed --status lost
+        repx list jobs training -p seed -p loss | sort -k3 -n
+        """
+)
+@click.argument("name", required=False)
+@click.option("-s", "--stage", metavar="TEXT", default="", help="Only ids that hold TEXT.")
+@click.option(
+    "--status",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    metavar="STATE",
+    help=f"Only jobs in this state: {', '.join(State)}. Again for more.",
+)
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="KEY",
+    help="Show this parameter, also one of a job before; dots reach into objects. Again for more.",
+)
+@click.option("--output-paths", is_flag=True, help="Show where each job's files are.")
+@click.option("-g", "--group-by-stage", "by_stage", is_flag=True, help="Order by stage.")
+def jobs(context: Context, **options: Any) -> None:  # noqa: ANN401  # the fields of Wish
+    """List the jobs of NAME: a run, a group (@name), or the beginning of one or of job ids."""
+    list_jobs(context, Wish(**options))
+
+
+def list_jobs(context: Context, wish: Wish) -> None:
+    """Write the jobs that a wish means. Raises InputError for a name that the Lab lacks."""
+    lab = context.open_lab().lab
+    chosen = [job for job in _chosen(lab, wish.name) if wish.stage in job]
+    states = context.states(lab) if wish.states else {}
+    if wish.states:
+        chosen = [job for job in chosen if states[job].state in wish.states]
+    if wish.by_stage:
+        chosen.sort(key=lambda job: (lab.jobs[job].stage, job))
+    outputs = _outputs(context, chosen) if wish.output_paths else {}
+    if context.json:
+        runs = _runs_of(lab)
+        console.json([_document(lab.jobs[job], runs[job], states, outputs) for job in chosen])
+        return
+    columns = _columns(lab, wish, chosen, states, outputs)
+    rows = ([cell(lab.jobs[job]) for _, cell in columns] for job in chosen)
+    console.table([heading for heading, _ in columns], rows)
+    if not chosen:
+        console.note("no jobs match")
+
+
+def _chosen(lab: Lab, name: str | None) -> list[JobId]:
+    """Return the jobs a word means here, where several may be meant; sorted."""
+    if name is None:
+        return sorted(lab.jobs)
+    begun = [run for run in lab.runs if run.startswith(name)] if name else []
+    if name in lab.runs or not begun:
+        alike = [job for job in lab.jobs if name and job.startswith(name)]
+        return sorted(lab.runs[name].jobs if name in lab.runs else alike or _named(lab, name))
+    if len(begun) > 1:
+        raise InputError(
+            f"'{name}' begins the names of {len(begun)} runs: {', '.join(begun)}",
+            hint="type more of the name",
+        )
+    return sorted(lab.runs[begun[0]].jobs)
+
+
+def _named(lab: Lab, name: str) -> Sequence[JobId]:
+    return select.jobs(lab, [name]).jobs
+
+
+def _columns(
+    lab: Lab,
+    wish: Wish,
+    chosen: Sequence[JobId],
+    states: Mapping[JobId, JobState],
+    outputs: Mapping[JobId, str | None],
+) -> list[Column]:
+    """Return what is shown of each job, from left to right."""
+    columns: list[Column] = []
+    if wish.by_stage:
+        columns.append(("stage", lambda job: job.stage))
+    columns.append(("job", lambda job: job.id))
+    if len(lab.runs) > 1 and wish.name not in lab.runs:
+        runs = _runs_of(lab)
+        columns.append(("run", lambda job: " ".join(runs[job.id])))
+    if wish.states:
+        columns.append(("state", lambda job: states[job.id].state))
+    columns += _parameter_columns(lab, wish.params, chosen)
+    if wish.output_paths:
+        columns.append(("output", lambda job: outputs[job.id] or "(not executed)"))
+    return columns
+
+
+def _runs_of(lab: Lab) -> dict[JobId, list[RunName]]:
+    found: dict[JobId, list[RunName]] = {}
+    for run in lab.runs.values():
+        for job in run.jobs:
+            found.setdefault(job, []).append(run.name)
+    return found
+
+
+def _outputs(context: Context, chosen: Sequence[JobId]) -> dict[JobId, str | None]:
+    """Return the output folder of each job, None for one that was never executed."""
+    store = context.store()
+    started = store.started()
+    return {job: f"{store.outputs(job)}/out" if job in started else None for job in chosen}
+
+
+def _parameter_columns(lab: Lab, keys: Sequence[str], chosen: Sequence[JobId]) -> list[Column]:
+    """Return a column for each parameter asked for, or one for all that the job itself has."""
+    if not keys:
+        return [("parameters", _own_parameters)]
+    reached = graph.closure(lab.needs, chosen)
+    known = effective({job: lab.jobs[job].params for job in reached}, lab.needs.__getitem__)
+
+    def cell(key: str) -> Callable[[Job], object]:
+        return lambda job: _shown(_reach(known[job.id], key))
+
+    return [(key, cell(key)) for key in keys]
+
+
+def _own_parameters(job: Job) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in sorted(job.params.items()))
+
+
+def _reach(value: object, key: str) -> object:
+    """Return a parameter, or what the dots in its name lead to."""
+    if not isinstance(value, dict):
+        return _MISSING
+    if key in value:
+        return value[key]
+    head, dot, rest = key.partition(".")
+    return _reach(value.get(head), rest) if dot else _MISSING
+
+
+def _shown(value: object) -> str:
+    """Return a parameter in a table's cell: what is long or nested only by its size or end."""
+    match value:
+        case None:
+            return _ABSENT
+        case list():
+            return f"[{len(value)}]"
+        case dict():
+            return f"{{{len(value)}}}"
+        case str() if value.startswith("/nix/store/"):
+            return f".../{value.rpartition('/')[2]}"
+        case _:
+            return _ABSENT if value is _MISSING else str(value)
+
+
+def _document(
+    job: Job,
+    runs: Sequence[RunName],
+    states: Mapping[JobId, JobState],
+    outputs: Mapping[JobId, str | None],
+) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "stage": job.stage,
+        "runs": runs,
+        "params": job.params,
+        **({"state": states[job.id].state} if states else {}),
+        **({"output": outputs[job.id]} if outputs else {}),
+    }

@@ -1,0 +1,34 @@
+"""`repx trace-params`: the parameters that shaped each job, its own and those before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console, graph, select
+from repx.cli.context import command
+from repx.results.effective import effective
+
+if TYPE_CHECKING:
+    from repx.cli.context import Context
+
+
+@command(
+    name="trace-params",
+    examples="""
+        repx trace-params 3k9x2m
+        repx trace-params | jq 'map(.seed) | unique'
+        """,
+)
+@click.argument("job", required=False)
+def trace_params(context: Context, job: str | None) -> None:
+    """Print, as JSON, the effective parameters of JOB, or of every job.
+
+    They are the job's own, laid over those of all jobs it depends on.
+    """
+    lab = context.open_lab().lab
+    wanted = sorted(lab.jobs) if job is None else [select.one_job(lab, job)]
+    reached = graph.closure(lab.needs, wanted)
+    found = effective({name: lab.jobs[name].params for name in reached}, lab.needs.__getitem__)
+    console.json({name: dict(sorted(found[name].items())) for name in wanted})
