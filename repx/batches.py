@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repx.target import Target
 
 # A script lists its jobs, and every element of the array gets a copy of it.
-_LARGEST_ARRAY: Final = 10_000
+_LARGEST_ARRAY: Final = 10_001
 _SLURM_ID: Final = re.compile(r"(bundle:)?([0-9]+)(?:_([0-9]+))?")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -106,10 +106,12 @@ def make(plan: Plan, target: Target, *, max_array_size: int) -> Batches:
     waits for a job that Slurm cannot wait for.
     """
     drawing = _Drawing(plan, target)
+    # One place in the queue is for the job that submits what is left.
+    at_once = max(1, (target.slurm.max_submit or _LARGEST_ARRAY) - 1)
     made = arrays.compile(
         drawing.nodes(),
         drawing.groups,
-        max_size=min(max_array_size, _LARGEST_ARRAY),
+        max_size=min(max_array_size, at_once),
         placed=drawing.placed,
     )
     return Batches(
@@ -295,7 +297,7 @@ class _Drawing:
         steps: tuple[Step, ...] = (),
     ) -> Shape:
         warning_s, signal = directives.warning(self._target, resources.time_s)
-        requeue = "requeue" if self._target.slurm.requeue else "no-requeue"
+        requeue = "--requeue" if self._target.slurm.requeue else "--no-requeue"
         asked = directives.of_resources(self._target, resources)
         return Shape(
             kind=kind,
@@ -325,7 +327,7 @@ class _Drawing:
             kind=Kind.BUNDLE,
             title=f"bundle.{load.bundle}",
             # Requeued, a bundle goes on where it stopped, and who waits for it keeps waiting.
-            directives=(*asked, *signal, ("requeue", None)),
+            directives=(*asked, *signal, ("--requeue", None)),
             limit_s=load.time_s or 0,
             warning_s=warning_s,
             load=number,

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from repx.target import Resources, Target
 
-# An option and its value; None for a flag.
+log = logging.getLogger(__name__)
+
+# An option with its dashes, and its value; None for a flag.
 Directive: TypeAlias = tuple[str, str | None]
 
 _MIB: Final = 1024**2
 _DAY_S: Final = 86400
 
-# Options that the scripts stand or fall with.
+# What a Lab may ask for is the site's business, not how the scripts work. (Targets and resource
+# files are checked where they are read.)
 _OURS: Final = frozenset(
     (
-        *("array", "chdir", "comment", "dependency", "error", "hold", "job-name"),
-        *("kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "requeue"),
-        *("signal", "test-only", "wait", "wrap"),
+        *("-H", "-J", "-a", "-d", "-e", "-o", "-W", "-D"),
+        *("--array", "--begin", "--chdir", "--comment", "--dependency", "--error", "--export"),
+        *("--hold", "--job-name", "--kill-on-invalid-dep", "--no-requeue", "--open-mode"),
+        *("--output", "--parsable", "--requeue", "--signal", "--test-only", "--wait", "--wrap"),
     )
 )
 
@@ -31,8 +36,8 @@ _OURS: Final = frozenset(
 def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
     """Return what one job asks for; later settings replace earlier ones, a Lab's words come last.
 
-    The order is: the target's options, then resources. Raises InputError for an option that is
-    not the user's to set, or a value Slurm could not read.
+    The order is: the target's options, then resources. Raises InputError for what a Lab asks in
+    words that are no words.
     """
     asked: dict[str, str | int | bool | None] = {"export": "NONE", **target.slurm.options}
     asked |= {
@@ -46,7 +51,7 @@ def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
         if value is not None
     }
     asked |= resources.slurm
-    return (*_given(asked, target), *_words(resources.sbatch_opts))
+    return (*_given(asked), *_words(resources.sbatch_opts))
 
 
 def warning(target: Target, time_s: int | None) -> tuple[int, tuple[Directive, ...]]:
@@ -58,7 +63,7 @@ def warning(target: Target, time_s: int | None) -> tuple[int, tuple[Directive, .
     before_s = target.slurm.signal_before_s
     if time_s is not None:
         before_s = min(before_s, max(5, time_s // 10))
-    return before_s, (("signal", f"B:USR1@{max(1, before_s)}"),)
+    return before_s, (("--signal", f"B:USR1@{max(1, before_s)}"),)
 
 
 def memory(size_bytes: int) -> str:
@@ -76,7 +81,7 @@ def wall_time(time_s: int) -> str:
 def line(directive: Directive) -> str:
     """Return a directive as it stands behind ``#SBATCH``; Slurm reads quotes as a shell does."""
     name, value = directive
-    option = f"--{name}" if value is None else f"--{name}={shlex.quote(value)}"
+    option = name if value is None else f"{name}={shlex.quote(value)}"
     if any(ord(char) < ord(" ") for char in option):
         raise InputError(
             f"Slurm option {name}: {value!r} has a line break or control character",
@@ -85,18 +90,13 @@ def line(directive: Directive) -> str:
     return option
 
 
-def _given(asked: Mapping[str, str | int | bool | None], target: Target) -> Iterable[Directive]:
+def _given(asked: Mapping[str, str | int | bool | None]) -> Iterator[Directive]:
     for name, value in asked.items():
-        if name in _OURS:
-            raise InputError(
-                f"target '{target.name}': Slurm option '{name}' is set by repx itself",
-                hint=f"remove '{name}'; `repx render` shows what repx asks for",
-            )
         if value is not False and value is not None:
-            yield name, None if value is True else str(value)
+            yield f"--{name}", None if value is True else str(value)
 
 
-def _words(options: Iterable[str]) -> Iterable[Directive]:
+def _words(options: Iterable[str]) -> Iterator[Directive]:
     """Read options as a Lab writes them: ``--account=x``, ``-p main``, ``--exclusive``."""
     for option in options:
         try:
@@ -104,6 +104,8 @@ def _words(options: Iterable[str]) -> Iterable[Directive]:
         except ValueError as error:
             message = f"the Lab asks for the Slurm option {option!r}: {error}"
             raise InputError(message, hint="correct sbatch_opts in the Lab's definition") from error
-        for word in words:
-            name, equals, value = word.partition("=")
-            yield name, value if equals else None
+        name = words[0].partition("=")[0] if words else ""
+        if name in _OURS:
+            log.warning("the Lab's Slurm option %s is left out: repx sets it itself", option)
+        elif words:
+            yield shlex.join(words), None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_ARRAY_SIZE: Final = 1000
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
+_FEW: Final = 100  # jobs that hardly any site refuses
 _CONTINUE: Final = Shape(Kind.CONTINUE, "continue")
 
 
@@ -116,14 +117,14 @@ class _Writer:
             for step, given in zip(call.shape.steps, steps, strict=True):
                 name = given["script"].removeprefix("sbatch/").removesuffix(".sh")
                 about = f"Step {step.name} of the jobs of {call.name}; element i is branch i."
-                output = (("output", "logs/%A_%a.out"),)
+                output = (("--output", "logs/%A_%a.out"),)
                 yield self._script(name, step.shape, output, about, {"step": step.name})
 
     def continuation(self) -> RenderedFile:
         """Return the script that goes on with submit.sh where a limit stopped it."""
-        asked = (("export", "NONE"), *self._site(), ("time", "01:00:00"), ("requeue", None))
+        asked = (("--export", "NONE"), *self._site(), ("--time", "01:00:00"), ("--requeue", None))
         shape = dataclasses.replace(_CONTINUE, directives=asked)
-        own = (("output", "logs/continue.out"),)
+        own = (("--output", "logs/continue.out"),)
         return self._script("continue", shape, own, "Submits what a limit left over.", {})
 
     def submit(self, jobs: int) -> RenderedFile:
@@ -136,6 +137,8 @@ class _Writer:
             **self._common,
             jobs=Raw(jobs),
             count=Raw(len(self._batches.calls)),
+            max_submit=Raw(self._target.slurm.max_submit or "''"),
+            may_reach_limit=bool(self._target.slurm.max_submit) or jobs > _FEW,
             calls=lines,
         )
 
@@ -159,11 +162,11 @@ class _Writer:
         context: dict[str, object],
     ) -> RenderedFile:
         always = (
-            ("job-name", "".join(c if c.isprintable() else "?" for c in shape.title)),
-            ("comment", f"repx:{self._id}:{name}"),
+            ("--job-name", "".join(c if c.isprintable() else "?" for c in shape.title)),
+            ("--comment", f"repx:{self._id}:{name}"),
             *own,
-            ("open-mode", "append"),
-            ("kill-on-invalid-dep", "yes"),
+            ("--open-mode", "append"),
+            ("--kill-on-invalid-dep", "yes"),
         )
         return self.text(
             f"sbatch-{shape.kind}.sh.j2",
@@ -182,18 +185,18 @@ class _Writer:
         if call.is_array:
             running = self._target.slurm.max_running
             throttle = f"%{running}" if running else ""
-            yield "array", f"{_ranges(call.jobs)}{throttle}"
-        yield "output", "logs/%A_%a.out" if call.is_array else "logs/%j.out"
+            yield "--array", f"{_ranges(call.jobs)}{throttle}"
+        yield "--output", "logs/%A_%a.out" if call.is_array else "logs/%j.out"
         if call.shape.kind in (Kind.SCATTER, Kind.GATHER):
-            yield "hold", None
+            yield "--hold", None
         if call.shape.kind is Kind.JOIN:
-            yield from (("export", "NONE"), *self._site(), ("time", "00:05:00"))
+            yield from (("--export", "NONE"), *self._site(), ("--time", "00:05:00"))
 
     def _site(self) -> Iterator[Directive]:
         """Yield what a job that does next to nothing must still say on this site."""
         for name in ("partition", "account", "qos", "clusters", "reservation"):
             if name in self._target.slurm.options:
-                yield name, str(self._target.slurm.options[name])
+                yield f"--{name}", str(self._target.slurm.options[name])
 
 
 def _modules(target: Target) -> Iterator[str]:

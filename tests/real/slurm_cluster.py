@@ -28,6 +28,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+pytest_plugins = ["slurm_place"]
+
 PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
 NODES: Final = ("n1", "n2")
 _PR_SET_PDEATHSIG: Final = 1
@@ -168,6 +170,12 @@ class Cluster:
     def drain(self, timeout_s: float = 90) -> None:
         """Wait until no job is left."""
         self.wait(lambda: not self.queue(), timeout_s)
+
+    def empty(self) -> None:
+        """Cancel whatever is left, and wait until it is gone."""
+        if self.queue():
+            self.sh("scancel", "--user=root")
+            self.drain()
 
     def wait(self, ready: Callable[[], bool], timeout_s: float = 60) -> None:
         """Look every 0.1 s until something is so; TimeoutError with the queue when never."""
