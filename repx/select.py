@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import graph
 from repx.errors import InputError, did_you_mean
-from repx.model import short_id
+from repx.model import short_id, stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -91,6 +91,8 @@ def _job(lab: Lab, word: str) -> JobId:
     if word in lab.jobs:
         return word
     found = [job for job in lab.jobs if job.startswith(word)] if word else []
+    if not found and "-" in word:  # as tables show ids
+        found = [job for job in lab.jobs if short_id(job).startswith(word)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -98,6 +100,9 @@ def _job(lab: Lab, word: str) -> JobId:
             f"'{word}' begins the ids of {len(found)} jobs{_listed(found)}",
             hint="type more of the id",
         )
+    if any(stage_of(job) == word for job in lab.jobs):
+        hint = f"it is a stage: `repx list jobs --stage {word}` shows its jobs"
+        raise InputError(f"no run, group or job named '{word}'", hint=hint)
     raise InputError(
         f"no run, group or job named '{word}'",
         hint=_suggestion(word, [*lab.runs, *(f"@{group}" for group in lab.groups)], "runs"),

@@ -1,0 +1,270 @@
+"""Everything known of one job, as a document and as text: what `repx show job` prints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from repx import console, directives, graph, inputs
+from repx.config.resources import LAB
+from repx.model import SELF, STEP_PREFIX, StageType
+from repx.results.effective import effective
+from repx.storage import FAIL, SUCCESS
+from repx.target import Resources, SchedulerName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from repx.lab.load import OpenLab
+    from repx.model import Executable, Input, Job
+    from repx.plan import ResourcesOf
+    from repx.status import JobState
+    from repx.storage import Store
+    from repx.target import Target
+
+_MOST_FILES: Final = 50
+_ASKED: Final = ("cpus", "mem_bytes", "time_s", "partition", "sbatch_opts", "bundle", "retries")
+_WRITTEN: Final = {"mem_bytes": ("mem", console.size), "time_s": ("time", console.duration)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One job and where it lives."""
+
+    opened: OpenLab
+    job: Job
+    store: Store
+    target: Target
+    said: JobState
+    resources: ResourcesOf
+
+    @property
+    def home(self) -> Path:
+        """Return the job's folder on this machine."""
+        return Path(self.store.outputs(self.job.id))
+
+
+def document(subject: Subject) -> dict[str, Any]:
+    """Return everything known of a job, as JSON has it. Raises LabError for a broken Lab."""
+    lab, job, said = subject.opened.lab, subject.job, subject.said
+    phases = _phases(subject)
+    return {
+        "id": job.id,
+        "name": job.name,
+        "stage": job.stage,
+        "type": job.stage_type,
+        "runs": [run.name for run in lab.runs.values() if job.id in run.jobs],
+        "state": {"state": said.state, "reason": said.reason, "by": said.by, "where": said.where},
+        "ended": {
+            **subject.store.marker(job.id, FAIL),
+            **subject.store.marker(job.id, SUCCESS),
+        },
+        "params": dict(job.params),
+        "inherited": _inherited(subject),
+        "resources": {phase: _resources(asked) for phase, asked in phases.items()},
+        "slurm": _slurm(subject.target, phases),
+        "inputs": _inputs(subject),
+        "outputs": inputs.outputs(job.final, str(subject.home / "out")),
+        "paths": {
+            "output": str(subject.home / "out"),
+            "logs": str(subject.home / "repx"),
+            **{f"program {name}": place for name, place in _programs(subject)},
+        },
+        "logs": _sizes(subject.home, ("repx", "scatter", *_branches(subject.home)), "*.log*"),
+        "files": _sizes(subject.home, ("out",), "*"),
+    }
+
+
+def _inherited(subject: Subject) -> dict[str, object]:
+    """Return the parameters of the jobs before that the job does not set itself."""
+    lab, job = subject.opened.lab, subject.job
+    reached = graph.closure(lab.needs, [job.id])
+    params = {name: lab.jobs[name].params for name in reached}
+    found = effective(params, lab.needs.__getitem__)[job.id]
+    return {name: value for name, value in sorted(found.items()) if name not in job.params}
+
+
+def _phases(subject: Subject) -> dict[str, Resources]:
+    job = subject.job
+    run = next(run.name for run in subject.opened.lab.runs.values() if job.id in run.jobs)
+    if job.stage_type is StageType.SIMPLE:
+        return {"main": subject.resources(job, run, None)}
+    return {name: subject.resources(job, run, name) for name in _phase_names(job)}
+
+
+def _phase_names(job: Job) -> list[str]:
+    """Return the executables of a scatter-gather job in the order in which they run."""
+    return ["scatter", *(f"{STEP_PREFIX}{name}" for name in inputs.step_order(job)), "gather"]
+
+
+def _resources(asked: Resources) -> dict[str, dict[str, object]]:
+    """Return each thing that was asked for: its value, and where that came from."""
+    given = {name: getattr(asked, name) for name in _ASKED} | {
+        f"slurm.{name}": value for name, value in asked.slurm.items()
+    }
+    return {
+        name: {"value": value, "from": asked.sources.get(name, "")}
+        for name, value in given.items()
+        if value not in (None, ())
+    }
+
+
+def _slurm(target: Target, phases: Mapping[str, Resources]) -> dict[str, list[str]]:
+    if target.scheduler is not SchedulerName.SLURM:
+        return {}
+    return {
+        phase: [directives.line(each) for each in directives.of_resources(target, asked)]
+        for phase, asked in phases.items()
+    }
+
+
+def _inputs(subject: Subject) -> dict[str, dict[str, dict[str, str]]]:
+    """Return per executable its inputs: the path each will have, and what it comes from."""
+    lab, base, job = subject.opened.lab, subject.store.root, subject.job
+    static = inputs.of_entry(lab, base, job)
+    if job.stage_type is StageType.SIMPLE:
+        return {"main": _described(job.entry, static)}
+    return {
+        "scatter": _described(job.entry, static),
+        **{
+            f"{STEP_PREFIX}{name}": _described(
+                job.steps[name], inputs.of_step(lab, base, job, name, static)
+            )
+            for name in inputs.step_order(job)
+        },
+        "gather": _described(job.final, inputs.of_gather(lab, base, job, static)),
+    }
+
+
+def _described(executable: Executable, paths: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    origins = {source.target: _origin(source) for source in executable.inputs}
+    return {
+        name: {"path": path.replace(inputs.BRANCH, "N"), "from": origins.get(name, "scatter")}
+        for name, path in paths.items()
+    }
+
+
+def _origin(source: Input) -> str:
+    if source.job_id is not None:
+        job = "scatter" if source.job_id == SELF else source.job_id
+        return f"{job} {source.source_output}"
+    if source.source_run is not None:
+        return f"run {source.source_run} ({source.dependency_type or 'hard'})"
+    return source.source or "the store"
+
+
+def _programs(subject: Subject) -> Iterator[tuple[str, str]]:
+    for name, executable in subject.job.executables.items():
+        yield name, f"{subject.opened.root}/{executable.path}"
+
+
+def _branches(home: Path) -> list[str]:
+    return sorted((path.name for path in home.glob("branch-*")), key=lambda name: (len(name), name))
+
+
+def _sizes(home: Path, folders: Iterable[str], pattern: str) -> dict[str, int]:
+    """Return the size in bytes of each file below the folders, by path from ``home``."""
+    return {
+        str(path.relative_to(home)): path.lstat().st_size
+        for folder in folders
+        for path in sorted((home / folder).rglob(pattern))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+# --- as text --------------------------------------------------------------------------------
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the document as a person reads it, block by block."""
+    yield from _head(found)
+    for title, rows in (
+        ("Parameters", found["params"].items()),
+        ("Parameters of jobs before", found["inherited"].items()),
+        ("Resources", _resource_rows(found["resources"])),
+        ("Slurm is asked", _slurm_rows(found["slurm"])),
+        ("Inputs", _input_rows(found["inputs"])),
+        ("Outputs", found["outputs"].items()),
+        ("Paths", found["paths"].items()),
+        ("Logs", _file_rows({path: size for path, size in found["logs"].items() if size})),
+        ("Output files", _file_rows(found["files"])),
+    ):
+        block = list(_aligned(rows))
+        if block:
+            yield ""
+            yield console.bold(title)
+            yield from block
+
+
+def _head(found: Mapping[str, Any]) -> Iterator[str]:
+    told = found["state"]
+    why = " ".join(console.plain(told[key]) for key in ("reason", "where", "by") if told[key])
+    for title, value in (
+        ("Job", console.plain(found["id"])),
+        ("Name", console.plain(found["name"])),
+        ("Runs", console.plain(", ".join(found["runs"]))),
+        ("Type", found["type"]),
+        ("State", console.state(told["state"]) + (f" ({why})" if why else "")),
+        ("Took", _took(found["ended"])),
+    ):
+        if value:
+            yield f"{title + ':':<7}{value}"
+
+
+def _took(ended: Mapping[str, Any]) -> str:
+    """Return when and how long the job last ran; empty when it has not ended."""
+    start, end = ended.get("start"), ended.get("end")
+    if not isinstance(start, int | float) or not isinstance(end, int | float):
+        return ""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
+    where = f" on {console.plain(ended['host'])}" if ended.get("host") else ""
+    return f"{console.duration(end - start)}, from {when}{where}"
+
+
+def _resource_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    for phase, fields in phases.items():
+        where = [] if phase == "main" else [phase]
+        if not fields:
+            yield (*where, "nothing is asked for")
+        for name, field in fields.items():
+            title, written = _WRITTEN.get(name, (name, _value))
+            source = "the Lab" if field["from"] == LAB else field["from"]
+            yield (*where, title, written(field["value"]), f"from {source}")
+
+
+def _value(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _slurm_rows(phases: Mapping[str, Sequence[str]]) -> Iterator[Sequence[object]]:
+    for phase, words in phases.items():
+        yield (" ".join(words),) if phase == "main" else (phase, " ".join(words))
+
+
+def _input_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    for phase, names in phases.items():
+        for name, source in names.items():
+            where = [] if phase == "main" else [phase]
+            yield (*where, name, console.name(source["from"]))
+            yield (*("" for _ in where), "", source["path"])
+
+
+def _file_rows(files: Mapping[str, int]) -> Iterator[Sequence[object]]:
+    for path, size in list(files.items())[:_MOST_FILES]:
+        yield console.size(size), path
+    if len(files) > _MOST_FILES:
+        yield "", f"and {len(files) - _MOST_FILES} more"
+
+
+def _aligned(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the rows below each other, every column but a row's last as wide as its widest cell."""
+    cells = [[console.plain(cell) for cell in row] for row in rows]
+    inner = zip_longest(*(row[:-1] for row in cells), fillvalue="")
+    widths = [max(map(len, column)) for column in inner]
+    for row in cells:
+        *first, last = row
+        padded = (cell.ljust(width) for cell, width in zip(first, widths, strict=False))
+        yield f"  {'  '.join([*padded, last]).rstrip()}"

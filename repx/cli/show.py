@@ -1,0 +1,111 @@
+"""`repx show`: one job explained, or the files it left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console, select
+from repx.cli import explain
+from repx.cli.context import group
+from repx.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from repx.cli.context import Context
+
+
+@group(
+    examples="""
+        repx show job 3k9x2m                 # a job, by the beginning of its id
+        repx show output 3k9x2m result.csv
+        """
+)
+def show(context: Context) -> None:
+    """Explain one job, or show its output files."""
+    del context
+
+
+@show.command(
+    examples="""
+        repx show job 3k9x2m
+        repx show job report --target cluster  # and what Slurm would be asked
+        repx show job 3k9x2m --json | jq .resources
+        """
+)
+@click.argument("name", metavar="JOB")
+@click.pass_obj
+def job(context: Context, /, name: str) -> None:
+    """Explain JOB: its state, parameters, resources and where each came from, inputs, files.
+
+    JOB is a job id, a unique beginning of one, or a run that ends in one job.
+    """
+    opened = context.open_lab()
+    target, found = context.target(), select.one_job(opened.lab, name)
+    subject = explain.Subject(
+        opened=opened,
+        job=opened.lab.jobs[found],
+        store=context.store(),
+        target=target,
+        said=context.states(opened.lab)[found],
+        resources=context.resources_of(opened.lab, target),
+    )
+    document = explain.document(subject)
+    if context.json:
+        console.json(document)
+    else:
+        console.out("\n".join(explain.lines(document)))
+
+
+@show.command(
+    examples="""
+        repx show output 3k9x2m              # which files
+        repx show output 3k9x2m result.csv | head
+        repx show output report --json
+        """
+)
+@click.argument("name", metavar="JOB")
+@click.argument("path", required=False)
+@click.pass_obj
+def output(context: Context, /, name: str, path: str | None) -> None:
+    """List the files that JOB left, or print the one at PATH."""
+    found = select.one_job(context.open_lab().lab, name)
+    folder = Path(context.store().outputs(found)) / "out"
+    if path is not None:
+        _print(folder, path)
+        return
+    files = {str(each.relative_to(folder)): each.lstat().st_size for each in _files(folder)}
+    if context.json:
+        console.json({"job": found, "folder": str(folder), "files": files})
+        return
+    console.note(f"in {folder}")
+    console.table(("size", "file"), ((console.size(size), each) for each, size in files.items()))
+    if not files:
+        console.note("no files yet" if not folder.exists() else "no files")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, sorted; links are not followed."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names))
+
+
+def _print(folder: Path, path: str) -> None:
+    place = folder / path
+    if not place.resolve().is_relative_to(folder.resolve()) or not place.is_file():
+        there = [str(each.relative_to(folder)) for each in _files(folder)]
+        known = f"there are: {', '.join(there[:10])}" if there else "the job has left no files yet"
+        raise InputError(
+            f"no output file '{path}' in {folder}", hint=did_you_mean(path, there) or known
+        )
+    with place.open("rb") as stream:
+        sys.stdout.flush()
+        shutil.copyfileobj(stream, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
