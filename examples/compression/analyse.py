@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from repx_py import Lab
 
 lab = Lab.from_path("result")
@@ -16,6 +18,6 @@ for tool in ("zlib", "bz2", "lzma"):
     print(f"{tool:4} {len(jobs)} jobs, {seconds:.1f} s")
 print()
 
-for job in lab.jobs(run="report"):
+for job in sorted(lab.jobs(run="report"), key=lambda job: job.stage):
     for path in job.outputs.values():
-        print(path)
+        print(os.path.relpath(path))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from repx_py import Lab
 
 lab = Lab.from_path("result")
@@ -11,8 +13,9 @@ lab = Lab.from_path("result")
 print(report.load_text("table"))
 
 (best,) = lab.jobs(stage="estimate", method="control", samples=256000)
-print(best.load("estimate"))
+estimate = best.load("estimate")
+print(f"{estimate['price']:.4f} +- {estimate['std_error']:.4f}")
 print()
 
 for path in report.outputs.values():
-    print(path)
+    print(os.path.relpath(path))

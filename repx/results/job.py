@@ -117,7 +117,7 @@ class Job:
     @property
     def dependencies(self) -> Jobs:
         """Return the jobs whose outputs this one reads."""
-        return self.lab.select(self.lab.needs[self.id])
+        return self.lab.select(self.lab.model.needs[self.id])
 
     @property
     def dependents(self) -> Jobs:
@@ -127,7 +127,7 @@ class Job:
     @property
     def ancestors(self) -> Jobs:
         """Return every job that has to end before this one, in the Lab's order."""
-        return self.lab.reachable(self.id, self.lab.needs)
+        return self.lab.reachable(self.id, self.lab.model.needs)
 
     @property
     def descendants(self) -> Jobs:

@@ -127,17 +127,12 @@ class Lab:
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
         """Return every job's parameters with those of the jobs before it; the nearest wins."""
         params = {job.id: job.params for job in self.model.jobs.values()}
-        return effective(params, self.needs.__getitem__)
-
-    @cached_property
-    def needs(self) -> Mapping[JobId, tuple[JobId, ...]]:
-        """Return the jobs whose outputs each job reads."""
-        return {job.id: job.needs for job in self.model.jobs.values()}
+        return effective(params, self.model.needs.__getitem__)
 
     @cached_property
     def dependents(self) -> Mapping[JobId, list[JobId]]:
         """Return the jobs that read each job's outputs."""
-        return graph.dependents(self.needs)
+        return graph.dependents(self.model.needs)
 
     @cached_property
     def parameter_names(self) -> frozenset[str]:
