@@ -1,0 +1,148 @@
+"""`repx log`: what a job printed, also while it runs, also what the scheduler said of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from repx import console, select
+from repx.cli.context import command
+from repx.errors import InputError
+from repx.schedulers import slurm
+from repx.storage import FAIL, SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from repx.cli.context import Context
+    from repx.model import JobId
+    from repx.storage import Store
+
+_LOOK_S: Final = 0.3
+
+
+@command(
+    examples="""
+        repx log 3k9x2m                      # the last 50 lines
+        repx log 3k9x2m --stderr -n 200
+        repx log 3k9x2m -f                   # follow it while the job runs
+        repx log 3k9x2m --phase branch-2/step-fit
+        """
+)
+@click.argument("name", metavar="JOB")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, help="How many.  [50]")
+@click.option("-e", "--stderr", is_flag=True, help="What went to stderr, not to stdout.")
+@click.option("-f", "--follow", is_flag=True, help="Print more as it comes, until the job ends.")
+@click.option(
+    "-p",
+    "--phase",
+    metavar="PHASE",
+    help="Of a scatter-gather job: scatter, gather or branch-N/step-NAME."
+    "  [default: what failed, else gather]",
+)
+def log(
+    context: Context, name: str, lines: int, stderr: bool, follow: bool, phase: str | None
+) -> None:
+    """Print the end of what JOB wrote to stdout, or to stderr.
+
+    JOB is a job id, a unique beginning of one, or a run that ends in one job.
+    """
+    job = select.one_job(context.open_lab().lab, name)
+    store = context.store()
+    record = _record(store, job, phase)
+    path = record / ("stderr.log" if stderr else "stdout.log")
+    if context.json:
+        console.json({"job": job, "log": str(path), "text": console.tail_text(str(path), lines)})
+        return
+    shown = path if path.exists() else _scheduler_log(store, job)
+    position = _print_end(shown, lines)
+    if follow:
+        _follow(path, position if shown == path else 0, lambda: _ended(store, job))
+    elif position == 0:
+        _explain_silence(store, job, record, stderr=stderr)
+
+
+def _record(store: Store, job: JobId, phase: str | None) -> Path:
+    """Return the folder with the logs: of the phase named, else of what failed, else the job's."""
+    home = Path(store.outputs(job))
+    if phase is None:
+        failed = [path.parent for path in home.glob(f"branch-*/step-*/repx/{FAIL}")]
+        failed += [path.parent for path in home.glob(f"scatter/repx/{FAIL}")]
+        return min(failed, default=home / "repx")
+    record = home / "repx" if phase in ("gather", "main") else home / phase / "repx"
+    if not record.is_dir():
+        there = [
+            path.parent for path in (*home.glob("scatter/repx"), *home.glob("branch-*/*/repx"))
+        ]
+        names = sorted(str(path.relative_to(home)) for path in there)
+        hint = f"there are: {', '.join(names[:10])}" if names else None
+        raise InputError(f"job {job} has no phase '{phase}'", hint=hint)
+    return record
+
+
+def _scheduler_log(store: Store, job: JobId) -> Path | None:
+    """Return the newest of what Slurm said of a job that has no log of its own."""
+    found = slurm.logs(store, job)
+    if found:
+        console.note(f"the job has no log; this is what Slurm said: {found[-1]}")
+    return Path(found[-1]) if found else None
+
+
+def _print_end(path: Path | None, lines: int) -> int:
+    """Print the last lines of a file and return its size; 0 when there is none."""
+    if path is None:
+        return 0
+    content = console.tail(path, lines)
+    console.raw(content)
+    return path.stat().st_size
+
+
+def _ended(store: Store, job: JobId) -> bool:
+    return bool(store.markers([job])) and not store.locked(f"outputs/{job}/repx/lock")
+
+
+def _follow(path: Path, position: int, ended: Callable[[], bool]) -> None:
+    """Print what is added to a file until the job has ended; a new attempt begins it anew."""
+    if not path.exists():
+        console.note("waiting for the job to start; Ctrl-C stops waiting, not the job")
+    inode = path.stat().st_ino if path.exists() else 0
+    while True:
+        over = ended()  # asked first: what comes before the end is still printed
+        if path.exists():
+            found = path.stat()
+            if found.st_ino != inode or found.st_size < position:
+                inode, position = found.st_ino, 0
+            with path.open("rb") as stream:
+                stream.seek(position)
+                content = stream.read()
+            console.raw(content)
+            position += len(content)
+        if over:
+            return
+        time.sleep(_LOOK_S)
+
+
+def _explain_silence(store: Store, job: JobId, record: Path, *, stderr: bool) -> None:
+    """Say why nothing was printed, and where something is."""
+    other = record / ("stdout.log" if stderr else "stderr.log")
+    if other.exists() and other.stat().st_size:
+        flag = "" if stderr else " --stderr"
+        console.note(f"nothing here; `repx log {job[:12]}{flag}` shows {other.name}")
+    elif record.is_dir():
+        console.note(f"the job {_outcome(store, job)} and printed nothing")
+    else:
+        console.note("the job has not started yet")
+
+
+def _outcome(store: Store, job: JobId) -> str:
+    match store.markers([job]).get(job):
+        case None:
+            return "has not ended"
+        case name if name == SUCCESS:
+            return "succeeded"
+        case _:
+            reason = store.marker(job, FAIL).get("reason")
+            return f"failed ({reason})" if reason else "failed"
