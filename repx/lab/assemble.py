@@ -57,7 +57,9 @@ def _run(
 ) -> blueprint.Run:
     chosen = {name: pipelines[name] for name in run.pipelines if name in pipelines}
     stages = {key: definition.stages[key] for feeds in chosen.values() for key in feeds}
-    if len(chosen) == len(run.pipelines):  # else what is missing would be noted again and again
+    wanted = [len(definition.pipelines.get(name, ())) for name in run.pipelines]
+    if [len(chosen.get(name, ())) for name in run.pipelines] == wanted and all(wanted):
+        # Else what is missing would be noted again and again.
         checks.run(definition, run, stages)
     return {
         "name": run.name,

@@ -34,6 +34,8 @@ _SHELLCHECK: Final = (
     *("shellcheck", "--shell=bash", "--severity=warning", "--exclude=SC2154"),
     *("--format=json1", "-"),
 )
+# The lines run so; shellcheck must know, or it asks for `cd ... || exit`.
+_STRICT: Final = "set -euo pipefail\n"
 
 
 class Tool(Protocol):
@@ -237,7 +239,7 @@ def _syntax(definition: Definition, program: Program, lines: str, tool: Tool) ->
         # The second complaint of bash only repeats the line.
         _at_line(definition, program, int(complaints[0][0]), f"bash: {complaints[0][1]}")
         return
-    answer = tool(_SHELLCHECK, lines)
+    answer = tool(_SHELLCHECK, _STRICT + lines)
     if answer is None:
         return
     try:
@@ -247,7 +249,7 @@ def _syntax(definition: Definition, program: Program, lines: str, tool: Tool) ->
     for comment in comments:
         message = f"shellcheck SC{comment['code']}: {comment['message']}"
         failing = comment["level"] == "error"
-        _at_line(definition, program, comment["line"], message, failing=failing)
+        _at_line(definition, program, comment["line"] - 1, message, failing=failing)
 
 
 def _at_line(
