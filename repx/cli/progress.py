@@ -29,15 +29,16 @@ class Tally:
     total: int
     ok: int = 0
     failed: dict[JobId, str] = field(default_factory=dict)
+    failed_phases: dict[JobId, set[str | None]] = field(default_factory=dict)
     skipped: dict[JobId, JobId] = field(default_factory=dict)
     running: dict[tuple[JobId, str | None], float] = field(default_factory=dict)
     interrupted: bool = False
 
     def add(self, event: Event) -> None:
-        """Count one event. A job that is tried again is no longer failed."""
+        """Count one event. A job whose failed phases are all tried again is no longer failed."""
         match event.kind:
             case "start":
-                self.failed.pop(event.job, None)
+                self._tried_again(event)
                 self.running[event.job, event.phase] = event.time_s
             case "end":
                 self.running.pop((event.job, event.phase), None)
@@ -45,12 +46,19 @@ class Tally:
                     self.ok += 1
                 elif event.ends_job:
                     self.failed.setdefault(event.job, event.reason)
+                    self.failed_phases.setdefault(event.job, set()).add(event.phase)
             case "skip":
                 self.skipped[event.job] = event.because
             case "agent-end":
                 self.interrupted = event.reason == "interrupted"
             case _:
                 pass
+
+    def _tried_again(self, event: Event) -> None:
+        phases = self.failed_phases.get(event.job, set())
+        phases.discard(event.phase)
+        if not phases:
+            self.failed.pop(event.job, None)
 
     @property
     def ended(self) -> int:

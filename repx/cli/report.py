@@ -119,22 +119,22 @@ def failure(job: Job, store: Store, reason: str) -> None:
     if job.params:
         words = (f"{name}={console.plain(value)}" for name, value in sorted(job.params.items()))
         console.note(f"  parameters: {', '.join(words)}")
-    for line in console.tail(log, _LINES_SHOWN).decode(errors="replace").splitlines():
+    for line in console.tail_text(log, _LINES_SHOWN).splitlines():
         console.note(f"  | {line}")
     console.note(f"  log:   {log}")
     console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job.id))}")
 
 
-def _stderr_log(store: Store, job: JobId, reason: str) -> Path:
+def _stderr_log(store: Store, job: JobId, reason: str) -> str:
     """Return the log of what failed: of a scatter-gather job, of the phase that did."""
     folder = Path(store.outputs(job))
     words = reason.split()
     if words[:1] == ["step"] and "branch" in words:
         branch = words[words.index("branch") + 1]
         folder = folder / f"branch-{branch}" / f"step-{words[1]}"
-    elif not (folder / "repx" / "stderr.log").exists():
+    elif (folder / "scatter").exists() and not (folder / "repx" / "stderr.log").exists():
         folder = folder / "scatter"
-    return folder / "repx" / "stderr.log"
+    return str(folder / "repx" / "stderr.log")
 
 
 def _prefix(job: JobId) -> str:

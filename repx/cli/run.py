@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from repx.engine import Submission
     from repx.lab.load import OpenLab
     from repx.model import Lab
-    from repx.plan import Wish
+    from repx.plan import Plan, Wish
     from repx.schedulers.local import Limits
     from repx.storage import Store
 
@@ -69,12 +69,13 @@ def run(
         return 0
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)
-        return 0
+        stays = not detach and (follow or target.scheduler is SchedulerName.LOCAL)
+        return _wait_for_others(opened.lab, store, plan) if stays else 0
     submission = engine.submit(opened, plan, store, target)
     if target.scheduler is SchedulerName.SLURM:
         report.submitted(submission, target)
         queued.start(store, submission, as_json=context.json)
-        jobs = [task.job.id for task in plan.tasks]
+        jobs = {task.job.id for task in plan.tasks}.union(plan.alive)
         return queued.watch(opened.lab, store, jobs) if follow else 0
     agent = local.launch(store, submission.id, limits)
     report.submitted(submission, target)
@@ -94,7 +95,12 @@ def _to_the_end(
     code = agent.poll()
     report.summary(opened.lab, store, submission, tally, as_json=as_json)
     _raise_for(tally, code, submission)
-    return 0
+    return _wait_for_others(opened.lab, store, submission.plan)
+
+
+def _wait_for_others(lab: Lab, store: Store, plan: Plan) -> int:
+    """Watch the jobs that were wanted too, but that others run already."""
+    return queued.watch(lab, store, plan.alive) if plan.alive else 0
 
 
 def _raise_for(tally: Tally, code: int | None, submission: Submission) -> None:

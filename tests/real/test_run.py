@@ -181,6 +181,8 @@ def test_a_detached_run_can_be_followed_and_cancelled(recorded: Callable[..., Pl
     here.repx("run", "--detach", env={"REPX_FIXTURE_SLEEP": "30"})
     here.wait_until(lambda: "running" in here.states().values())
     watcher = here.start("status", "--follow")
+    assert watcher.stderr is not None
+    assert "Ctrl-C stops watching" in watcher.stderr.readline()
     here.repx("cancel", "--all")
     watcher.communicate(timeout=60)
 
