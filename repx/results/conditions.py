@@ -87,33 +87,32 @@ def parse(
     where: Mapping[str, object],
     *,
     attributes: Collection[str],
-    parameters: Collection[str],
+    parameters: Callable[[], Collection[str]],
 ) -> tuple[Condition, ...]:
     """Return the conditions that keywords and the ``where`` mapping spell.
 
     A name in ``where`` is always a parameter; a keyword is an attribute, else a parameter,
-    which ``param_`` in front makes certain. Raises InputError for a name or operator that
-    does not exist, and for ``__in`` without a collection.
+    which ``param_`` in front makes certain. ``parameters`` is asked only when one is meant.
+    Raises InputError for a name or operator that does not exist, and for ``__in`` without a
+    collection.
     """
-    own = [_parameter(key, value, parameters) for key, value in where.items()]
-    return (
-        *own,
-        *(_keyword(key, value, attributes, parameters) for key, value in keywords.items()),
-    )
+    own = [_parameter(key, value, parameters()) for key, value in where.items()]
+    others = [_keyword(key, value, attributes, parameters) for key, value in keywords.items()]
+    return (*own, *others)
 
 
 def _keyword(
-    key: str, value: object, attributes: Collection[str], parameters: Collection[str]
+    key: str, value: object, attributes: Collection[str], parameters: Callable[[], Collection[str]]
 ) -> Condition:
     name, _ = _split(key, attributes)
     if name in attributes:
         return _condition(key, value, attributes, is_parameter=False)
+    known = parameters()
     explicit = key.removeprefix(PARAMETER_PREFIX)
-    if explicit != key and _split(explicit, parameters)[0] in parameters:
-        return _condition(explicit, value, parameters, is_parameter=True)
-    if _split(key, parameters)[0] in parameters:
-        return _condition(key, value, parameters, is_parameter=True)
-    raise _unknown("attribute or parameter", name, {*attributes, *parameters})
+    for spelling in (explicit, key):
+        if _split(spelling, known)[0] in known:
+            return _condition(spelling, value, known, is_parameter=True)
+    raise _unknown("attribute or parameter", name, {*attributes, *known})
 
 
 def _parameter(key: str, value: object, parameters: Collection[str]) -> Condition:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repx.errors import InputError, did_you_mean
-from repx.model import SELF, short_id
+from repx.model import SELF, short_id, stage_of
 from repx.results import loading, marker
 from repx.status import State
 
@@ -45,7 +45,7 @@ class Job:
     @property
     def stage(self) -> str:
         """Return the stage's name."""
-        return self.definition.stage
+        return stage_of(self.id)
 
     @property
     def stage_type(self) -> str:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from repx.model import StageType, stage_of
 from repx.results import conditions, frame
 from repx.results.job import Job
+from repx.results.marker import STATUSES
 
 if TYPE_CHECKING:
+    from repx import model
     from repx.model import JobId
     from repx.results.lab import Lab
 
-# What a condition may test besides parameters; each gives the values that count.
-ATTRIBUTES: Final[Mapping[str, Callable[[Job], Collection[object]]]] = {
-    "id": lambda job: (job.id,),
-    "name": lambda job: (job.name,),
-    "stage": lambda job: (job.stage,),
-    "stage_type": lambda job: (job.stage_type,),
-    "run": lambda job: job.runs,
-    "status": lambda job: (job.status,),
-    "duration_s": lambda job: (job.duration_s,),
+
+@dataclass(frozen=True, slots=True)
+class _Attribute:
+    """What a condition may test: the values that count for a job, and all there can be."""
+
+    of: Callable[[Job], Collection[object]]
+    known: Callable[[model.Lab], Collection[object]] | None = None
+
+
+_ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
+    "id": _Attribute(lambda job: (job.id,), lambda lab: lab.jobs.keys()),
+    "name": _Attribute(lambda job: (job.name,), lambda lab: {j.name for j in lab.jobs.values()}),
+    "stage": _Attribute(lambda job: (job.stage,), lambda lab: {*map(stage_of, lab.jobs)}),
+    "stage_type": _Attribute(lambda job: (job.stage_type,), lambda _: set(StageType)),
+    "run": _Attribute(lambda job: job.runs, lambda lab: lab.runs.keys()),
+    "status": _Attribute(lambda job: (job.status,), lambda _: STATUSES),
+    "duration_s": _Attribute(lambda job: (job.duration_s,)),
 }
 
 
@@ -78,12 +90,15 @@ class Jobs(Sequence[Job]):
         tests = conditions.parse(
             keywords,
             where or {},
-            attributes=ATTRIBUTES.keys(),
-            parameters=self._lab.parameter_names,
+            attributes=_ATTRIBUTES.keys(),
+            parameters=lambda: self._lab.parameter_names,
         )
         for test in tests:
-            if not test.is_parameter and test.name in self._lab.known_names:
-                conditions.check_known(test, self._lab.known_names[test.name])
+            known = None if test.is_parameter else _ATTRIBUTES[test.name].known
+            if known is not None:
+                conditions.check_known(test, known(self._lab.model))
+        if not tests and predicate is None:
+            return self
         # Parameters first: they are in memory, a status is not.
         tests = tuple(sorted(tests, key=lambda test: not test.is_parameter))
         return Jobs(
@@ -105,6 +120,6 @@ class Jobs(Sequence[Job]):
 
     def _values(self, job: Job, test: conditions.Condition) -> Collection[object]:
         if not test.is_parameter:
-            return ATTRIBUTES[test.name](job)
+            return _ATTRIBUTES[test.name].of(job)
         params = self._lab.effective_params[job.id]
         return (params[test.name],) if test.name in params else ()

@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from repx import graph, select, storage
 from repx.errors import InputError, LabError
-from repx.model import StageType
 from repx.results.effective import effective
 from repx.results.job import Job
 from repx.results.jobs import Jobs
-from repx.status import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from repx import model
     from repx.model import DependencyType, JobId, RunName
-
-_STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +134,6 @@ class Lab:
     def parameter_names(self) -> frozenset[str]:
         """Return the name of every parameter of any job."""
         return frozenset(name for job in self.model.jobs.values() for name in job.params)
-
-    @cached_property
-    def known_names(self) -> Mapping[str, Collection[object]]:
-        """Return, for the attributes that are names, the names there are."""
-        jobs = self.model.jobs.values()
-        return {
-            "id": self.model.jobs.keys(),
-            "name": frozenset(job.name for job in jobs),
-            "stage": frozenset(job.stage for job in jobs),
-            "stage_type": frozenset(StageType),
-            "run": frozenset(self.model.runs),
-            "status": frozenset(_STATUSES),
-        }
 
     @cached_property
     def runs_of(self) -> Mapping[JobId, tuple[RunName, ...]]:

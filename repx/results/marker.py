@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
 _OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 """SUCCESS first: it wins when both exist (format section 4)."""
 
