@@ -91,12 +91,12 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
         wish,
         observe(lab, store),
         resources=resources,
-        runtime=_runtime(target),
+        runtime=runtime(target),
         retries=target.retries,
     )
 
 
-def _runtime(target: Target) -> RuntimeName:
+def runtime(target: Target) -> RuntimeName:
     """Return the first runtime of the target that repx can use, and say what was passed over."""
     passed_over = list(takewhile(lambda name: name is not RuntimeName.NATIVE, target.runtimes))
     if len(passed_over) == len(target.runtimes):

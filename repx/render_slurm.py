@@ -75,7 +75,7 @@ class _Writer:
             "store": target.base_path,
             "submission": submission_id,
             "grace_s": target.input_wait_s,
-            "prologue": tuple(map(Raw, (*target.slurm.prologue, *_modules(target)))),
+            "prologue": tuple(map(Raw, prologue(target))),
         }
 
     def text(self, template: str, path: str, mode: int = _TEXT, **context: object) -> RenderedFile:
@@ -199,7 +199,9 @@ class _Writer:
                 yield f"--{name}", str(self._target.slurm.options[name])
 
 
-def _modules(target: Target) -> Iterator[str]:
+def prologue(target: Target) -> Iterator[str]:
+    """Yield the shell lines that a site needs before anything else, then its modules."""
+    yield from target.slurm.prologue
     if target.slurm.modules:
         yield "type module >/dev/null 2>&1 || . /etc/profile"
         yield f"module load {' '.join(map(render.quote, target.slurm.modules))}"

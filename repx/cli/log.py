@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from repx import console, select
+from repx.cli import phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers import slurm
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from repx.storage import Store
 
 _LOOK_S: Final = 0.3
+_SHOWN: Final = 10
 
 
 @command(
@@ -68,19 +70,14 @@ def log(
 def _record(store: Store, job: JobId, phase: str | None) -> Path:
     """Return the folder with the logs: of the phase named, else of what failed, else the job's."""
     home = Path(store.outputs(job))
-    if phase is None:
-        failed = [path.parent for path in home.glob(f"branch-*/step-*/repx/{FAIL}")]
-        failed += [path.parent for path in home.glob(f"scatter/repx/{FAIL}")]
-        return min(failed, default=home / "repx")
-    record = home / "repx" if phase in ("gather", "main") else home / phase / "repx"
-    if not record.is_dir():
-        there = [
-            path.parent for path in (*home.glob("scatter/repx"), *home.glob("branch-*/*/repx"))
-        ]
-        names = sorted(str(path.relative_to(home)) for path in there)
-        hint = f"there are: {', '.join(names[:10])}" if names else None
-        raise InputError(f"job {job} has no phase '{phase}'", hint=hint)
-    return record
+    wanted = phase or phases.failed(home) or "gather"
+    if wanted in ("gather", "main"):
+        return home / "repx"
+    there = phases.known(home)
+    if wanted not in there:
+        hint = f"there are: {', '.join([*there[:_SHOWN], 'gather'])}" if there else None
+        raise InputError(f"job {job} has no log of a phase '{wanted}'", hint=hint)
+    return home / wanted / "repx"
 
 
 def _scheduler_log(store: Store, job: JobId) -> Path | None:

@@ -1,0 +1,162 @@
+"""A folder in which a job's program can be tried: its inputs and arguments, none of its results."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx import engine, inputs, render, render_slurm, runtimes, transfer
+from repx.cli import phases
+from repx.errors import InputError, StorageError
+from repx.model import STEP_PREFIX, StageType, short_id
+from repx.plan import Plan, Task
+from repx.storage import SUCCESS
+from repx.target import Resources, RuntimeName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from repx.lab.load import OpenLab
+    from repx.model import Executable, Job
+    from repx.storage import Store
+    from repx.target import Target
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One job and where it lives."""
+
+    opened: OpenLab
+    store: Store
+    target: Target
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """The executable to debug and the inputs it is given; ``phase`` as a person names it."""
+
+    phase: str
+    executable: Executable
+    inputs: Mapping[str, str]
+
+
+def program(subject: Subject, phase: str | None) -> Program:
+    """Return what to debug; without a phase, what failed. Raises InputError for an unknown one."""
+    lab, store, job = subject.opened.lab, subject.store, subject.job
+    base = store.root
+    static = inputs.of_entry(lab, base, job)
+    if job.stage_type is StageType.SIMPLE:
+        if phase is not None:
+            raise InputError(f"job {job.id} has no phases", hint="leave out --phase")
+        return Program(phase="main", executable=job.entry, inputs=static)
+    wanted = phase or phases.failed(Path(store.outputs(job.id))) or "scatter"
+    if wanted == "scatter":
+        return Program(phase=wanted, executable=job.entry, inputs=static)
+    if wanted == "gather":
+        given = inputs.of_gather(lab, base, job, static)
+        return Program(phase=wanted, executable=job.final, inputs=given)
+    found = phases.STEP.fullmatch(wanted)
+    if found is None or found["step"] not in job.steps:
+        steps = ", ".join(f"branch-N/{STEP_PREFIX}{name}" for name in job.steps)
+        hint = f"there are: scatter, {steps}, gather"
+        raise InputError(f"job {job.id} has no phase '{wanted}'", hint=hint)
+    given = {
+        name: path.replace(inputs.BRANCH, found["branch"])
+        for name, path in inputs.of_step(lab, base, job, found["step"], static).items()
+    }
+    return Program(phase=wanted, executable=job.steps[found["step"]], inputs=given)
+
+
+def prepare(subject: Subject, chosen: Program) -> Path:
+    """Fill the job's folder below ``debug`` anew and return it, locked until this process ends.
+
+    Raises InputError when an input does not exist or another process uses the folder.
+    """
+    _send(subject)
+    _require(subject, chosen)
+    folder = Path(subject.store.path(f"debug/{subject.job.id}"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _lock(folder)
+        _fill(folder, subject, chosen)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+    return folder
+
+
+def _send(subject: Subject) -> None:
+    """Bring the job's program and the Lab's metadata to the store, as a run would."""
+    task = Task(
+        job=subject.job,
+        run=next(iter(subject.opened.lab.runs)),
+        reason="debug",
+        resources=Resources(),
+        runtime=_runtime(subject),
+    )
+    transfer.send(subject.opened.lab, subject.opened.files, Plan(tasks=(task,)), subject.store)
+
+
+def _runtime(subject: Subject) -> RuntimeName:
+    runs = (run for run in subject.opened.lab.runs.values() if subject.job.id in run.jobs)
+    return engine.runtime(subject.target) if any(run.image for run in runs) else RuntimeName.NATIVE
+
+
+def _require(subject: Subject, chosen: Program) -> None:
+    """Raise InputError, naming what to run first, if an input does not exist yet."""
+    missing = [name for name, path in chosen.inputs.items() if not os.path.lexists(path)]
+    if not missing:
+        return
+    job = subject.job
+    done = subject.store.markers(job.needs)
+    first = [need for need in job.needs if done.get(need) != SUCCESS]
+    words = [short_id(need) for need in first[:_SHOWN]] or [short_id(job.id)]
+    more = f" (and {len(first) - _SHOWN} more)" if len(first) > _SHOWN else ""
+    listed = "\n".join(f"  {name}: {chosen.inputs[name]}" for name in missing)
+    raise InputError(
+        f"job {job.id}: inputs are missing:\n{listed}",
+        hint=f"run what makes them first: {shlex.join(['repx', 'run', *words])}{more}",
+    )
+
+
+def _fill(folder: Path, subject: Subject, chosen: Program) -> None:
+    """Make ``out`` empty, and write the two JSON files, ``run`` and ``prologue.sh``."""
+    artifact = transfer.artifact_path(subject.opened.files, subject.store)
+    launch = runtimes.Launch(
+        executable=artifact(chosen.executable.path),
+        out=str(folder / "out"),
+        inputs=str(folder / "inputs.json"),
+        parameters=str(folder / "parameters.json"),
+    )
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    (folder / "out").mkdir(exist_ok=True)
+    for name, value in (("inputs", chosen.inputs), ("parameters", subject.job.params)):
+        _write(folder / f"{name}.json", json.dumps(value, indent=2, ensure_ascii=False))
+    _write(folder / "prologue.sh", "\n".join(render_slurm.prologue(subject.target)))
+    words = " ".join(map(render.quote, runtimes.argv(_runtime(subject), launch)))
+    _write(folder / "run", f"#!/usr/bin/env bash\nexec {words} </dev/null")
+    (folder / "run").chmod(0o755)
+
+
+def _lock(folder: Path) -> None:
+    """Hold the folder until the shell ends: the descriptor is left open for it."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"{folder} is in use by another `repx debug-run`", hint="leave that shell first"
+        ) from None
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)  # inherited by what this process becomes
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(f"{text}\n", encoding="utf-8")

@@ -1,0 +1,86 @@
+"""`repx debug-run`: a job's program, environment and inputs in a folder where nothing matters."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from repx import command as processes
+from repx import console, select, transfer
+from repx.cli import debug_folder
+from repx.cli.context import command
+from repx.model import short_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repx.cli.context import Context
+    from repx.cli.debug_folder import Subject
+    from repx.model import Job
+
+
+@command(
+    name="debug-run",
+    examples="""
+        repx debug-run 3k9x2m                # a shell; `../run` runs the job's program
+        repx debug-run 3k9x2m -c ../run      # run it once, here and now
+        repx debug-run 3k9x2m -c 'bash -x ../run; ls -l'
+        repx debug-run 3k9x2m --phase branch-2/step-fit
+        """,
+)
+@click.argument("name", metavar="JOB")
+@click.option("-c", "--command", "line", metavar="CMD", help="Run this instead of a shell.")
+@click.option(
+    "-p",
+    "--phase",
+    metavar="PHASE",
+    help="Of a scatter-gather job: scatter, gather or branch-N/step-NAME."
+    "  [default: what failed, else scatter]",
+)
+def debug_run(context: Context, name: str, line: str | None, phase: str | None) -> NoReturn:
+    """Open a shell with JOB's environment and inputs, in a fresh folder of its own.
+
+    The folder is `debug/JOB` in the store: neither the job's results nor its state change. The
+    exit code is that of the shell or of CMD.
+    """
+    opened = context.open_lab()
+    subject = debug_folder.Subject(
+        opened=opened,
+        store=context.store(),
+        target=context.target(),
+        job=opened.lab.jobs[select.one_job(opened.lab, name)],
+    )
+    chosen = debug_folder.program(subject, phase)
+    folder = debug_folder.prepare(subject, chosen)
+    _tell(folder, subject.job, chosen.phase)
+    environment = _environment(subject)
+    if line is None:
+        environment["PS1"] = f"({subject.job.stage}) \\w $ "
+    processes.replace(_shell(folder, line), cwd=folder / "out", env=environment)
+
+
+def _tell(folder: Path, job: Job, phase: str) -> None:
+    part = "" if phase == "main" else f", {phase}"
+    console.note(f"debugging {short_id(job.id)}{part} in {folder}/out")
+    console.note("  ../run is its program with its arguments; ../inputs.json, ../parameters.json")
+    console.note("  its results and its state stay as they are; `exit` leaves")
+
+
+def _shell(folder: Path, line: str | None) -> list[str]:
+    """Return what to become: bash without the user's own settings, or the command."""
+    prologue = str(folder / "prologue.sh")
+    if line is None:
+        return ["bash", "--noprofile", "--rcfile", prologue]
+    return ["bash", "-c", '. "$1" && eval "$2"', "bash", prologue, line]
+
+
+def _environment(subject: Subject) -> dict[str, str]:
+    """Return the environment of the job's program: the target's words, then the Lab's tools."""
+    environment = {**os.environ, **subject.target.environment}
+    if subject.opened.lab.host_tools:
+        place = f"{transfer.ARTIFACTS}/host-tools/{subject.opened.lab.host_tools}/bin"
+        path = environment.get("PATH", os.defpath)
+        environment["PATH"] = f"{subject.store.path(place)}:{path}"
+    return environment

@@ -1,0 +1,33 @@
+"""The phases of a scatter-gather job as a person names them, and which of them failed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from repx.model import STEP_PREFIX
+from repx.storage import FAIL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEP: Final = re.compile(rf"branch-(?P<branch>\d+)/{STEP_PREFIX}(?P<step>.+)", re.DOTALL)
+
+
+def failed(home: Path) -> str | None:
+    """Return the first phase that failed below a job's folder: ``scatter`` or a step."""
+    records = [*home.glob("scatter/repx"), *home.glob(f"branch-*/{STEP_PREFIX}*/repx")]
+    names = [str(path.parent.relative_to(home)) for path in records if (path / FAIL).exists()]
+    return min(names, key=in_order, default=None)
+
+
+def known(home: Path) -> list[str]:
+    """Return the phases that have left a record, in order."""
+    records = [*home.glob("scatter/repx"), *home.glob(f"branch-*/{STEP_PREFIX}*/repx")]
+    return sorted((str(path.parent.relative_to(home)) for path in records), key=in_order)
+
+
+def in_order(phase: str) -> tuple[int, str]:
+    """Return by what phases are sorted: scatter, then the steps by branch number."""
+    step = STEP.fullmatch(phase)
+    return (-1, phase) if step is None else (int(step["branch"]), step["step"])
