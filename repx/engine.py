@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from repx import command, graph, plan, status, storage, submissions, transfer
 from repx.errors import InputError
 from repx.schedulers import local, slurm
-from repx.status import ALIVE, Belief, State
+from repx.status import ALIVE, BY_HAND, Belief, State
 from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
@@ -73,7 +73,7 @@ def _unmarked(store: Store, job: JobId) -> Belief | None:
     """
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):
-        return Belief(state=State.RUNNING, reason="without a scheduler", by="by hand")
+        return Belief(state=State.RUNNING, reason="without a scheduler", by=BY_HAND)
     name = store.markers([job]).get(job)
     if name == SUCCESS:
         return Belief(state=State.SUCCEEDED)

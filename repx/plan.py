@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from repx import graph
 from repx.model import DependencyType, Job, JobId, Lab, RunName, StageType
-from repx.status import ALIVE, JobState, State
+from repx.status import ALIVE, BY_HAND, JobState, State
 from repx.target import Resources, RuntimeName
 
 
@@ -99,7 +99,7 @@ def make(
     run_of = _primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
     alive = {
-        job: states[job].by for job in lab.jobs if job not in needed and states[job].state in ALIVE
+        job: states[job].by for job in lab.jobs if job not in needed and _promised(states[job])
     }
     gates, gates_of = _gates(lab, needed, alive, run_of)
     order = _order(lab, needed, gates, gates_of, run_of)
@@ -139,6 +139,15 @@ def _wanted(wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
 _FAILED: Final = (State.FAILED, State.LOST)
 
 
+def _promised(state: JobState) -> bool:
+    """Return whether a scheduler answers for the job's end.
+
+    A job that runs by hand, or outlived its scheduler, may end without a marker. Its runner
+    here waits for its lock, and then runs it only if it did not succeed.
+    """
+    return state.state in ALIVE and state.by != BY_HAND
+
+
 def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
     """Return in words why a job runs."""
     if forced:
@@ -148,6 +157,8 @@ def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
             why = "failed before"
         case State.LOST:
             why = "was cut off before"
+        case State.RUNNING:
+            why = "runs"
         case _:
             return "never ran" if meant else "needed by another"
     return f"{why} ({state.reason})" if state.reason else why
@@ -180,7 +191,7 @@ def _needed(
     stack = list(reversed(wanted))
     while stack:
         name = stack.pop()
-        if name in needed or states[name].state in ALIVE:
+        if name in needed or _promised(states[name]):
             continue
         if states[name].state is State.SUCCEEDED and name not in forced:
             done.add(name)

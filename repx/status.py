@@ -26,6 +26,7 @@ class State(StrEnum):
 
 
 ALIVE: Final = frozenset({State.RUNNING, State.QUEUED})
+BY_HAND: Final = "by hand"  # who runs a job that no scheduler answers for
 
 # What a run's state is: the first of these that any of its jobs has.
 _RUN_ORDER: Final = (

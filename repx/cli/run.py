@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,7 @@ from repx.cli.choosing import limit_options, selection_options
 from repx.cli.context import command
 from repx.cli.progress import Tally, watch
 from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
+from repx.model import short_id
 from repx.schedulers import local
 from repx.target import SchedulerName
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from repx.plan import Plan, Wish
     from repx.schedulers.local import Limits
     from repx.storage import Store
+
+_NAMED: Final = 3  # culprits in one message
 
 
 @command(
@@ -109,6 +112,12 @@ def _raise_for(tally: Tally, code: int | None, submission: Submission) -> None:
         raise InterruptedRunError("interrupted", hint=again)
     if tally.failed:
         raise JobsFailedError(f"{len(tally.failed)} of {tally.total} jobs failed")
+    if tally.skipped:
+        culprits = ", ".join(sorted({short_id(job) for job in tally.skipped.values()})[:_NAMED])
+        raise JobsFailedError(
+            f"{len(tally.skipped)} of {tally.total} jobs were skipped: {culprits} failed elsewhere",
+            hint=again,
+        )
     if tally.ok < tally.total:
         ended = f"exit code {code}" if code is not None else "no exit code"
         raise SchedulerError(

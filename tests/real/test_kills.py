@@ -1,0 +1,285 @@
+"""`kill -9` at any moment: finished work is kept, nothing runs twice at once, no false SUCCESS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.real.place import Place
+
+# Says when it starts and ends, leaves a half-written output meanwhile, and notices when it runs
+# twice at once. The lock of its own is gone when it dies.
+WORK: Final = """
+exec 8>"$TRACE.$who"
+flock -n 8 || echo "twice $who" >>"$TRACE"
+echo "start $who" >>"$TRACE"
+printf half >"$file"
+sleep "${WORK_S:-0.1}"
+printf ' and whole\\n' >>"$file"
+echo "end $who" >>"$TRACE"
+"""
+
+
+def _work(name: str, output: str) -> str:
+    return f'who={name}\nfile="${{outputs[{output}]}}"\n{WORK}'
+
+
+LAB: Final[dict[str, object]] = {
+    "name": "kills",
+    "stages": {
+        "first": {
+            "parameters": {"n": 0},
+            "outputs": {"x": "$out/x.txt"},
+            "run": _work("first${parameters[n]}", "x"),
+        },
+        "second": {
+            "inputs": ["x"],
+            "parameters": {"n": 0},
+            "outputs": {"y": "$out/y.txt"},
+            "run": '[[ $(<"${inputs[x]}") == "half and whole" ]]\n'
+            + _work("second${parameters[n]}", "y"),
+        },
+        "spread": {
+            "scatter": {"run": "echo '[0, 1, 2]' >work_items.json"},
+            "steps": {
+                "one": {
+                    "inputs": ["worker__item"],
+                    "outputs": {"z": "$out/z.txt"},
+                    "run": _work('one$(<"${inputs[worker__item]}")', "z"),
+                },
+            },
+            "gather": {"outputs": {"all": "$out/all.txt"}, "run": _work("gather", "all")},
+        },
+    },
+    "pipelines": {"main": ["first", "second", "spread"]},
+    "runs": {"sweep": {"parameters": {"n": [1, 2, 3, 4, 5]}}},
+}
+WHOLE: Final = "half and whole\n"
+
+
+@dataclass
+class Victim:
+    """A place whose processes all carry a tag, so that they and no others are killed."""
+
+    here: Place
+    tag: str
+    trace: Path
+    work_s: float = 0.1
+
+    def env(self) -> dict[str, str]:
+        return {
+            "REPX_TEST_TAG": self.tag,
+            "TRACE": str(self.trace),
+            "WORK_S": str(self.work_s),
+            "REPX_GRACE_S": "1",
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return self.here.start(*words, **self.env())
+
+    def run(self, *words: str, code: int = 0) -> str:
+        return self.here.repx("run", *words, code=code, env=self.env())
+
+    def processes(self, kind: str) -> list[int]:
+        """Return the ids of the place's own processes of a kind."""
+        return [pid for pid, line in self._lines() if KINDS[kind](line)]
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        tag = f"REPX_TEST_TAG={self.tag}".encode()
+        for folder in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if folder.name.isdigit() and tag in (folder / "environ").read_bytes():
+                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    yield int(folder.name), line
+
+    def kill(self, kind: str) -> int:
+        """Kill all processes of a kind; those of `everything` have no time to notice."""
+        killed = 0
+        while pids := self.processes(kind):
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
+            killed += len(pids)
+            if kind != "everything":
+                break
+            time.sleep(0.01)  # the killed need a moment to be gone
+        return killed
+
+    def wait_for_quiet(self) -> None:
+        self.here.wait_until(lambda: not self.processes("everything"))
+
+    def told(self, word: str) -> Counter[str]:
+        """Return how often each job wrote a word to the trace."""
+        lines = self.trace.read_text().splitlines() if self.trace.exists() else []
+        return Counter(line.split()[1] for line in lines if line.split()[0] == word)
+
+    def succeeded(self) -> set[str]:
+        """Return who has a SUCCESS, having checked that it is deserved and alone."""
+        found = set()
+        for marker in self.here.store.glob("outputs/**/repx/SUCCESS"):
+            folder = marker.parent.parent
+            outputs = [path for path in folder.glob("out/*.txt") if path.stem != "work_items"]
+            if folder.name == "scatter":
+                assert (folder / "out/work_items.json").read_text() == "[0, 1, 2]\n"
+                continue
+            assert [path.read_text() for path in outputs] == [WHOLE], marker
+            assert not (marker.parent / "FAIL").exists()
+            found.add(_who(folder))
+        return found
+
+
+def _who(folder: Path) -> str:
+    if folder.parent.name.startswith("branch-"):
+        return f"one{folder.parent.name.removeprefix('branch-')}"
+    stage = folder.name.split("-")[1]
+    if stage == "spread":
+        return "gather"
+    return f"{stage}{json.loads((folder / 'repx/parameters.json').read_text())['n']}"
+
+
+KINDS: Final[dict[str, Callable[[str], bool]]] = {
+    "everything": lambda _: True,
+    "agent": lambda line: "agent.py" in line,
+    "client": lambda line: "-m repx" in line,
+    "wrappers": lambda line: "/submissions/" in line and "/jobs/" in line,
+    "programs": lambda line: "/artifacts/store/" in line and "/submissions/" not in line,
+}
+
+
+@pytest.fixture
+def victim(defined: Callable[..., Place], tmp_path: Path) -> Iterator[Victim]:
+    made = Victim(defined(LAB), uuid.uuid4().hex, tmp_path / "trace")
+    yield made
+    made.kill("everything")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kills_at_random_moments_lose_nothing_that_was_finished(victim: Victim, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # the same moments every time
+    finished: set[str] = set()
+    for _ in range(7):
+        before = victim.told("start")
+        client = victim.start("run")
+        time.sleep(chance.uniform(0.2, 1.6))
+        kind = chance.choice(list(KINDS))
+        victim.kill(kind)
+        out, err = client.communicate(timeout=60)
+        assert "Traceback" not in err, out + err
+        if kind == "agent":
+            victim.wait_for_quiet()
+        again = victim.told("start") - before
+        assert not finished & again.keys(), "done already, and yet run again"
+        finished = victim.succeeded()
+    victim.wait_for_quiet()
+    victim.run()
+
+    assert set(victim.here.states().values()) == {"succeeded"}
+    assert len(victim.succeeded()) == 14
+    assert not victim.told("twice")
+    assert "nothing to do" in victim.run()
+
+
+def test_jobs_of_a_killed_agent_go_on_and_are_not_run_again(victim: Victim) -> None:
+    victim.work_s = 0.5
+    client = victim.start("run", "-j", "3")
+    victim.here.wait_until(lambda: len(victim.told("start")) >= 3)
+    victim.kill("agent")
+    _, err = client.communicate(timeout=60)
+
+    assert client.returncode == 3
+    assert "the local scheduler ended early (exit code -9)" in err
+    assert "hint: `repx run` continues with what is not done" in err
+    victim.run()
+    assert set(victim.told("start").values()) == {1}
+    assert len(victim.succeeded()) == 14
+
+
+def test_a_killed_client_changes_nothing(victim: Victim) -> None:
+    client = victim.start("run")
+    victim.here.wait_until(lambda: victim.told("start"))
+    victim.kill("client")
+    client.communicate(timeout=60)
+    victim.wait_for_quiet()
+
+    assert len(victim.succeeded()) == 14
+    assert set(victim.told("start").values()) == {1}
+    assert "nothing is running here" in victim.here.repx("status", "--follow")
+
+
+def test_what_was_cut_off_is_called_so_and_runs_again(victim: Victim) -> None:
+    """As a power cut leaves it: nothing had time for a marker."""
+    victim.work_s = 30
+    client = victim.start("run", "sweep", "-s", "first", "-j", "2")
+    victim.here.wait_until(lambda: len(victim.told("start")) == 2)
+    victim.kill("everything")
+    client.communicate(timeout=60)
+
+    assert Counter(victim.here.states().values())["lost"] == 2
+    planned = victim.here.repx("run", "--dry-run")
+    assert planned.count("was cut off before (killed without a trace)") == 2
+    victim.work_s = 0
+    victim.run()
+    assert len(victim.succeeded()) == 14
+
+
+def test_the_program_of_a_killed_wrapper_is_ended(victim: Victim) -> None:
+    victim.work_s = 30
+    client = victim.start("run", "-s", "first", "-j", "1")
+    victim.here.wait_until(lambda: victim.told("start"))
+    victim.kill("wrappers")
+    _, err = client.communicate(timeout=60)
+
+    assert client.returncode == 1
+    assert "wrapper died: signal 9" in err
+    assert not victim.processes("everything")
+
+
+def test_a_program_that_outlived_its_runners_is_waited_for(victim: Victim) -> None:
+    """Nobody can tell how it ended, so it runs again, but never beside itself."""
+    victim.work_s = 3
+    client = victim.start("run", "-s", "first", "-j", "1")
+    victim.here.wait_until(lambda: victim.told("start"))
+    for kind in ("agent", "wrappers", "client"):
+        victim.kill(kind)
+    client.communicate(timeout=60)
+
+    assert "running" in victim.here.states().values()
+    victim.work_s = 0
+    victim.run()
+    assert max(victim.told("start").values()) == 2
+    assert not victim.told("twice")
+    assert len(victim.succeeded()) == 14
+
+
+def test_a_build_killed_at_any_moment_leaves_the_old_lab_or_the_new(victim: Victim) -> None:
+    chance = random.Random(4)  # noqa: S311
+    labs = set()
+    for turn in range(6):
+        text = json.dumps({**LAB, "version": f"{turn}.0"})
+        victim.here.write("lab.yaml", text)
+        client = victim.start("build")
+        time.sleep(chance.uniform(0.15, 0.5))
+        victim.kill("everything")
+        client.communicate(timeout=60)
+        labs.add((victim.here.folder / "result").resolve())
+        victim.here.repx("run", "--dry-run")
+
+    assert all(path.is_dir() for path in labs)
+    victim.here.repx("build")
+    assert not list((victim.here.folder / ".repx/labs").glob("*.part"))
