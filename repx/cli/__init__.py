@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMPLETION_VARIABLE = "_REPX_COMPLETE"
 
+_FAILED = 3
 _INTERRUPTED = 130
 _BUG = 70
 _BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
@@ -23,10 +24,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["--version"], ["-V"]):
         _print_version()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names of files need not be valid text
-            stream.reconfigure(errors="backslashreplace")
+    _ready_streams()
     sys.exit(_guarded(arguments))
+
+
+def _ready_streams() -> None:
+    """Let any text be written: names of files need not be valid, a stream may be closed."""
+    from pathlib import Path
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # for good
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_version() -> NoReturn:
@@ -59,14 +70,29 @@ def _guarded(arguments: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         console.note("interrupted")
         code = _INTERRUPTED
-    except BrokenPipeError:
-        # The reader left (`repx list jobs | head`): say nothing, not even at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader left, as in `repx list jobs | head`: say nothing
+        _abandon_stdout()
         code = _BROKEN_PIPE
+    except OSError as problem:
+        console.error(f"{problem.strerror or problem}{_named(problem)}")
+        _abandon_stdout()
+        code = _FAILED
     except Exception:  # noqa: BLE001  # the last resort; everything foreseen is above
         _report_bug(arguments)
         code = _BUG
     return code
+
+
+def _abandon_stdout() -> None:
+    """Keep the interpreter from writing, at its end, what can no longer be written."""
+    from contextlib import suppress
+
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _named(problem: OSError) -> str:
+    return "" if problem.filename is None else f": {os.fsdecode(problem.filename)}"
 
 
 def _run(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, select, storage, submissions
+from repx.cli import complete
 from repx.cli.context import command
 from repx.command import run
 from repx.errors import InputError, SchedulerError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     repx cancel --all             everything that runs for this store
     """,
 )
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
 @click.option("--all", "everything", is_flag=True, help="All submissions to this store.")
 def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     """Stop jobs that are queued or running; what has succeeded stays.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repx import select
+from repx.cli import complete
 from repx.config.units import parse_memory
 from repx.plan import Wish
 from repx.schedulers.local import Limits
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from repx.model import Lab
 
 _SELECTION = (
-    click.argument("names", nargs=-1, metavar="[NAME]..."),
-    click.option("-s", "--stage", "stages", multiple=True, metavar="NAME", help="Only this stage."),
+    click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names),
+    click.option(
+        "-s",
+        "--stage",
+        "stages",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete.stages,
+        help="Only this stage.",
+    ),
     click.option("--failed", is_flag=True, help="Only jobs that failed or were cut off."),
     click.option("--force", is_flag=True, help="Run again what has succeeded, too."),
 )

@@ -1,8 +1,8 @@
-"""``repx completions``: TAB knows the commands, options, runs, stages and jobs."""
+"""`repx completions`: TAB knows the commands, options, runs, stages and jobs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import get_completion_class
@@ -14,13 +14,32 @@ from repx.cli.context import Context, command
 if TYPE_CHECKING:
     from click.shell_completion import ShellComplete
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS: Final = ("bash", "zsh", "fish")
+
+# Click's own script would insert a name with a blank unquoted, and takes `@group` for two words.
+_BASH: Final = """\
+COMP_WORDBREAKS=${COMP_WORDBREAKS//@/} # @group is one word
+_repx_completion() {
+  local IFS=$'\\n' line value
+  COMPREPLY=()
+  while read -r line; do
+    case ${line%%,*} in
+      dir) compopt -o dirnames ;;
+      file) compopt -o default ;;
+      plain) printf -v value %q "${line#*,}" && COMPREPLY+=("$value") ;;
+    esac
+  done < <(
+    COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _REPX_COMPLETE=bash_complete \\
+      "$1" 2>/dev/null
+  )
+}
+complete -o nosort -F _repx_completion repx 2>/dev/null || complete -F _repx_completion repx"""
 
 
 @command(
     examples="""
-        eval "$(repx completions bash)"                        # in ~/.bashrc
-        repx completions zsh > ~/.zfunc/_repx                  # a folder in $fpath
+        eval "$(repx completions bash)"      # in ~/.bashrc
+        eval "$(repx completions zsh)"       # in ~/.zshrc, after compinit
         repx completions fish > ~/.config/fish/completions/repx.fish
         """
 )
@@ -28,12 +47,13 @@ SHELLS = ("bash", "zsh", "fish")
 def completions(context: Context, shell: str) -> None:
     """Print the script that teaches SHELL to complete repx commands.
 
-    It completes commands and options, and from the Lab: runs, groups, stages and jobs.
+    It completes commands and options, and from the Lab: runs, groups, stages and jobs, once a
+    few characters of an id are typed.
     """
     del context
     from repx.cli.group import root
 
-    console.out(_completer(root, shell).source_template % _names(root, shell))
+    console.out(_BASH if shell == "bash" else _completer(root, shell).source())
 
 
 def answer(root: click.Command, instruction: str) -> int:
@@ -49,11 +69,3 @@ def _completer(root: click.Command, shell: str) -> ShellComplete:
     completer = get_completion_class(shell)
     assert completer is not None  # noqa: S101  # SHELLS are those that click knows
     return completer(root, {}, "repx", COMPLETION_VARIABLE)
-
-
-def _names(root: click.Command, shell: str) -> dict[str, str]:
-    return {
-        "complete_func": _completer(root, shell).func_name,
-        "complete_var": COMPLETION_VARIABLE,
-        "prog_name": "repx",
-    }

@@ -209,6 +209,12 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
     setattr(context, parameter.name, value)
 
 
+def _complete_targets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from repx.cli import complete  # which needs Context
+
+    return complete.targets(ctx, parameter, incomplete)
+
+
 def _common_options() -> list[click.Option]:
     path = click.Path(path_type=Path)
     shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
@@ -223,6 +229,7 @@ def _common_options() -> list[click.Option]:
         click.Option(
             ["--target", "target_name"],
             metavar="NAME",
+            shell_complete=_complete_targets,
             help="Where jobs run; `repx targets` lists the names.",
             **shared,
         ),

@@ -9,7 +9,7 @@ import click
 
 from repx import command as processes
 from repx import console, select, transfer
-from repx.cli import debug_folder
+from repx.cli import complete, debug_folder
 from repx.cli.context import command
 from repx.model import short_id
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         repx debug-run 3k9x2m --phase branch-2/step-fit
         """,
 )
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="JOB", shell_complete=complete.one_job)
 @click.option("-c", "--command", "line", metavar="CMD", help="Run this instead of a shell.")
 @click.option(
     "-p",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, select
+from repx.cli import complete
 from repx.cli.context import group
 from repx.cli.list_jobs import Wish, jobs, list_jobs
 from repx.errors import InputError, did_you_mean
@@ -45,7 +46,7 @@ def list_(ctx: click.Context, context: Context) -> None:
         repx list runs --json | jq '.[].name'
         """
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.runs)
 @click.pass_obj
 def runs(context: Context, /, name: str | None) -> None:
     """List the runs with the number of their jobs, or the jobs of the run NAME."""
@@ -97,7 +98,7 @@ list_.add_command(jobs)
         repx list deps report                # a run that ends in one job
         """
 )
-@click.argument("job")
+@click.argument("job", shell_complete=complete.one_job)
 @click.pass_obj
 def deps(context: Context, job: str) -> None:
     """Show what JOB needs, what that needs, and so on, as a tree."""
@@ -151,7 +152,7 @@ def _reachable(lab: Lab, top: JobId) -> dict[JobId, list[JobId]]:
         repx list groups @nightly            # the runs of one group
         """
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.groups)
 @click.pass_obj
 def groups(context: Context, name: str | None) -> None:
     """List the groups of runs, or the runs of the group NAME."""

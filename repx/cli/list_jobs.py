@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from repx import console, graph, select
+from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.results.effective import effective
@@ -46,8 +47,15 @@ class Wish:
         repx list jobs training -p seed -p loss | sort -k3 -n
         """
 )
-@click.argument("name", required=False)
-@click.option("-s", "--stage", metavar="TEXT", default="", help="Only ids that hold TEXT.")
+@click.argument("name", required=False, shell_complete=complete.names)
+@click.option(
+    "-s",
+    "--stage",
+    metavar="TEXT",
+    default="",
+    shell_complete=complete.stages,
+    help="Only ids that hold TEXT.",
+)
 @click.option(
     "--status",
     "states",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from repx import console, select
-from repx.cli import phases
+from repx.cli import complete, phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers import slurm
@@ -34,7 +34,7 @@ _SHOWN: Final = 10
         repx log 3k9x2m --phase branch-2/step-fit
         """
 )
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="JOB", shell_complete=complete.one_job)
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, help="How many.  [50]")
 @click.option("-e", "--stderr", is_flag=True, help="What went to stderr, not to stdout.")
 @click.option("-f", "--follow", is_flag=True, help="Print more as it comes, until the job ends.")

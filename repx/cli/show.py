@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, select
-from repx.cli import explain
+from repx.cli import complete, explain
 from repx.cli.context import group
 from repx.errors import InputError, did_you_mean
 
@@ -39,7 +39,7 @@ def show(context: Context) -> None:
         repx show job 3k9x2m --json | jq .resources
         """
 )
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="JOB", shell_complete=complete.one_job)
 @click.pass_obj
 def job(context: Context, /, name: str) -> None:
     """Explain JOB: its state, parameters, resources and where each came from, inputs, files.
@@ -70,7 +70,7 @@ def job(context: Context, /, name: str) -> None:
         repx show output report --json
         """
 )
-@click.argument("name", metavar="JOB")
+@click.argument("name", metavar="JOB", shell_complete=complete.one_job)
 @click.argument("path", required=False)
 @click.pass_obj
 def output(context: Context, /, name: str, path: str | None) -> None:

@@ -8,7 +8,7 @@ import click
 
 from repx import console, engine, select, storage, submissions
 from repx import status as states_of
-from repx.cli import queued, report
+from repx.cli import complete, queued, report
 from repx.cli.context import command
 from repx.cli.progress import Tally, watch
 from repx.errors import SchedulerError
@@ -37,7 +37,7 @@ _TOLD_EACH: Final = 10
     repx status --follow             watch what a detached run is doing
     """,
 )
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
 @click.option("-f", "--follow", is_flag=True, help="Watch what runs now, to its end.")
 def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     """Show what is done, what runs, what failed and why.

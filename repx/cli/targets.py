@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from repx import command, console, probe
+from repx.cli import complete
 from repx.cli.context import group
 from repx.config import targets as profiles
 from repx.errors import InputError
@@ -52,7 +53,7 @@ def targets(context: Context) -> None:
     repx targets check cluster    one target: folder, scheduler, runtimes
     """,
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.targets)
 @click.pass_obj
 def check(context: Context, name: str | None) -> int:
     """Try whether jobs can run on a target.

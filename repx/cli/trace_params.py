@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, graph, select
+from repx.cli import complete
 from repx.cli.context import command
 from repx.results.effective import effective
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         repx trace-params | jq 'map(.seed) | unique'
         """,
 )
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=complete.one_job)
 def trace_params(context: Context, job: str | None) -> None:
     """Print, as JSON, the effective parameters of JOB, or of every job.
 
