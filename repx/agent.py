@@ -764,24 +764,30 @@ class Agent:
 
     def _fail(self, unit: Unit, reason: str, *, stops: bool = True) -> None:
         """Draw the consequences of a failure that no attempt is left for."""
-        if unit.phase:
-            self.phases[unit.task].failed = self.phases[unit.task].failed or reason
-            self._settle(unit)
-        else:
+        phases = self.phases.get(unit.task)
+        if phases is None:
             self._end_task(unit.task, ok=False)
+        else:
+            self._fail_phases(phases, reason)
+            self._settle(unit)
         if stops and not self.keep_going:
             self._stop_run(unit.task)
 
+    def _fail_phases(self, phases: Phases, reason: str) -> None:
+        """Fail a job of which other units may still run; it keeps its lock until they ended."""
+        if not phases.failed:
+            phases.failed = reason
+            self.counts[FAILED] += 1
+            self.graph.end(phases.task, ok=False)
+
     def _settle(self, unit: Unit) -> None:
-        """Count a unit as over; when it was the last of a job that cannot go on, end the job."""
+        """Count a unit as over; when it was the last of a job that does not go on, let go."""
         phases = self.phases[unit.task]
         phases.units -= 1
-        if phases.units:
+        if phases.units or not (phases.failed or phases.halted):
             return
-        if phases.failed:
-            self._end_task(unit.task, ok=False)
-        elif phases.halted:
-            self._release(unit.task)
+        self._release(unit.task)
+        if not phases.failed:
             self.graph.end(unit.task, ok=False, state=STOPPED)
 
     def _end_task(self, task: int, *, ok: bool) -> None:
@@ -902,7 +908,7 @@ class Agent:
 
     def _cancel(self, task: int) -> None:
         if task in self.phases:
-            self.phases[task].failed = self.phases[task].failed or "cancelled"
+            self._fail_phases(self.phases[task], "cancelled")
         elif self.graph.state[task] in (WAITING, READY):
             self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
             self._end_task(task, ok=False)

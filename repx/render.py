@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 PLAN_VERSION: Final = 1
+SHELL_LIBRARY: Final = ("lib.sh", "rare.sh", "scatter-gather.sh")
 
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
@@ -120,8 +121,8 @@ def submission(
     made = environment(target.templates)
     document = plan_document(plan, lab, target, submission_id=submission_id)
     yield RenderedFile(path="plan.json", text=json.dumps(document), mode=_TEXT)
-    yield _shipped("templates/lib.sh", "lib.sh")
-    yield _shipped("templates/scatter-gather.sh", "scatter-gather.sh")
+    for name in SHELL_LIBRARY:
+        yield _shipped(f"templates/{name}", name)
     readme = fill(
         made,
         "submission-readme.j2",

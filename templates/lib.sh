@@ -102,7 +102,7 @@ repx_present() {
 # is made last, so it needs no rename: a crash between making and filling it leaves an empty
 # marker of a job that did succeed.
 repx_succeed() {
-  repx_mark "$record/SUCCESS" success 0 '""' "$1" || repx_rare unmark "$record/SUCCESS"
+  repx_mark "$record/SUCCESS" success 0 '""' "$1" || repx_rare succeed_again "$1"
 }
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.

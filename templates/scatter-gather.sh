@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # the job script and lib.sh set what is read here
+# shellcheck disable=SC2154,SC2034  # the job script and lib.sh set what is read here
 #
 # The phases of a scatter-gather job: scatter makes work items, steps run once per item (a
 # branch), gather puts the results together. Sourced after lib.sh.
@@ -14,25 +14,32 @@
 # so that steps of one job run side by side on many machines, and never beside scatter. A runner
 # that holds the job's lock alone for the whole job passes it to all phases instead.
 
+# shellcheck source=templates/rare.sh
+. "$folder/rare.sh"
+
 repx_scatter_gather() {
   case "${1-}:$#" in
-    :0) repx_all_phases ;;
-    scatter:1) repx_lock "$home/repx" && repx_scatter ;;
+    :0) repx_lock_job && repx_all_phases ;;
+    scatter:1) repx_lock_job && repx_scatter ;;
     step:3) repx_lock_step "$2" "$3" && repx_step "$2" "$3" ;;
-    gather:1) repx_lock "$home/repx" && repx_gather ;;
-    *) repx_usage "$*" "[scatter | step NAME BRANCH | gather]" ;;
+    gather:1) repx_lock_job && repx_gather ;;
+    *) repx_usage "takes [scatter | step NAME BRANCH | gather], got: $*" ;;
   esac
+}
+
+# Who started us may hold the job's lock for all phases.
+repx_lock_job() {
+  [[ -n $lock_fd ]] || repx_lock "$home/repx"
 }
 
 repx_all_phases() {
   local count name index
-  repx_lock "$home/repx"
-  repx_done "$home/repx" && exit 0
+  repx_done "$home/repx" && return
   repx_scatter || return
   repx_count
   for ((index = 0; index < count; index++)); do
     for name in "${steps[@]}"; do
-      [[ -z $stopped ]] || { repx_fail_job "$stopped" || return; }
+      [[ -z $stopped ]] || repx_fail_job "$stopped" || return
       repx_step "$name" "$index" || return
     done
   done
@@ -47,8 +54,8 @@ repx_scatter() {
   repx_drop "$home/repx/FAIL" "$home/repx/SUCCESS"
   scatter
   repx_scatter_kept && return
-  if repx_attempt "$home/scatter/repx" "$home/scatter/out" \
-    "$home/repx/inputs.json" "$home/repx/parameters.json" && repx_split; then
+  record=$home/scatter/repx out=$home/scatter/out
+  if repx_attempt "$home/repx/inputs.json" "$home/repx/parameters.json" && repx_split; then
     repx_succeed "\"branches\":$count"
   else
     repx_fail_job "scatter failed"
@@ -121,25 +128,26 @@ repx_in_batches() {
 # NAME BRANCH: hold the step's lock, and a share of the job's.
 repx_lock_step() {
   repx_find_branch "$2"
+  [[ -z $lock_fd ]] || return 0
   repx_lock "$home/repx" -s
   repx_lock "$home/branch-$2/step-$1/repx"
 }
 
 repx_find_branch() {
-  [[ $1 != *[!0-9]* ]] || repx_usage "$1" "BRANCH is a number"
+  [[ $1 != *[!0-9]* ]] || repx_usage "BRANCH is a number, got: $1"
   repx_appears $((SECONDS + input_wait_s)) "$home/branch-$1/repx/work_item.json" ||
     repx_broken "there is no branch $1; run the phase scatter first"
 }
 
 repx_step() {
   local later=() name
-  branch=$2 record=$home/branch-$2/step-$1/repx
-  step "$1" || repx_usage "$1" "NAME is one of: ${steps[*]}"
+  branch=$2 record=$home/branch-$2/step-$1/repx out=$home/branch-$2/step-$1/out
+  step "$1" || repx_usage "NAME is one of: ${steps[*]}, got: $1"
   repx_done "$record" && repx_same "$record/inputs.json" "$inputs" && return
   for name in "${later[@]}"; do
     repx_drop "$home/branch-$2/step-$name/repx/SUCCESS"
   done
-  if repx_attempt "$record" "$home/branch-$2/step-$1/out" "$record/inputs.json"; then
+  if repx_attempt "$record/inputs.json"; then
     repx_succeed ""
   else
     repx_fail_job "step $1 of branch $2 failed"
@@ -164,8 +172,8 @@ repx_gather() {
   repx_write_manifest >"$home/repx/worker_outs_manifest.json" ||
     repx_broken "cannot write $home/repx/worker_outs_manifest.json"
   gather
-  repx_attempt "$home/repx" "$home/out" "$home/repx/gather_inputs.json" && repx_succeed "" &&
-    repx_complete ok
+  record=$home/repx out=$home/out
+  repx_attempt "$record/gather_inputs.json" && repx_succeed "" && repx_complete ok
 }
 
 # Has the last step succeeded in every branch?
