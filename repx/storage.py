@@ -38,7 +38,7 @@ class Store:
 
     def path(self, key: str) -> str:
         """Return the absolute path of a key on the target."""
-        return str(PurePosixPath(self.root) / key)
+        return f"{self.root}/{key}"
 
     def outputs(self, job: JobId) -> str:
         """Return the absolute path of a job's folder, which holds ``out`` and ``repx``."""
