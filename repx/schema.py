@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import referencing
@@ -24,6 +25,7 @@ _Error: TypeAlias = Any  # ValidationError, whose stubs allow an unset value eve
 
 _KNOWN_SHOWN: Final = 12
 _VALUE_SHOWN: Final = 60
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _TYPES: Final[Mapping[str, str]] = {
     "string": "a string",
     "integer": "a whole number",
@@ -163,7 +165,9 @@ def _wanted(value: object, names: list[str], examples: str) -> str:
 
 
 def _examples(error: _Error) -> str:
-    return ", ".join(str(example) for example in error.schema.get("examples", ()))
+    """Return the schema's examples as one types them: text that looks like a number in quotes."""
+    examples = map(str, error.schema.get("examples", ()))
+    return ", ".join(f'"{text}"' if _NUMBER.fullmatch(text) else text for text in examples)
 
 
 def _not_one_of(error: _Error) -> _Described:

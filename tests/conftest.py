@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ PROGRAMS: Final = {
 }
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
+GOLDEN: Final = Path(__file__).parent / "golden"
 
 pytest_plugins = ["place", "slurm_cluster"]
 
@@ -50,6 +52,26 @@ def _missing(component: str) -> str | None:
     if component == "slurm" and os.geteuid() != 0:
         return "a private Slurm cluster needs root"
     return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew; what changed is reviewed in the diff."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Return a comparison of a text with the whole file of a name below tests/golden."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: pytest --update-golden writes it"
+        assert path.read_text(encoding="utf-8") == text
+
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -237,7 +237,9 @@ class FolderFiles:
 
     def _unreadable(self, path: str, error: OSError | ValueError) -> LabError:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return LabError(f"{self.describe(path)}: {reason}")
+        incomplete = "the Lab is incomplete; build or copy it again"
+        hint = incomplete if isinstance(error, FileNotFoundError) else None
+        return LabError(f"{self.describe(path)}: {reason}", hint=hint)
 
 
 _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIR, stat.S_IFLNK: Kind.LINK}

@@ -41,8 +41,9 @@ def _pipeline(definition: Definition, name: str, raw: Any) -> dict[str, tuple[Fe
     wired = {}
     for key, stage in stages.items():
         wires = _Wires(definition, stage.fed, f"stage '{key}' of pipeline '{name}'", places[key])
-        outputs = {other: stages[other].outputs for other in stages if other != key}
+        outputs = {other: stages[other].outputs for other in stages}
         if isinstance(raw, list):
+            del outputs[key]
             wires.by_name_alone(outputs)
         else:
             wires.listed(raw[key] or (), outputs, (*at, key))
@@ -58,7 +59,7 @@ def steps(definition: Definition, stage: Stage) -> dict[str, tuple[Feed, ...]]:
     for name, step in found.items():
         own = [each for each in step.inputs if each != WORK_ITEM and each not in stage.inputs]
         wires = _Wires(definition, own, f"step '{name}' of stage '{stage.key}'", step.at)
-        outputs = {other: found[other].outputs for other in found if other != name}
+        outputs = {other: found[other].outputs for other in found}
         wires.listed(step.deps, outputs, (*step.at, "deps"), may_feed_nothing=True)
         wired[name] = wires.complete(outputs)
     if stage.type is StageType.SCATTER_GATHER and found:
@@ -153,14 +154,14 @@ class _Wires:
 
     def complete(self, outputs: Mapping[str, Mapping[str, object]]) -> tuple[Feed, ...]:
         """Return the feeds in the order of the inputs; notes the inputs without one."""
-        everything = [output for theirs in outputs.values() for output in theirs]
+        owners = {output: key for key, theirs in outputs.items() for output in theirs}
         for name in self._inputs:
             if name not in self._feeds:
-                near = did_you_mean(name, everything)
+                near = did_you_mean(name, owners)
+                hint = f", '{owners[name]}' has it" if name in owners else f", {near}"
                 self._definition.error(
                     self._at,
-                    f"{self._who}: nothing provides its input '{name}'"
-                    + (f", {near}" if near else ""),
+                    f"{self._who}: nothing provides its input '{name}'" + (hint if near else ""),
                 )
         return tuple(self._feeds[name] for name in self._inputs if name in self._feeds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,20 +24,22 @@ _CHANGING = (
     (re.compile(r"\b[0-9a-z]{32}-"), "HASH-"),
     (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{12}-(?=[a-z])"), "HASH-"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "TIME"),
+    (re.compile(r"^(sent .*|\d+/\d+ ok[^;]*|  ok .*)\n", re.MULTILINE), ""),
 )
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a targets.yaml; runs the command line in it."""
+    """A folder with a targets.yaml; runs the command line in it, ``before`` standing before it."""
 
     folder: Path
     store: Path
     env: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "repx", *words],
+            [*self.before, sys.executable, "-m", "repx", *words],
             cwd=self.folder,
             env={**os.environ, **self.env, **env},
             stdin=subprocess.DEVNULL,
@@ -53,9 +56,24 @@ class Place:
         assert "Traceback" not in err
         return out + err
 
-    def says(self, *words: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        """Run to the end; returns what was said, with names for what differs from run to run."""
-        return self.normal(self.repx(*words, code=code, env=env))
+    def session(self, *lines: str, env: dict[str, str] | None = None) -> str:
+        """Return what a terminal shows for command lines, with their exit codes."""
+        return "".join(self._line(line, env or {}) for line in lines)
+
+    def _line(self, line: str, env: dict[str, str]) -> str:
+        done = subprocess.run(
+            [*self.before, sys.executable, "-m", "repx", *shlex.split(line)],
+            cwd=self.folder,
+            env={**os.environ, **self.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout, done.stdout
+        return self.normal(f"$ repx {line}\n{done.stdout}[{done.returncode}]\n\n")
 
     def normal(self, text: str) -> str:
         text = text.replace(str(self.store), "STORE").replace(str(self.folder), "HERE")
