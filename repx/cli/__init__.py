@@ -21,7 +21,7 @@ _BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command that ``argv`` (default: the process's arguments) names, then exit."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a module here
     if arguments in (["--version"], ["-V"]):
         _print_version()
     _ready_streams()
@@ -62,7 +62,7 @@ def _guarded(arguments: list[str]) -> int:
     except Exit as wish:
         code = wish.exit_code
     except ClickException as mistake:
-        console.error(mistake.format_message(), hint=_usage_hint(mistake))
+        console.error(mistake.format_message().rstrip("."), hint=_usage_hint(mistake))
         code = mistake.exit_code
     except RepxError as problem:
         _report(problem)

@@ -154,6 +154,13 @@ class RepxGroup(_Help, click.Group):
         if version:
             self.params.append(_version_option())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; without any, a group that only holds commands explains itself."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            console.out(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -49,7 +49,7 @@ def list_(ctx: click.Context, context: Context) -> None:
 @click.argument("name", required=False, shell_complete=complete.runs)
 @click.pass_obj
 def runs(context: Context, /, name: str | None) -> None:
-    """List the runs with the number of their jobs, or the jobs of the run NAME."""
+    """List the runs, or the jobs of one."""
     if name is None:
         _list_runs(context)
     else:
@@ -101,7 +101,7 @@ list_.add_command(jobs)
 @click.argument("job", shell_complete=complete.one_job)
 @click.pass_obj
 def deps(context: Context, job: str) -> None:
-    """Show what JOB needs, what that needs, and so on, as a tree."""
+    """Show what a job needs, as a tree."""
     lab = context.open_lab().lab
     top = select.one_job(lab, job)
     if context.json:
@@ -155,7 +155,7 @@ def _reachable(lab: Lab, top: JobId) -> dict[JobId, list[JobId]]:
 @click.argument("name", required=False, shell_complete=complete.groups)
 @click.pass_obj
 def groups(context: Context, name: str | None) -> None:
-    """List the groups of runs, or the runs of the group NAME."""
+    """List the groups, or the runs of one."""
     lab = context.open_lab().lab
     if name is not None:
         _list_members(lab, name.removeprefix("@"), as_json=context.json)

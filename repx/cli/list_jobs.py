@@ -75,7 +75,10 @@ class Wish:
 @click.option("--output-paths", is_flag=True, help="Show where each job's files are.")
 @click.option("-g", "--group-by-stage", "by_stage", is_flag=True, help="Order by stage.")
 def jobs(context: Context, **options: Any) -> None:  # noqa: ANN401  # the fields of Wish
-    """List the jobs of NAME: a run, a group (@name), or the beginning of one or of job ids."""
+    """List jobs with their parameters.
+
+    NAME is a run, a group (@name), or the beginning of a run's name or of job ids.
+    """
     list_jobs(context, Wish(**options))
 
 

@@ -42,9 +42,10 @@ def show(context: Context) -> None:
 @click.argument("name", metavar="JOB", shell_complete=complete.one_job)
 @click.pass_obj
 def job(context: Context, /, name: str) -> None:
-    """Explain JOB: its state, parameters, resources and where each came from, inputs, files.
+    """Explain one job and what it asks for.
 
-    JOB is a job id, a unique beginning of one, or a run that ends in one job.
+    State, parameters, resources and where each came from, what Slurm would be asked, inputs,
+    outputs, logs. JOB is a job id, a unique beginning of one, or a run that ends in one job.
     """
     opened = context.open_lab()
     target, found = context.target(), select.one_job(opened.lab, name)
@@ -74,7 +75,10 @@ def job(context: Context, /, name: str) -> None:
 @click.argument("path", required=False)
 @click.pass_obj
 def output(context: Context, /, name: str, path: str | None) -> None:
-    """List the files that JOB left, or print the one at PATH."""
+    """List the files a job left, or print one.
+
+    PATH is relative to the job's output folder. It is printed as it is, for pipes.
+    """
     found = select.one_job(context.open_lab().lab, name)
     folder = Path(context.store().outputs(found)) / "out"
     if path is not None:

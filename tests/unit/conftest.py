@@ -1,0 +1,48 @@
+"""What tests of the command line share: a call of it within this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import pytest
+
+from repx import console
+from repx.cli import main
+
+
+class Said(NamedTuple):
+    """What a command did: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+Repx: TypeAlias = Callable[..., Said]
+
+
+@pytest.fixture
+def repx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Repx]:
+    """Return a call of ``repx`` in a folder and with a home of the test's own."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    log = logging.getLogger("repx")
+    before = (log.handlers, log.level, log.propagate)
+
+    def call(*words: str | Path) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        written = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Said(ended.value.code, written.out, written.err)
+
+    yield call
+    log.handlers, log.level, log.propagate = before
+    console.set_verbosity(0)
