@@ -45,7 +45,9 @@ GRACE_S = float(os.environ.get("REPX_GRACE_S", "10"))  # between TERM and KILL, 
 MARGIN_S = 5.0  # what a wrapper may take longer than that
 LOOK_EVERY_S = 1.0  # at locks and jobs of other runners
 SAY_EVERY_S = 1.0
+LOOKS = 3  # until a job that nobody runs is believed to have ended
 PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
+PLAN_VERSION = 1
 LOCK_FD = 9  # where wrappers find the lock their job holds
 
 WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
@@ -65,6 +67,7 @@ class Graph:
     """
 
     def __init__(self, tasks: list[dict[str, Any]], gates: list[dict[str, Any]]) -> None:
+        """Build the graph of a plan's tasks and gates."""
         self.tasks = len(tasks)
         self.outside: dict[str, int] = {}
         self.soft = {self.tasks + i for i, gate in enumerate(gates) if gate["type"] == "soft"}
@@ -75,20 +78,19 @@ class Graph:
         self.ready: list[int] = []
         self.skipped: list[tuple[int, int]] = []
         for i, task in enumerate(tasks):
-            for need in task["needs"]:
-                self._edge(need, i)
-            for gate in task["gates"]:
-                self._edge(self.tasks + gate, i)
-            for job in task["waits"]:
-                self._edge(self._outsider(job), i)
+            self._connect(i, task["needs"], task["waits"])
+            self._connect(i, [self.tasks + gate for gate in task["gates"]], ())
         for i, gate in enumerate(gates, start=self.tasks):
-            for member in gate["tasks"]:
-                self._edge(member, i)
-            for job in gate["waits"]:
-                self._edge(self._outsider(job), i)
+            self._connect(i, gate["tasks"], gate["waits"])
         for i in range(size):
             if not self.left[i]:
                 self._release(i)
+
+    def _connect(self, node: int, nodes: Iterable[int], outsiders: Iterable[str]) -> None:
+        for before in nodes:
+            self._edge(before, node)
+        for job in outsiders:
+            self._edge(self._outsider(job), node)
 
     def _outsider(self, job: str) -> int:
         node = self.outside.get(job)
@@ -147,9 +149,10 @@ class Unit:
 
     __slots__ = ("attempt", "branch", "cpus", "limit_s", "mem", "order", "phase", "step", "task")
 
-    def __init__(  # noqa: PLR0913 -- a record; dataclasses have no slots in Python 3.9
+    def __init__(
         self, task: int, ask: dict[str, Any], phase: str | None, rank: int, step: str, branch: int
     ) -> None:
+        """Describe a process of ``task`` that asks for what ``ask`` says."""
         self.task, self.phase, self.step, self.branch = task, phase, step, branch
         self.order = (task, branch, rank)
         self.cpus: int = ask["cpus"] or 1
@@ -178,6 +181,7 @@ class Admission:
     """
 
     def __init__(self, jobs: int, cpus: int, mem: int) -> None:
+        """Allow so many units, cores and bytes at once."""
         self.jobs, self.cpus, self.mem = jobs, cpus, mem
         self.running = self.used_cpus = self.used_mem = 0
         self.queues: dict[tuple[int, int], list[tuple[tuple[int, int, int], Unit]]] = {}
@@ -194,18 +198,8 @@ class Admission:
         """Return the unit to start now, if there is one; forget those no longer wanted."""
         if self.running >= self.jobs:
             return None
-        heads = []
-        for shape in list(self.queues):
-            queue = self.queues[shape]
-            while queue and not wanted(queue[0][1]):
-                heapq.heappop(queue)
-            if queue:
-                heads.append((queue[0][0], shape))
-            else:
-                del self.queues[shape]
-        heads.sort()
-        too_big = []
-        for _, shape in heads:
+        too_big: list[tuple[int, int]] = []
+        for shape in self._shapes(wanted):
             if self._fits(self.queues[shape][0][1]):
                 for bigger in too_big:
                     self.passed[bigger] = self.passed.get(bigger, 0) + 1
@@ -215,6 +209,16 @@ class Admission:
                 return None
             too_big.append(shape)
         return None
+
+    def _shapes(self, wanted: Callable[[Unit], bool]) -> list[tuple[int, int]]:
+        """Return the shapes by their first units."""
+        for shape in list(self.queues):
+            queue = self.queues[shape]
+            while queue and not wanted(queue[0][1]):
+                heapq.heappop(queue)
+            if not queue:
+                del self.queues[shape]
+        return sorted(self.queues, key=lambda shape: self.queues[shape][0][0])
 
     def _fits(self, unit: Unit) -> bool:
         return not self.running or (
@@ -243,6 +247,7 @@ class Phases:
     """The units of one scatter-gather job, as they become ready."""
 
     def __init__(self, task: int, plan: dict[str, Any]) -> None:
+        """Begin the job that is ``task`` of the plan."""
         self.task, self.plan = task, plan
         self.steps: dict[str, dict[str, Any]] = plan["steps"]
         self.ranks = {step: rank for rank, step in enumerate(self.steps, start=1)}
@@ -298,6 +303,7 @@ class Store:
     """The markers and locks of the jobs below ``base``, and what they mean for one plan."""
 
     def __init__(self, base: str, plan_path: str) -> None:
+        """Look at the store at ``base``. Raises OSError when there is no plan."""
         self.outputs = f"{base}/outputs"
         self.plan_time_ns = os.stat(plan_path).st_mtime_ns
         self.no_locks = False
@@ -329,12 +335,8 @@ class Store:
 
     def make(self, folder: str) -> None:
         """Make ``folder``/out and ``folder``/repx. Raises OSError."""
-        for path in (folder, f"{folder}/out", f"{folder}/repx"):
-            try:
-                os.mkdir(path)
-            except FileExistsError:
-                continue
-            except FileNotFoundError:
+        for path in (f"{folder}/out", f"{folder}/repx"):
+            if not os.path.isdir(path):
                 os.makedirs(path, exist_ok=True)
 
     def lock(self, record: str) -> int | None:
@@ -376,6 +378,7 @@ class Elsewhere:
     """Jobs that other runners have promised to run, and how they came out."""
 
     def __init__(self, store: Store, submissions: str, own: str, jobs: Iterable[str]) -> None:
+        """Watch ``jobs``; ``own`` is this agent's folder, which promises nothing."""
         self.store, self.submissions, self.own = store, submissions, own
         self.jobs = set(jobs)
         self.promised: dict[str, str] = {}
@@ -389,9 +392,9 @@ class Elsewhere:
                 self.jobs.discard(job)
                 yield job, True
             elif not self.store.locked(record) and not self._pending(job, record):
-                # Between two looks a job may start, end or be tried again: look thrice.
+                # Between two looks a job may start, end or be tried again: look again.
                 self.doubts[job] += 1
-                if self.doubts[job] > 2:
+                if self.doubts[job] == LOOKS:
                     self.jobs.discard(job)
                     yield job, False
 
@@ -428,6 +431,7 @@ class Journal:
     """
 
     def __init__(self, folder: str, *, quiet: bool) -> None:
+        """Open the files in ``folder``. Raises OSError."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self.events = os.open(f"{folder}/events.jsonl", flags, 0o666)
         self.log = os.open(f"{folder}/agent.log", flags, 0o666)
@@ -468,9 +472,11 @@ def same_file(one: int, other: int) -> bool:
 
 
 def read_plan(folder: str) -> dict[str, Any]:
-    """Return plan.json. Raises OSError, ValueError."""
+    """Return plan.json. Raises OSError; ValueError, KeyError for another kind of file."""
     with open(f"{folder}/plan.json", encoding="utf-8") as stream:
         plan: dict[str, Any] = json.load(stream)
+    if plan["version"] != PLAN_VERSION:
+        raise ValueError(f"plan.json has version {plan['version']}, not {PLAN_VERSION}")
     return plan
 
 
@@ -483,6 +489,7 @@ class Running:
     __slots__ = ("began", "ending", "unit")
 
     def __init__(self, unit: Unit, began: float) -> None:
+        """Note when, on the monotonic clock, a unit's wrapper began."""
         self.unit, self.began, self.ending = unit, began, ""
 
 
@@ -490,8 +497,9 @@ class Agent:
     """Starts wrappers, waits for what happens, and draws the consequences. Mutable."""
 
     def __init__(self, folder: str, plan: dict[str, Any], options: argparse.Namespace) -> None:
+        """Prepare to run the plan in ``folder``. Raises OSError."""
         self.folder, self.tasks = folder, plan["tasks"]
-        self.names = [task["job"] for task in self.tasks]
+        self.names: list[str] = [task["job"] for task in self.tasks]
         self.store = Store(plan["base"], f"{folder}/plan.json")
         self.journal = Journal(folder, quiet=options.quiet)
         self.keep_going: bool = options.keep_going
@@ -515,6 +523,8 @@ class Agent:
         self.bash = shutil.which("bash") or "/bin/bash"
         self.environments: dict[int, dict[str, str]] = {}
         self.no_input = os.open(os.devnull, os.O_RDONLY)
+        if not os.path.exists(f"/dev/fd/{LOCK_FD}"):  # so that no lock is opened as just this
+            os.dup2(self.no_input, LOCK_FD, inheritable=False)
 
     # --- the loop
 
@@ -676,8 +686,9 @@ class Agent:
             setsigmask=(),
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
         )
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{HOST} {pid}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # only people read it
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{HOST} {pid}\n".encode(), 0)
         now = time.monotonic()
         self.graph.state[unit.task] = STARTED
         self.running[pid] = Running(unit, now)
@@ -710,7 +721,7 @@ class Agent:
                 kill_sessions({pid})
             self._ended(running, code, usage)
 
-    def _ended(self, running: Running, code: int, usage: Any) -> None:  # noqa: ANN401
+    def _ended(self, running: Running, code: int, usage: resource.struct_rusage) -> None:
         unit = running.unit
         task = self.tasks[unit.task]
         ok = code == 0 and self.store.succeeded(self._record(unit), forced=task["forced"])
@@ -812,7 +823,13 @@ class Agent:
                 self.phases[task].halted = True
 
     def _note_end(
-        self, unit: Unit, *, ok: bool, reason: str, usage: Any = None, began: float | None = None
+        self,
+        unit: Unit,
+        *,
+        ok: bool,
+        reason: str,
+        usage: resource.struct_rusage | None = None,
+        began: float | None = None,
     ) -> None:
         now = time.monotonic()
         self.journal.add(
@@ -877,6 +894,9 @@ class Agent:
                 self._stop(signum)
 
     def _stop(self, signum: int) -> None:
+        if self.stopping == signal.SIGUSR1 and signum != signal.SIGUSR1:
+            self.stopping = signum  # Slurm warns first
+            return
         if self.stopping:
             self.journal.say("killing what still runs")
             kill_sessions(set(self.running))
@@ -907,11 +927,15 @@ class Agent:
                 self._cancel(task)
 
     def _cancel(self, task: int) -> None:
-        if task in self.phases:
-            self._fail_phases(self.phases[task], "cancelled")
-        elif self.graph.state[task] in (WAITING, READY):
-            self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
+        """End a job as cancelled, unless its only process has just been told to end."""
+        phases = self.phases.get(task)
+        if phases is None and self.graph.state[task] not in (WAITING, READY):
+            return
+        self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
+        if phases is None:
             self._end_task(task, ok=False)
+        elif self.graph.state[task] in (READY, STARTED):
+            self._fail_phases(phases, "cancelled")
 
 
 # --- the machine ---------------------------------------------------------------------------
@@ -921,8 +945,8 @@ class Agent:
 def wakeups(signals: deque[int]) -> Iterator[Callable[[float | None], None]]:
     """Collect signals in ``signals``; give a function that sleeps until the next, or a timeout."""
     heard, told = socket.socketpair()
-    heard.setblocking(False)
-    told.setblocking(False)
+    for end in (heard, told):
+        end.settimeout(0)
     watched = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {
         each: signal.signal(each, lambda number, _frame: signals.append(number)) for each in watched
@@ -962,7 +986,7 @@ def kill_sessions(leaders: set[int]) -> None:
                 os.kill(int(name), signal.SIGKILL)
 
 
-def resident(usage: Any) -> int | None:  # noqa: ANN401
+def resident(usage: resource.struct_rusage | None) -> int | None:
     """Return the largest resident set of a wrapper's processes, in bytes.
 
     None where it is hidden by our own: a child counts as large as we were when it began.
@@ -1035,13 +1059,12 @@ def only_agent(folder: str) -> bool:
 def register(folder: str, plan: dict[str, Any]) -> None:
     """Make a folder that lies elsewhere known to the store, so that `repx status` finds it."""
     known = f"{plan['base']}/submissions/{plan['submission']}"
-    if os.path.realpath(known) == folder:
+    if os.path.exists(known):
         return
     os.makedirs(os.path.dirname(known), exist_ok=True)
     if os.path.islink(known):
         os.unlink(known)
-    with contextlib.suppress(FileExistsError):
-        os.symlink(folder, known)
+    os.symlink(folder, known)
 
 
 def main(words: list[str]) -> int:
@@ -1056,7 +1079,7 @@ def main(words: list[str]) -> int:
         os.makedirs(f"{plan['base']}/outputs", exist_ok=True)
         agent = Agent(folder, plan, options)
     except (OSError, ValueError, KeyError) as error:
-        print(f"repx: {folder}: {error!r}", file=sys.stderr)
+        print(f"repx: cannot work on {folder}: {error!r}", file=sys.stderr)
         return 3
     gc.freeze()  # the plan stays as it is; looking through it for garbage would cost each job
     return agent.run()

@@ -21,6 +21,11 @@ _WORKER_OUTPUTS: Final = "runner:worker_outputs"
 _STEP_SOURCE: Final = "step:"
 
 
+def is_scatter_gather(job: Job) -> bool:
+    """Tell whether the job runs in phases."""
+    return job.stage_type is StageType.SCATTER_GATHER
+
+
 def home(base: str, job: JobId) -> str:
     """Return the job's folder in the store at ``base``."""
     return f"{base}/outputs/{job}"
@@ -101,6 +106,20 @@ def _resolve(
 
 def _path(lab: Lab, base: str, job: Job, source: Input, static: Mapping[str, str]) -> str | None:
     """Return the path behind an input, or None for one that no rule covers."""
+    inside = _inside(base, job, source)
+    if inside is not None:
+        return inside
+    if source.job_id is not None and source.source_output is not None:
+        return _of_producer(lab, base, job, source)
+    if source.type == "global" or source.target == _STORE_BASE:
+        return base
+    if source.source_run is not None and source.source_run in lab.runs:
+        return f"{base}/artifacts/revision/{lab.id}-metadata-{source.source_run}.json"
+    return static.get(source.target)
+
+
+def _inside(base: str, job: Job, source: Input) -> str | None:
+    """Return the path of an input that another phase of the same job makes, else None."""
     if source.source == _WORK_ITEM:
         return f"{home(base, job.id)}/branch-{BRANCH}/repx/work_item.json"
     if source.source == _WORKER_OUTPUTS:
@@ -109,13 +128,7 @@ def _path(lab: Lab, base: str, job: Job, source: Input, static: Mapping[str, str
         return _of_sibling(base, job, source)
     if source.job_id == SELF:
         return _produced(job.executables["scatter"], scatter_out(base, job.id), job, source)
-    if source.job_id is not None and source.source_output is not None:
-        return _of_producer(lab, base, job, source)
-    if source.type == "global" or source.target == _STORE_BASE:
-        return base
-    if source.source_run is not None and source.source_run in lab.runs:
-        return f"{base}/artifacts/revision/{lab.id}-metadata-{source.source_run}.json"
-    return static.get(source.target)
+    return None
 
 
 def _of_sibling(base: str, job: Job, source: Input) -> str:
@@ -143,8 +156,3 @@ def _produced(executable: Executable, out: str, job: Job, source: Input) -> str:
 def _inconsistent(job: Job, source: Input, why: str) -> LabError:
     message = f"job {job.id}: input '{source.target}' has no source: {why}"
     return LabError(message, hint="build the Lab again; its metadata is inconsistent")
-
-
-def is_scatter_gather(job: Job) -> bool:
-    """Tell whether the job runs in phases."""
-    return job.stage_type is StageType.SCATTER_GATHER

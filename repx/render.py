@@ -162,7 +162,7 @@ def _shipped(asset: str, path: str) -> RenderedFile:
 
 
 def plan_document(plan: Plan, lab: Lab, target: Target, *, submission_id: str) -> dict[str, object]:
-    """Return ``plan.json`` (``schemas/plan.schema.json``): what the agent and `repx status` read."""
+    """Return ``plan.json`` (``schemas/plan.schema.json``) for the agent and `repx status`."""
     places = {task.job.id: place for place, task in enumerate(plan.tasks)}
     return {
         "version": PLAN_VERSION,
