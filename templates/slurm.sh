@@ -239,9 +239,8 @@ repx_successes() {
 #   step_names step_scripts step_needs      per step; needs are numbers of earlier steps
 repx_fan_out() {
   local job=$1 home=$store/outputs/$1 gather count step id said REPLY
-  local -A ids=() runs_in=()
-  repx_read_ids submitted.tsv
-  gather=${ids[$2]%%;*}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+  local -A runs_in=()
+  repx_find_gather "$2"
   children=children/$job.tsv
   repx_forget_children
   read -r REPLY <"$home/scatter/repx/SUCCESS"
@@ -251,6 +250,22 @@ repx_fan_out() {
     repx_submit_step "$step" || repx_give_up "$job"
   done
   repx_release_gather || repx_give_up "$job"
+}
+
+# NAME: set gather to the id of the gather that belongs to this scatter.
+repx_find_gather() {
+  local -A ids=()
+  repx_read_ids submitted.tsv
+  gather=${ids[$1]%%;*}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+}
+
+# EXIT GATHER: scatter failed. Slurm would cancel gather by itself, but a held job only once a
+# minute. A scatter that was stopped may be started again, so its gather stays.
+repx_drop_gather() {
+  local gather
+  repx_find_gather "$2"
+  [[ -n $stopped ]] || scancel "$gather"
+  repx_leave "$1"
 }
 
 # STEP: submit the branches in which it, or a step before it, is still to be done.

@@ -13,6 +13,7 @@ from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError, SchedulerError
 from repx.schedulers import queue
 from repx.status import ALIVE, Belief, State
+from repx.storage import SUCCESS
 
 if TYPE_CHECKING:
     from repx.command import Run
@@ -146,7 +147,7 @@ def alive(run: Run, store: Store) -> dict[JobId, Belief]:
             continue
         if not _any_alive(known, entries):
             _close(run, store, known, entries)
-        found |= beliefs(known, entries, now=time.time())
+        found |= _explained(store, known, beliefs(known, entries, now=time.time()))
     return found
 
 
@@ -211,7 +212,69 @@ def _belief(entry: Entry, by: str, now: float) -> Belief:
             return Belief(state=State.QUEUED, reason=entry.reason, by=by)
         case _:
             reason = queue.REASONS.get(entry.word, entry.word)
-            return Belief(state=entry.state, reason=f"{reason} (Slurm job {by})")
+            # A bundle fails with any of its jobs; what has no marker was skipped or cut off.
+            inside = by.startswith(_BUNDLE) and entry.word == "FAILED"
+            return Belief(state=State.LOST if inside else entry.state, reason=reason, by=by)
+
+
+def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+    """Return the beliefs, those of jobs that have ended with what their logs say.
+
+    Only a Slurm job that had something to say has left a log.
+    """
+    logs = f"{submissions.FOLDER}/{known.submission}/logs"
+    present = frozenset(store.names(logs))
+    explained = dict(found) | _culprits(store, known, found)
+    for job, belief in found.items():
+        if belief.state in ALIVE or belief.state is State.SKIPPED:
+            continue
+        name = f"{belief.by.removeprefix(_BUNDLE)}.out"
+        said = (store.read_text(f"{logs}/{name}") or "") if name in present else ""
+        if _SKIP in said:
+            culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
+            explained[job] = Belief(state=State.SKIPPED, reason=culprit)
+            continue
+        reason = next((why for words, why in _SAID if words in said), belief.reason)
+        where = f"; see {store.path(f'{logs}/{name}')}" if said else ""
+        told = f"{reason} (Slurm job {belief.by}{where})"
+        explained[job] = Belief(state=belief.state, reason=told)
+    return explained
+
+
+def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+    """Return the beliefs of skipped jobs, with the job of a run before theirs that failed.
+
+    Who failed among a job's own needs, its Lab tells.
+    """
+    skipped = {job for job, belief in found.items() if belief.state is State.SKIPPED}
+    plan = submissions.plan(store, known.submission) if skipped else {}
+    tasks = plan.get("tasks", ())
+    culprit_of: dict[int, JobId] = {}
+    for number, gate in enumerate(plan.get("gates", ())):
+        jobs = [*(tasks[place]["job"] for place in gate["tasks"]), *gate["waits"]]
+        marked = store.markers(jobs) if gate["type"] == "hard" else {}
+        culprits = (job for job in jobs if marked and marked.get(job) != SUCCESS)
+        culprit_of[number] = next(culprits, "")
+    explained = dict.fromkeys(skipped, Belief(state=State.SKIPPED))
+    for task in tasks:
+        named = next((culprit_of[gate] for gate in task["gates"] if culprit_of[gate]), "")
+        if named and task["job"] in skipped:
+            explained[task["job"]] = Belief(state=State.SKIPPED, reason=named)
+    return explained
+
+
+# What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
+_SKIP: Final = "repx: skipped, since this job did not succeed: "
+
+# What slurmstepd writes into a job's output when it ends one.
+_SAID: Final = (
+    ("DUE TO TIME LIMIT", "timeout"),
+    ("DUE TO PREEMPTION", "preempted"),
+    ("DUE TO NODE FAILURE", "node failure"),
+    ("memory limit", "out of memory"),
+    ("oom_kill", "out of memory"),
+    ("oom-kill", "out of memory"),
+)
 
 
 def _unanswered(known: Known) -> dict[JobId, Belief]:
@@ -263,7 +326,7 @@ def _close(run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]) -
     forgotten = ids - {array for array, _ in entries}
     if forgotten:
         every |= _recall(run, sorted(forgotten), known.submission)
-    told = beliefs(known, every, now=0)
+    told = _explained(store, known, beliefs(known, every, now=0))
     lines = "".join(
         f"{job}\t{belief.state}\t{belief.reason}\n"
         for job, belief in told.items()

@@ -57,7 +57,8 @@ JobAcctGatherParams=OverMemoryKill
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=100
 ReturnToService=2
 MpiDefault=none
 KillWait=5
@@ -129,11 +130,15 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """Let a node die as by a power cut: its daemon and every process of its jobs."""
+        self.kill_daemon(node)
+        _kill_steps(node, self.root)
+        self.sh("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
+
+    def kill_daemon(self, node: str) -> None:
+        """Kill a node's daemon alone; its jobs live on."""
         daemon = self._daemons.pop(f"slurmd.{node}")
         daemon.kill()
         daemon.wait()
-        _kill_steps(node, self.root)
-        self.sh("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
 
     def revive_node(self, node: str) -> None:
         """Start a killed node again and put it back into service."""
@@ -284,14 +289,23 @@ def _processes() -> Iterator[tuple[int, str, Mapping[str, str]]]:
 
 
 def _kill_steps(node: str, root: Path) -> None:
-    """Kill what one node of this cluster runs: its step daemons and their jobs' processes."""
+    """Kill what one node of this cluster runs, step daemons and their jobs' processes, at once.
+
+    All are stopped first, so that none sees another one die.
+    """
     conf = str(root / "slurm.conf")
-    for pid, command, environment in _processes():
-        of_node = environment.get("SLURMD_NODENAME") == node
-        if environment.get("SLURM_CONF") == conf and (
-            of_node or ("slurmstepd" in command and node in _step_node(pid))
-        ):
-            _kill(pid)
+    doomed = [
+        pid
+        for pid, command, environment in _processes()
+        if environment.get("SLURM_CONF") == conf
+        and (
+            environment.get("SLURMD_NODENAME") == node
+            or ("slurmstepd" in command and node in _step_node(pid))
+        )
+    ]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in doomed:
+            _kill(pid, number)
 
 
 def _step_node(pid: int) -> str:
@@ -309,9 +323,9 @@ def _kill_below(root: Path) -> None:
             _kill(pid)
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def main(argv: Sequence[str]) -> int:

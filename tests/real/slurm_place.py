@@ -59,7 +59,7 @@ class LabMaker:
         *,
         items: str = "echo '[1, 2, 3]' >work_items.json",
         steps: Mapping[str, tuple[str, Sequence[str], Mapping[str, object]]],
-        gather: str = 'grep -c o "$2" >o || true',
+        gather: str = 'grep -c \'"o"\' "$(input worker__outs)" >o || true',
         needs: Sequence[str] = (),
     ) -> str:
         """Add a scatter-gather job; ``steps`` have a script, what they need, and hints."""

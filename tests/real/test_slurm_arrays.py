@@ -82,12 +82,12 @@ def test_runs_wait_hard_for_success_and_softly_for_an_end(place: Place) -> None:
     place.lab.run("needs-it", [hard], breaks="hard")
     place.lab.run("needs-other", [fine], works="hard")
     place.run()
-    states = place.states()
+    told = place.status()
 
     assert "soft" == place.out(soft)
     assert "fine" == place.out(fine)
-    assert "failed" == states[bad]
-    assert "skipped" == states[hard]
+    assert "failed" == told[bad]["state"]
+    assert {"state": "skipped", "reason": bad} == told[hard]
 
 
 def test_jobs_alive_are_not_submitted_again_and_others_wait_for_them(place: Place) -> None:
