@@ -1,7 +1,6 @@
 """The shape of a blueprint: what definitions (lab.yaml, Nix) hand to ``expand.py``, as JSON.
 
-Data only. ``expand.py`` runs where repx is not installed, so it reads the same JSON untyped;
-``schemas/blueprint.schema.json`` says the same for others.
+Data only. ``expand.py`` runs where repx is not installed, so it reads the same JSON untyped.
 """
 
 from __future__ import annotations

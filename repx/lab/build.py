@@ -87,17 +87,18 @@ def _expand(
     blueprint: Blueprint, place: Path, progress: Callable[[int, int], None] | None
 ) -> Mapping[str, int]:
     """Write the Lab beside its place, then rename it: a Lab that is there is whole."""
+    part = place.with_name(f"{place.name}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place.parent):
-            part = place.with_name(f"{place.name}.part")
             for left in place.parent.glob("*.part"):  # by a build that was killed
                 shutil.rmtree(left)
-            jobs = expand.expand(blueprint, os.fspath(part), progress)
-            if place.exists():  # another build was faster
-                shutil.rmtree(part)
-            else:
-                part.rename(place)
+            try:
+                jobs = expand.expand(blueprint, os.fspath(part), progress)
+                if not place.exists():  # else another build was faster
+                    part.rename(place)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
             return jobs
     except expand.BlueprintError as error:
         raise InputError(str(error)) from error

@@ -204,6 +204,11 @@ class _Stage:
         return list(dict.fromkeys(found))
 
     @property
+    def scripts(self) -> list[str]:
+        """Return the store names of the scripts, by executable."""
+        return [each.script for each in self.executables]
+
+    @property
     def dynamic(self) -> set[str]:
         """Return the parameters that the pname, an output or a resource depends on."""
         resources = [self.resources, *(each.resources for each in self.executables)]
@@ -362,6 +367,8 @@ class _Expansion:
         self.producers = stage.producers
         self.tables = [tables[key] for key in self.producers]
         self.parameters = [_Parameter(stage, name, axes) for name in sorted(stage.parameters)]
+        dynamic = stage.dynamic
+        self.dynamic = [each for each in self.parameters if each.name in dynamic]
         own = {each.axis for each in self.parameters if each.axis is not None}
         reach = own.union(*(table.axes for table in self.tables))
         self.table = _Table(tuple(sorted(reach)), stage.version)
@@ -394,9 +401,7 @@ class _Expansion:
             variant = self._variant(combination, upstream)
             jid = self._id(variant, f"{{{params}}}", upstream)
             self.table.ids[combination] = jid
-            if jid not in self.run.texts:
-                text = variant.metadata(f"{{{params}}}", upstream, jid)
-                self.run.add(jid, text, self.stage)
+            self.run.add(jid, variant.metadata(f"{{{params}}}", upstream, jid), self.stage)
         return self.table
 
     def _id(self, variant: _Variant, params: str, upstream: Sequence[str]) -> str:
@@ -415,8 +420,7 @@ class _Expansion:
         names = [_pname_of(jid, table.version) for jid, table in zip(upstream, self.tables)]
         values = {
             each.name: each.values[0 if each.axis is None else combination[self.places[each.axis]]]
-            for each in self.parameters
-            if each.name in self.stage.dynamic
+            for each in self.dynamic
         }
         key = (*names, *map(compact, values.values()))
         if key not in self.variants:
@@ -589,7 +593,9 @@ class _RunJobs:
         return self.digests[run]
 
     def add(self, jid: str, text: str, stage: _Stage) -> None:
-        """Add one job."""
+        """Add one job; the same one may come again, from another pipeline."""
+        if jid in self.texts:
+            _check_same(jid, (self.texts[jid], self.stages[jid]), (text, stage))
         self.texts[jid] = text
         self.stages[jid] = stage
 
@@ -610,6 +616,15 @@ class _RunJobs:
                 tables[key] = _Expansion(by_key[key], self, axes, tables).jobs()
         if not self.texts:
             raise BlueprintError(f"run {self.name!r} has no jobs: its pipelines are empty")
+
+
+def _check_same(jid: str, one: tuple[str, _Stage], other: tuple[str, _Stage]) -> None:
+    """Raise when two jobs with one id differ in their metadata or scripts."""
+    if one[0] != other[0] or one[1].scripts != other[1].scripts:
+        raise BlueprintError(
+            f"two different jobs have the id {jid}: give their stages different pnames, or use the "
+            "hash mode 'pure'"
+        )
 
 
 def _runs(blueprint: Mapping[str, Any]) -> list[_RunJobs]:
@@ -781,20 +796,15 @@ def _write(
 
 
 def _write_jobs(runs: list[_RunJobs], writer: _Writer, progress: Progress | None) -> None:
-    stages: dict[str, _Stage] = {}
-    texts: dict[str, str] = {}
+    jobs: dict[str, tuple[str, _Stage]] = {}
     for run in runs:
-        stages.update(run.stages)
         for jid, text in run.texts.items():
-            if texts.setdefault(jid, text) != text:
-                raise BlueprintError(
-                    f"two different jobs have the id {jid}: give their stages different pnames, "
-                    "or use the hash mode 'pure'"
-                )
-    for done, (jid, stage) in enumerate(sorted(stages.items(), key=operator.itemgetter(0))):
-        writer.job(jid, stage)
+            job = (text, run.stages[jid])
+            _check_same(jid, jobs.setdefault(jid, job), job)
+    for done, jid in enumerate(sorted(jobs)):
+        writer.job(jid, jobs[jid][1])
         if progress and done % 1000 == 0:
-            progress(done, len(stages))
+            progress(done, len(jobs))
 
 
 def _run_metadata(run: _RunJobs, git: str) -> Iterator[bytes]:

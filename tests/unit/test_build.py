@@ -149,6 +149,7 @@ def test_a_mistake_only_the_expander_sees_leaves_nothing(tmp_path: Path) -> None
         built(tmp_path, text)
 
     assert not (tmp_path / "result").is_symlink()
+    assert [path.name for path in (tmp_path / ".repx/labs").iterdir()] == [".lock"]
 
 
 # --- scanned data and programs ----------------------------------------------------------------

@@ -392,6 +392,17 @@ def test_a_value_that_is_no_file_name_is_refused(tmp_path: Path, value: str) -> 
             ],
             "two different jobs have the id",
         ),
+        (
+            [
+                run(
+                    "r",
+                    stage("a", pname="x", text="one"),
+                    stage("b", pname="x", text="two"),
+                    hash_mode="params-only",
+                )
+            ],
+            "-x-1.0: give their stages different pnames, or use the hash mode 'pure'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
