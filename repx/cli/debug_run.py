@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @command(
     name="debug-run",
     examples="""
-        repx debug-run 3k9x2m                # a shell; `../run` runs the job's program
+        repx debug-run 3k9x2m                # a shell; `../run` starts the program
         repx debug-run 3k9x2m -c ../run      # run it once, here and now
         repx debug-run 3k9x2m -c 'bash -x ../run; ls -l'
         repx debug-run 3k9x2m --phase branch-2/step-fit

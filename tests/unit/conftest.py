@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -22,6 +25,33 @@ class Said(NamedTuple):
 
 
 Repx: TypeAlias = Callable[..., Said]
+
+
+@pytest.fixture(scope="session")
+def ran(labs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a targets.yaml and a store in which the recorded Labs were run.
+
+    One branch of the scatter-gather Lab failed, and so its gather and the report never ran.
+    """
+    folder = tmp_path_factory.mktemp("ran")
+    targets = f"""\
+targets:
+  local: {{base_path: {folder}/store, environment: {{GREETING: "hello $HOME"}}}}
+  cluster:
+    base_path: {folder}/store
+    scheduler: slurm
+    slurm: {{partition: main, account: proj7, prologue: ["export SITE=lab"]}}
+"""
+    (folder / "targets.yaml").write_text(targets, encoding="utf-8")
+    for name in ("simple-two-runs", "sweep", "scatter-gather"):
+        subprocess.run(
+            [sys.executable, "-m", "repx", "run", "-l", labs / name],
+            cwd=folder,
+            env={**os.environ, "REPX_FIXTURE_FAIL_BRANCH": "2", "XDG_CACHE_HOME": str(folder)},
+            capture_output=True,
+            check=name != "scatter-gather",
+        )
+    return folder
 
 
 @pytest.fixture
