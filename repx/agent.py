@@ -48,6 +48,7 @@ SAY_EVERY_S = 1.0
 LOOKS = 3  # until a job that nobody runs is believed to have ended
 PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
 PLAN_VERSION = 1
+MARKER_BYTES = 4096  # a block, which is what the smallest file takes
 LOCK_FD = 9  # where wrappers find the lock their job holds
 
 WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
@@ -350,6 +351,12 @@ class Store:
         except OSError:
             self.no_locks = True  # the file system has none
         return lock
+
+    def full(self) -> bool:
+        """Tell whether there is no room for so much as a marker."""
+        space = os.statvfs(self.outputs)
+        no_inodes = space.f_files and not space.f_ffree  # some file systems count none
+        return bool(no_inodes) or space.f_bavail * space.f_frsize < MARKER_BYTES
 
     def locked(self, record: str) -> bool:
         """Tell whether something of the job runs."""
@@ -744,7 +751,9 @@ class Agent:
             return f"wrapper died: signal {-code}"
         if code == 1:
             return self.store.failure(self._record(unit)) or "failed, for reasons in agent.log"
-        return f"the job script could not work (exit code {code}); agent.log says why"
+        if self.store.full():
+            return f"no space left on the disk of {self.store.outputs}"
+        return f"the job script could not work (exit code {code}): {self.folder}/agent.log"
 
     def _succeed(self, unit: Unit) -> None:
         if unit.phase not in ("scatter", "step"):

@@ -29,7 +29,8 @@ repx_end_group() {
 
 # The program has ended, but not as it should: FAIL, unless its outputs only show late.
 repx_judge() {
-  [[ -e $record/stdout.log && -e $record/stderr.log ]] || repx_broken "cannot write to $record"
+  [[ ! -d $record || (-e $record/stdout.log && -e $record/stderr.log) ]] ||
+    repx_broken "cannot write to $record"
   if [[ -n $stopped ]]; then
     repx_fail "$status" "$stopped"
   elif ((status == 137)) && repx_out_of_memory; then

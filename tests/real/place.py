@@ -24,7 +24,7 @@ _CHANGING = (
     (re.compile(r"\b[0-9a-z]{32}-"), "HASH-"),
     (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{12}-(?=[a-z])"), "HASH-"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "TIME"),
-    (re.compile(r"^(sent .*|\d+/\d+ ok[^;]*|  ok .*)\n", re.MULTILINE), ""),
+    (re.compile(r"^(sent .*|\d+/\d+ ok[^;\n]*|  ok .*)\n", re.MULTILINE), ""),
 )
 
 
