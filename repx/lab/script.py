@@ -76,7 +76,7 @@ def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: B
         *_environment(body),
         "\n# --- the stage ---\n",
         _work(body),
-        "\nexit\n",
+        "\n\nexit\n",  # two, for a last line that ends in a backslash
         _template("stage-rare.sh"),
     ]
     return "".join(parts)

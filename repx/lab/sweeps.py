@@ -115,7 +115,7 @@ def _range(definition: Definition, at: Pointer, bounds: Sequence[float]) -> list
         definition.error(at, "a range needs finite numbers")
         return []
     first, last, step = (Decimal(repr(bound)) for bound in (*bounds, 1)[:3])
-    count = int((last - first) / step) + 1 if step else 0
+    count = math.floor((last - first) / step) + 1 if step else 0
     if not 0 < count <= _MOST_VALUES:
         wrong = "is empty" if count <= 0 else f"has {count} values"
         definition.error(at, f"the range {', '.join(map(str, bounds))} {wrong}")

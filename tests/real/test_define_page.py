@@ -58,7 +58,16 @@ def test_first_experiment(tmp_path: Path) -> None:
         "total.txt": 6,
     }
     assert len(set(found["total.txt"])) == 6
-    assert repx(tmp_path, "build").startswith("nothing changed, result is Lab ")
+
+
+def test_first_experiment_says_what_the_page_shows(tmp_path: Path) -> None:
+    """Only the Lab's id differs: it covers the version of repx."""
+    (tmp_path / "lab.yaml").write_text(LABS[0], encoding="utf-8")
+    (shown,) = (block for block in BLOCKS if block.startswith("$ repx build"))
+
+    said = "".join(f"$ repx build\n{repx(tmp_path, 'build')}" for _ in range(2))
+
+    assert re.sub(r"Lab \w+", "Lab", shown) == re.sub(r"Lab \w+", "Lab", said)
 
 
 def test_python_stage(tmp_path: Path) -> None:

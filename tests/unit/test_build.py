@@ -152,6 +152,25 @@ def test_a_mistake_only_the_expander_sees_leaves_nothing(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / ".repx/labs").iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(
+    ("bounds", "values"),
+    [
+        ("[1, 4]", [1, 2, 3, 4]),
+        ("[0, 10, 4]", [0, 4, 8]),
+        ("[3, 1, -1]", [3, 2, 1]),
+        ("[0, 0.3, 0.1]", [0.0, 0.1, 0.2, 0.3]),
+        ("[5, 5]", [5]),
+    ],
+)
+def test_a_range_holds_exact_steps_and_its_end(
+    tmp_path: Path, bounds: str, values: list[float]
+) -> None:
+    built(tmp_path, LAB.replace("n: [1, 2]", f"n: {{range: {bounds}}}"))
+
+    found = sorted(params["n"] for params in jobs(open_lab(tmp_path / "result")).values())
+    assert [repr(value) for value in found] == [repr(value) for value in sorted(values)]
+
+
 # --- scanned data and programs ----------------------------------------------------------------
 
 

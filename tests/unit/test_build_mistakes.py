@@ -120,6 +120,21 @@ CHANGES: Final = {
     ),
     "empty list": ("x: [1, 2]", "x: []", "lab.yaml:19:7: x: is empty"),
     "empty range": ("x: [1, 2]", "x: {range: [2, 1]}", "lab.yaml:19:11: the range 2, 1 is empty"),
+    "range that never reaches its end": (
+        "x: [1, 2]",
+        "x: {range: [2, 1.5]}",
+        "lab.yaml:19:11: the range 2, 1.5 is empty",
+    ),
+    "name that no folder can have": (
+        "    inputs: [o]",
+        "    inputs: [o]\n    pname: a b",
+        "lab.yaml:10:5: pname: 'a b' is not understood, write it like train, train-{model}",
+    ),
+    "version that would be read as a part of the name": (
+        "    inputs: [o]",
+        "    inputs: [o]\n    version: v2",
+        "lab.yaml:10:5: version: 'v2' is not understood, write it like ",
+    ),
     "range without step": (
         "x: [1, 2]",
         "x: {range: [1, 2, 0]}",
@@ -281,12 +296,18 @@ def test_null_needs_a_default(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_shown_together(tmp_path: Path) -> None:
     text = GOOD.replace("[outputs", "").replace("${outputs[p]}", "${outputs[q]}")
-    text = text.replace("{x: 1}", "{x: 1, y: null}").replace("[a, b]", "[a, b, c]")
+    text = text.replace("{x: 1}", "{x: 1, y: null}").replace("x: [1, 2]", "z: {range: [2, 1]}")
     text = text.replace('echo "', 'if echo "')
 
     lines = [problem.split(": ")[0] for problem in mistakes(tmp_path, text)]
 
-    assert lines == ["lab.yaml:7", "lab.yaml:13", "lab.yaml:15:16", "lab.yaml:17:3"]
+    assert lines == [
+        "lab.yaml:7",
+        "lab.yaml:13",
+        "lab.yaml:17:3",
+        "lab.yaml:19:7",
+        "lab.yaml:19:11",
+    ]
 
 
 def test_a_program_must_say_its_language(tmp_path: Path) -> None:

@@ -279,6 +279,12 @@ def test_lines_run_strictly_and_their_end_is_the_scripts(job: Job, lines: str, c
     assert (done.returncode, done.stdout) == (code, b"")
 
 
+def test_a_last_line_that_goes_on_goes_nowhere(job: Job) -> None:
+    program = job.write(script.render("x", [], {}, Body(lines="echo a \\")))
+
+    assert job.call(program).stdout == b"a\n"
+
+
 @pytest.mark.parametrize("name", ["store/stage", "jobs/0abc-x-1.0/bin/x"])
 def test_a_value_that_means_a_file_of_the_lab_becomes_its_path(job: Job, name: str) -> None:
     program = job.write(script.render("x", [], {}, Body(lines=DUMP)), name)
