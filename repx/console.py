@@ -150,14 +150,15 @@ def name(job_id: str) -> str:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows: aligned and fitted on a terminal, tab-separated without headers in a pipe.
 
-    On a terminal job ids are shortened, then the widest columns. A column called ``state``
-    is coloured; one whose cells are all numbers is aligned to the right.
+    On a terminal job ids are shortened, then the widest columns; a last column of absolute
+    paths stays whole, since half a path serves nobody. A column called ``state`` is coloured;
+    one whose cells are all numbers is aligned to the right.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
     if not interactive():
         sys.stdout.writelines("\t".join(row) + "\n" for row in cells)
         return
-    cells = [[_LONG_ID.sub(r"\1", cell) for cell in row] for row in cells]
+    cells = [[_shortened(cell) for cell in row] for row in cells]
     sys.stdout.writelines(f"{line}\n" for line in _aligned(headers, cells, _columns()))
 
 
@@ -236,7 +237,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def _aligned(headers: Sequence[str], rows: list[list[str]], width: int) -> Iterator[str]:
     columns = list(zip(headers, *rows, strict=True))
-    widths = _fitted([max(map(len, column)) for column in columns], width)
+    natural = [max(map(len, column)) for column in columns]
+    paths = any(row[-1].startswith("/") for row in rows)
+    widths = [*_fitted(natural[:-1], width), natural[-1]] if paths else _fitted(natural, width)
     right = [bool(rows) and all(map(_is_number, column[1:])) for column in columns]
     coloured = [header.lower() == "state" for header in headers]
 
@@ -268,11 +271,12 @@ def _fitted(widths: list[int], room: int) -> list[int]:
     return fitted
 
 
+def _shortened(cell: str) -> str:
+    return cell if cell.startswith("/") else _LONG_ID.sub(r"\1", cell)
+
+
 def _cut(text: str, room: int) -> str:
-    """Shorten a text to its room; of a path the end says more than the beginning."""
-    if len(text) <= room:
-        return text
-    return f"…{text[1 - room :]}" if text.startswith("/") else f"{text[: room - 1]}…"
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _is_number(text: str) -> bool:

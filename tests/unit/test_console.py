@@ -17,8 +17,9 @@ from repx import console
 from repx.status import State
 
 JOB = "07jc6m1amxzha9qxqv99zbq74ymqbkfy-calc-1.0"
-HEADERS = ("job", "state", "took", "where")
-ROWS = ((JOB, "failed", "3s", "/a/very/long/" + "path/" * 20 + "end"), ("b", "running", 12, "x"))
+PATH = f"/a/very/long/{'path/' * 20}{JOB}/end"
+HEADERS = ("job", "state", "took", "why")
+ROWS = ((JOB, "failed", "3s", "a very long " + "reason " * 20), ("b", "running", 12, "x"))
 
 
 class Terminal(io.StringIO):
@@ -59,14 +60,24 @@ def test_table_on_a_terminal_fits_and_has_headings() -> None:
 
     lines = terminal.getvalue().splitlines()
     assert ["JOB", "STATE", "TOOK", "WHERE"] == lines[0].split()
-    assert lines[1].startswith("07jc6m1amxzh-calc-1.0  failed     3s  …")
-    assert lines[1].endswith("path/end")
+    assert lines[1].startswith("07jc6m1amxzh-calc-1.0  failed     3s  a very long reason")
+    assert lines[1].endswith("…")
     assert max(map(len, lines)) <= 80
+
+
+def test_paths_in_the_last_column_stay_whole() -> None:
+    with a_terminal() as terminal:
+        console.table(("job", "output"), [(JOB, PATH), ("b", "(not executed)")])
+
+    assert f"07jc6m1amxzh-calc-1.0  {PATH}" == terminal.getvalue().splitlines()[1]
+
+
+CELL = st.text(max_size=200).filter(lambda text: not text.startswith("/"))
 
 
 @given(
     st.lists(
-        st.tuples(*[st.text(max_size=200)] * 5),
+        st.tuples(*[CELL] * 5),
         max_size=5,
     )
 )
