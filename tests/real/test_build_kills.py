@@ -1,4 +1,4 @@
-"""A build that is killed at any moment leaves the old Lab or the new one, and the next one works."""
+"""A build killed at any moment leaves the old Lab or the new one, and the next one works."""
 
 from __future__ import annotations
 
