@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from repx.cli.context import Context
     from repx.cli.debug_folder import Subject
     from repx.model import Job
+
+_INTERACTIVE: Final = r"PS1='(repx debug) \W $ ' exec bash --noprofile --norc"
 
 
 @command(
@@ -55,10 +57,7 @@ def debug_run(context: Context, name: str, line: str | None, phase: str | None) 
     chosen = debug_folder.program(subject, phase)
     folder = debug_folder.prepare(subject, chosen)
     _tell(folder, subject.job, chosen.phase)
-    environment = _environment(subject)
-    if line is None:
-        environment["PS1"] = f"({subject.job.stage}) \\w $ "
-    processes.replace(_shell(folder, line), cwd=folder / "out", env=environment)
+    processes.replace(_shell(folder, line), cwd=folder / "out", env=_environment(subject))
 
 
 def _tell(folder: Path, job: Job, phase: str) -> None:
@@ -69,11 +68,12 @@ def _tell(folder: Path, job: Job, phase: str) -> None:
 
 
 def _shell(folder: Path, line: str | None) -> list[str]:
-    """Return what to become: bash without the user's own settings, or the command."""
-    prologue = str(folder / "prologue.sh")
-    if line is None:
-        return ["bash", "--noprofile", "--rcfile", prologue]
-    return ["bash", "-c", '. "$1" && eval "$2"', "bash", prologue, line]
+    """Return what to become: a shell without anybody's own settings, or the command in one.
+
+    It is a child of the shell that read the prologue, as a job's wrapper is on Slurm.
+    """
+    become = _INTERACTIVE if line is None else 'exec bash -c "$2"'
+    return ["bash", "-c", f'. "$1" && {become}', "bash", str(folder / "prologue.sh"), line or ""]
 
 
 def _environment(subject: Subject) -> dict[str, str]:

@@ -59,7 +59,7 @@ def test_table_on_a_terminal_fits_and_has_headings() -> None:
         console.table(HEADERS, ROWS)
 
     lines = terminal.getvalue().splitlines()
-    assert ["JOB", "STATE", "TOOK", "WHERE"] == lines[0].split()
+    assert ["JOB", "STATE", "TOOK", "WHY"] == lines[0].split()
     assert lines[1].startswith("07jc6m1amxzh-calc-1.0  failed     3s  a very long reason")
     assert lines[1].endswith("…")
     assert max(map(len, lines)) <= 80
