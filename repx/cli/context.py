@@ -56,7 +56,9 @@ class Context:
         from repx.lab.verify import verify
 
         folder = xdg.cache(os.environ)
-        return verify(opened, cache=folder and folder / "verified", full=full)
+        cache = folder and folder / "verified"
+        with console.progress("checking files of the Lab:", len(opened.lab.files)) as told:
+            return verify(opened, cache=cache, full=full, told=told)
 
     def targets(self) -> Targets:
         """Return the target profiles. Raises ProblemsError with every mistake in them."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from repx.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from repx.lab.files import LabFiles
@@ -36,18 +37,25 @@ class Verdict:
     hashed: int
 
 
-def verify(opened: OpenLab, *, cache: Path | None, full: bool = False) -> Verdict:
+def verify(
+    opened: OpenLab,
+    *,
+    cache: Path | None,
+    full: bool = False,
+    told: Callable[[int], None] = lambda _: None,
+) -> Verdict:
     """Compare every listed file with its sha256 (format section 1.3).
 
     A verdict is kept below ``cache`` and holds while size, times and inode of all files
-    stay the same, unless ``full``. Raises LabError naming path, expected and actual.
+    stay the same, unless ``full``. ``told`` hears how many files are done, as it goes.
+    Raises LabError naming path, expected and actual.
     """
     started_ns = time.time_ns()
     seal, newest_ns = _seal(opened)
     record = None if cache is None else cache / f"{opened.lab.id}.json"
     if record is not None and not full and _recorded(record) == seal:
         return Verdict(listed=len(opened.lab.files), hashed=0)
-    hashed = _hash_all(opened)
+    hashed = _hash_all(opened, told)
     if record is not None and newest_ns < started_ns - _TICK_NS:
         _keep(record, seal)
     return Verdict(listed=len(opened.lab.files), hashed=hashed)
@@ -64,9 +72,10 @@ def _seal(opened: OpenLab) -> tuple[str, int]:
     return digest.hexdigest(), newest_ns
 
 
-def _hash_all(opened: OpenLab) -> int:
+def _hash_all(opened: OpenLab, told: Callable[[int], None]) -> int:
     known: dict[str, str] = {}
-    for path, expected in opened.lab.files.items():
+    for number, (path, expected) in enumerate(opened.lab.files.items()):
+        told(number)
         real = opened.files.resolve(path)
         actual = known.get(real) or known.setdefault(real, _sha256(opened.files, real))
         if actual != expected:
