@@ -62,7 +62,8 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
         found = _unmarked(store, job)
         if found is not None and (job not in beliefs or found.state is not State.LOST):
             beliefs[job] = found
-    return status.derive(lab.needs, graph.order(lab.needs), beliefs)
+    needs = plan.gated(lab, beliefs)
+    return status.derive(needs, graph.order(needs), beliefs)
 
 
 def _unmarked(store: Store, job: JobId) -> Belief | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from repx import graph
 from repx.model import DependencyType, Job, JobId, Lab, RunName, StageType
-from repx.status import ALIVE, BY_HAND, JobState, State
+from repx.status import ALIVE, BY_HAND, GATE, JobState, State
 from repx.target import Resources, RuntimeName
 
 
@@ -226,6 +226,22 @@ def _hard_upstreams(lab: Lab, job: Job, run: RunName) -> list[RunName]:
     return [name for name, kind in upstreams.items() if kind is DependencyType.HARD]
 
 
+def gated(lab: Lab, known: Container[JobId]) -> dict[str, tuple[str, ...]]:
+    """Return the Lab's needs, with gates for runs that must succeed before jobs not ``known``."""
+    needs: dict[str, tuple[str, ...]] = dict(lab.needs)
+    if not any(run.dependencies for run in lab.runs.values()):
+        return needs
+    for name, run in _primary_runs(lab).items():
+        if name in known or not lab.runs[run].dependencies:
+            continue
+        runs = _hard_upstreams(lab, lab.jobs[name], run)
+        needs[name] += tuple(f"{GATE}{upstream}" for upstream in runs)
+        for upstream in runs:
+            if f"{GATE}{upstream}" not in needs:
+                needs[f"{GATE}{upstream}"] = graph.finals(lab.needs, lab.runs[upstream].jobs)
+    return needs
+
+
 def _gates(
     lab: Lab,
     needed: Mapping[JobId, str],
@@ -280,13 +296,10 @@ def _order(
     for name in by_run:
         needs = tuple(need for need in lab.jobs[name].needs if need in needed)
         held = gates_of.get(name)
-        edges[name] = (*needs, *(f"{_GATE}{number}" for number in held)) if held else needs
+        edges[name] = (*needs, *(f"{GATE}{number}" for number in held)) if held else needs
     for number, gate in enumerate(gates):
-        edges[f"{_GATE}{number}"] = tuple(job for job in gate.jobs if job in needed)
-    return [name for name in graph.order(edges) if not name.startswith(_GATE)]
-
-
-_GATE: Final = "\0gate "
+        edges[f"{GATE}{number}"] = tuple(job for job in gate.jobs if job in needed)
+    return [name for name in graph.order(edges) if not name.startswith(GATE)]
 
 
 def _phases(job: Job, run: RunName, resources: ResourcesOf) -> dict[str, Resources]:

@@ -26,6 +26,7 @@ class State(StrEnum):
 
 
 ALIVE: Final = frozenset({State.RUNNING, State.QUEUED})
+GATE: Final = "\0gate "  # begins the node of a graph that stands for all jobs of a run
 BY_HAND: Final = "by hand"  # who runs a job that no scheduler answers for
 
 # What a run's state is: the first of these that any of its jobs has.
@@ -80,7 +81,8 @@ def derive(
     """Return every job's state; ``order`` is topological.
 
     A job without a belief is skipped when something before it failed (the reason names the
-    culprit), blocked while something before it has not succeeded, else pending.
+    culprit), blocked while something before it has not succeeded, else pending. A node whose
+    name begins with ``GATE`` is no job and has no state: it stands for all that it needs.
     """
     states: dict[JobId, JobState] = {}
     for job in order:
@@ -90,7 +92,7 @@ def derive(
             derived = _without_belief(needs[job], states)
             if derived.state is State.SKIPPED:  # it names the culprit
                 states[job] = derived
-    return states
+    return {job: said for job, said in states.items() if not job.startswith(GATE)}
 
 
 def _told(belief: Belief) -> JobState:
@@ -113,8 +115,10 @@ def _without_belief(needs: Sequence[JobId], states: Mapping[JobId, JobState]) ->
             return JobState(state=State.SKIPPED, reason=need)
         if before.state is State.SKIPPED:
             return before
-        if before.state is not State.SUCCEEDED and waiting is None:
-            waiting = need
+        if need.startswith(GATE):
+            waiting = waiting or (before.reason if before.state is State.BLOCKED else None)
+        elif before.state is not State.SUCCEEDED:
+            waiting = waiting or need
     return _PENDING if waiting is None else JobState(state=State.BLOCKED, reason=waiting)
 
 

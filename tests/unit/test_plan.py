@@ -76,7 +76,8 @@ def dependencies(jobs: list[Job]) -> dict[str, DependencyType]:
 
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
     beliefs = {name: Belief(state=State(word), by="other") for name, word in known.items()}
-    return status.derive(of.needs, graph.order(of.needs), beliefs)
+    needs = plan.gated(of, beliefs)
+    return status.derive(needs, graph.order(needs), beliefs)
 
 
 def make(of: Lab, *wanted: str, force: bool = False, failed: bool = False, **known: str) -> Plan:
@@ -147,6 +148,26 @@ def test_a_hard_dependency_brings_the_run_before_with_it() -> None:
     assert ids(made) == ["s1", "s2", "x"]
     assert made.gates == (plan.Gate(run="sim", type=DependencyType.HARD, jobs=("s2",)),)
     assert made.tasks[2].gates == (0,)
+
+
+@pytest.mark.parametrize(
+    ("known", "state", "reason"),
+    [
+        ({}, "blocked", "s2"),
+        ({"s1": "succeeded"}, "blocked", "s2"),
+        ({"s1": "succeeded", "s2": "succeeded"}, "pending", "can start"),
+        ({"s1": "failed"}, "skipped", "s1"),
+        ({"s1": "succeeded", "s2": "running"}, "blocked", "s2"),
+    ],
+)
+def test_a_job_behind_a_hard_dependency_is_held_by_the_jobs_of_that_run(
+    known: dict[str, str], state: str, reason: str
+) -> None:
+    of = lab({"sim": [job("s1", []), job("s2", ["s1"])], "ana": [job("x", [], "sim")]})
+    told = states(of, **known)
+
+    assert (told["x"].state, told["x"].reason) == (state, reason)
+    assert told.keys() == of.jobs.keys()
 
 
 def test_a_soft_dependency_is_waited_for_only_when_it_runs_anyway() -> None:
