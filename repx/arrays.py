@@ -189,9 +189,10 @@ def _single_edges(
 ) -> Iterator[tuple[_Relation, NodeId, NodeId]]:
     """Yield each edge whose consumer needs nothing else of the producer's kind."""
     for node in nodes:
-        kinds = Counter(kind[need] for need in node.needs if need in kind)
-        for need in node.needs:
-            if need in kind and kinds[kind[need]] == 1:
+        known = [need for need in node.needs if need in kind]
+        kinds = Counter(kind[need] for need in known) if len(known) > 1 else None
+        for need in known:
+            if kinds is None or kinds[kind[need]] == 1:
                 yield (kind[need], node.key), need, node.id
 
 

@@ -145,7 +145,7 @@ class _Writer:
     def _lines(self) -> Iterator[str]:
         held: dict[str, str] = {}
         for call in self._batches.calls:
-            conditions = "".join(f" {condition}" for condition in call.conditions)
+            conditions = "".join(f" {render.quote(each)}" for each in call.conditions)
             size = sum(1 for _ in batches.jobs_of(call, self._batches.loads))
             yield f"submit {call.name} {size}{conditions}"
             if call.partner:

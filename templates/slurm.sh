@@ -7,8 +7,6 @@
 #
 # Needs bash 4.2, coreutils and Slurm's commands. Works in the submission folder.
 
-shopt -s nullglob
-
 # --- talking to Slurm ----------------------------------------------------------------------
 
 # COMMENT ARGUMENT...: sbatch. Sets id (`4711`, or `4711;cluster`); else said is what Slurm said,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from repx.errors import SchedulerError
 from repx.status import State
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,6 @@ _SKIPPED: Final = "DependencyNeverSatisfied"
 
 _FORMAT: Final = "%F|%K|%T|%M|%N|%r"
 _RANGE: Final = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
-_ANSWER: Final = re.compile(r"[0-9]+(?:;\S+)?")
 _UNKNOWN_ID: Final = "Invalid job id specified"
 
 
@@ -120,7 +118,7 @@ def sacct_argv(ids: Iterable[str], since: str) -> list[str]:
     """
     fields = "--format=JobID,State,Elapsed,NodeList"
     return [
-        *("sacct", "--noheader", "--parsable2", "--allocations", "--array", fields),
+        *("sacct", "--noheader", "--parsable2", "--allocations", fields),
         *(f"--starttime={since}", f"--jobs={','.join(ids)}"),
     ]
 
@@ -132,22 +130,11 @@ def parse_sacct(code: int, stdout: str) -> dict[Key, Entry]:
         job, _, rest = line.partition("|")
         state, elapsed, node = (*rest.split("|"), "", "", "")[:3]
         array, _, index = job.partition("_")
-        if array.isdigit():
+        if array.isdigit() and "." not in index:  # `.batch` and other steps
             word = state.partition(" ")[0]  # `CANCELLED by 1000`
             for each in expand(index.strip("[]") or "N/A"):
                 found[array, each] = _entry(word, "", seconds(elapsed), node)
     return found
-
-
-def parse_sbatch(stdout: str) -> str:
-    """Return the id, or ``id;cluster``, that sbatch --parsable gave among a site's banners.
-
-    Raises SchedulerError when there is none.
-    """
-    for line in reversed(stdout.splitlines()):
-        if _ANSWER.fullmatch(line.strip()):
-            return line.strip()
-    raise SchedulerError(f"sbatch gave no job id; it said:\n{stdout.strip()}")
 
 
 def parse_max_array_size(config: str) -> int | None:

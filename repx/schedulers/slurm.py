@@ -50,12 +50,14 @@ class Row:
 class Known:
     """What a submission folder tells of its Slurm jobs.
 
-    ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps.
+    ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps. ``size`` is the
+    length of submitted.tsv in bytes.
     """
 
     submission: str
     rows: tuple[Row, ...]
     ids: Mapping[str, str]
+    size: int = 0
     clusters: frozenset[str] = frozenset()
     children: Mapping[JobId, tuple[str, ...]] = field(default_factory=dict)
 
@@ -145,9 +147,10 @@ def alive(run: Run, store: Store) -> dict[JobId, Belief]:
         if entries is None:
             found |= _unanswered(known)
             continue
-        if not _any_alive(known, entries):
-            _close(run, store, known, entries)
-        found |= _explained(store, known, beliefs(known, entries, now=time.time()))
+        if _any_alive(known, entries):
+            found |= _explained(store, known, beliefs(known, entries, now=time.time()))
+        else:
+            found |= _close(run, store, known, entries)
     return found
 
 
@@ -311,16 +314,26 @@ def _any_alive(known: Known, entries: Mapping[Key, Entry]) -> bool:
 
 def _open(store: Store) -> list[str]:
     """Return the submissions to Slurm that nobody has seen end, oldest first."""
-    return [
-        name
-        for name in submissions.ids(store)
-        if store.exists(f"{submissions.FOLDER}/{name}/{SUBMITTED}")
-        and not store.exists(f"{submissions.FOLDER}/{name}/{_ENDED}")
-    ]
+    return [name for name in submissions.ids(store) if _is_open(store, name)]
 
 
-def _close(run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]) -> None:
-    """Write down how the jobs of a submission ended, since Slurm soon forgets it."""
+def _is_open(store: Store, submission: str) -> bool:
+    """Return whether something was submitted since somebody last saw all of it ended."""
+    folder = f"{submissions.FOLDER}/{submission}"
+    submitted = store.read(f"{folder}/{SUBMITTED}")
+    if not submitted:
+        return False
+    ended = store.read_text(f"{folder}/{_ENDED}") or ""
+    return ended.partition("\n")[0] != str(len(submitted))
+
+
+def _close(
+    run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]
+) -> dict[JobId, Belief]:
+    """Return how the jobs of a submission ended; write it down, since Slurm soon forgets it.
+
+    The first line says how long submitted.tsv was then: if it has grown, this is out of date.
+    """
     every = dict(entries)
     ids = known.all_ids
     forgotten = ids - {array for array, _ in entries}
@@ -332,7 +345,9 @@ def _close(run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]) -
         for job, belief in told.items()
         if belief.state not in ALIVE
     )
-    store.write(f"{submissions.FOLDER}/{known.submission}/{_ENDED}", lines.encode())
+    folder = f"{submissions.FOLDER}/{known.submission}"
+    store.write(f"{folder}/{_ENDED}", f"{known.size}\n{lines}".encode())
+    return told
 
 
 def _recall(run: Run, ids: list[str], submission: str) -> dict[Key, Entry]:
@@ -425,6 +440,7 @@ def _scancel(run: Run, ids: list[str]) -> None:
 
 def _known(store: Store, submission: str) -> Known:
     folder = f"{submissions.FOLDER}/{submission}"
+    size = len(store.read(f"{folder}/{SUBMITTED}") or b"")
     ids: dict[str, str] = {}
     clusters: set[str] = set()
     for call, id_, *_ in _table(store, f"{folder}/{SUBMITTED}", columns=2):
@@ -443,6 +459,7 @@ def _known(store: Store, submission: str) -> Known:
             for call, index, kind, job in _table(store, f"{folder}/{_ARRAYS}", columns=4)
         ),
         ids={call: id_ for call, id_ in ids.items() if id_.isdigit()},
+        size=size,
         clusters=frozenset(clusters),
         children={
             name.removesuffix(".tsv"): tuple(

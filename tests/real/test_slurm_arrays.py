@@ -52,21 +52,24 @@ def test_one_failed_element_takes_only_its_own_chain_with_it(place: Place) -> No
 
 
 def test_a_fan_out_starts_each_job_when_its_own_input_is_there(place: Place) -> None:
-    """One slow producer holds back its own consumer only."""
+    """One slow producer holds back its own consumers only."""
     gate = place.folder / "gate"
     first = [
         place.lab.job("prep", f"until test {i} = 0 -o -e '{gate}'; do sleep 0.1; done; echo {i} >o")
         for i in range(2)
     ]
     second = [place.lab.job("calc", COPY, needs=[job]) for job in first]
+    alone = place.lab.job("alone", COPY, needs=[first[1]])
     place.repx("run")
     place.cluster.wait(lambda: "succeeded" == place.states()[second[0]])
     waiting = place.status()[second[1]]
+    held = place.status()[alone]
     gate.touch()
     place.cluster.drain()
 
     assert "queued" == waiting["state"]
     assert "Dependency" == waiting["reason"]
+    assert "Dependency" == held["reason"]
     assert ["0", "1"] == [place.out(job) for job in second]
 
 

@@ -1,0 +1,157 @@
+#!/bin/bash
+# Submits this folder's 12 jobs to Slurm in 7 calls of sbatch.
+#
+#   bash submit.sh       submit what is not submitted yet; can be stopped and started again
+#
+# Each line at the end of this file is one call: NAME is a script in sbatch/ and, with the id that
+# Slurm gave it, a line in submitted.tsv. See README for how to watch and cancel.
+
+cd -- "${BASH_SOURCE[0]%"${BASH_SOURCE[0]##*/}"}." || exit 3
+. ./slurm.sh
+
+submission=20260101-000000-abcdef
+store='/scratch/o'"'"'brien/my store'
+declare -A ids=()
+
+# NAME JOBS [CONDITION=NAME,NAME[INDEX],...]...: submit one script, unless that was done before.
+submit() {
+  local name=$1 jobs=$2 condition part index on id said dependency=''
+  [[ -z ${ids[$name]-} ]] || return 0
+  for condition in "${@:3}"; do
+    on=''
+    IFS=, read -ra parts <<<"${condition#*=}"
+    for part in "${parts[@]}"; do
+      index=${part#"${part%%\[*}"} part=${part%%\[*}
+      part=${ids[$part]-$part} index=${index//[\[\]]/}
+      on+=:${part%%;*}${index:+_$index}
+    done
+    dependency+=,${condition%%=*}$on
+  done
+  [[ -z $room ]] || ((room > jobs)) || { said="max_submit is reached" && continue_later "$name"; }
+  repx_sbatch "repx:$submission:$name" ${dependency:+--dependency="${dependency#,}"} "sbatch/$name.sh" || case $? in
+    2) continue_later "$name" ;;
+    *) refused "$name" ;;
+  esac
+  record "$name" "$id" "$jobs"
+  [[ -z $room ]] || ((room -= jobs))
+  printf '%-40s %-12s %s\n' "$name" "$id" "$jobs jobs"
+}
+
+# NAME: let a job start that was held until what it steers was there.
+release() {
+  local said
+  repx_scontrol release "${ids[$1]%%;*}" || case $said in
+    *"already completing or completed"* | *"Invalid job id"* | *"is not held"*) ;;
+    *) refused "$1" ;;
+  esac
+}
+
+# NAME ID JOBS
+record() {
+  ids[$1]=$2
+  printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>submitted.tsv || {
+    printf 'error: cannot write %s/submitted.tsv; submitted but not recorded: %s %s\n' "$PWD" "$1" "$2" >&2
+    exit 3
+  }
+}
+
+# NAME: say why and stop.
+refused() {
+  [[ -n ${REPX_CONTINUATION-} ]] || give_back
+  printf '%s\nerror: Slurm refused %s\n\n' "${said%$'\n'}" "sbatch/$1.sh" >&2
+  printf 'hint: correct the target or %s/sbatch/%s.sh, then continue with: bash %s/submit.sh\n' "$PWD" "$1" "$PWD" >&2
+  exit 3
+}
+
+# --- limits --------------------------------------------------------------------------------
+#
+# Slurm may take only so many jobs of a user at once. What is left then is submitted by a small
+# job in Slurm itself (sbatch/continue.sh), so that nothing waits here. That job needs a place in
+# the queue too: a submission that may reach a limit takes it first, held, and gives it back when
+# all is submitted; for others the last one submitted makes room.
+
+take_place() {
+  local id said
+  [[ -z ${ids[continue]-} ]] || return 0
+  repx_sbatch "repx:$submission:continue" --hold sbatch/continue.sh || refused continue
+  record continue "$id" 0
+}
+
+give_back() {
+  [[ -n ${ids[continue]-} ]] || return 0
+  scancel "${ids[continue]%%;*}"
+  forget continue
+}
+
+# NAME: leave it, and what follows, to the job in Slurm.
+continue_later() {
+  local id reason=${said%$'\n'} last
+  [[ -z ${REPX_CONTINUATION-} ]] || exit 75
+  if [[ -n ${ids[continue]-} ]]; then
+    release continue
+  else
+    until repx_sbatch "repx:$submission:continue" sbatch/continue.sh; do
+      { (($? == 2)) && last=$(last_submitted) && withdraw "$last"; } || refused continue
+    done
+    record continue "$id" 0
+  fi
+  printf '%s\nSlurm takes no more for now; job %s submits the rest, from %s on\n' "$reason" "${ids[continue]}" "$1"
+  exit 0
+}
+
+last_submitted() {
+  local name id jobs last=''
+  while IFS=$'\t' read -r name id jobs; do
+    [[ $id == "${ids[$name]-}" ]] && last=$name
+  done <submitted.tsv
+  printf '%s' "$last"
+  [[ -n $last ]]
+}
+
+# NAME: take back what waits in the queue; it is submitted again later.
+withdraw() {
+  local id=${ids[$1]%%;*} state
+  while read -r state; do
+    [[ $state == PENDING ]] || return
+  done < <(squeue --noheader --all --states=all --format=%T --jobs="$id")
+  scancel "$id" && forget "$1" && sleep 1
+}
+
+# NAME
+forget() {
+  unset "ids[$1]"
+  printf '%s\t-\tcancelled\n' "$1" >>submitted.tsv
+}
+
+# Set room to how many jobs the target's max_submit still allows, one of them for continue.sh.
+count_room() {
+  local line
+  while read -r line; do
+    [[ $line == "${ids[continue]-}" ]] || ((room -= 1))
+  done < <(squeue --noheader --all --array --user="$(id -un)" --format=%i)
+}
+
+# One at a time, where the machine can tell; a second one would find the first one's lines anyway.
+exec 9>>submitted.tsv
+if type -P flock >/dev/null && ! flock -n -E 75 9; then
+  printf 'error: another submit.sh works in %s\n' "$PWD" >&2
+  exit 3
+fi
+mkdir -p logs children
+if [[ ! -e $store/submissions/$submission ]]; then
+  mkdir -p -- "$store/submissions" && ln -s -- "$PWD" "$store/submissions/$submission"
+fi
+repx_read_ids submitted.tsv
+room=''
+[[ -z $room ]] || count_room
+
+submit 1-run_s.it_s_a_stage_HOME_x_ 3
+submit 2-run_s.calc 3 aftercorr=1-run_s.it_s_a_stage_HOME_x_
+submit 3-run_s.sum.scatter 1 'afterok=2-run_s.calc[0]'
+submit 4-bundle.short 3 afterany=2-run_s.calc
+submit 5-run_s.sum.gather 1 afterok=3-run_s.sum.scatter
+release 3-run_s.sum.scatter
+submit 6-run_s.after 1 'afterok=2-run_s.calc[2],4711_3' afterany=4-bundle.short
+submit 7-run_s.report 1 afterok=5-run_s.sum.gather,4711_3 afterany=4-bundle.short
+
+[[ -n ${REPX_CONTINUATION-} ]] || give_back

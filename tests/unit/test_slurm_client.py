@@ -1,0 +1,188 @@
+"""Slurm as the client sees it: one question about everything, one call to cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repx import storage
+from repx.command import Completed
+from repx.errors import CommandNotFoundError, SchedulerError
+from repx.schedulers import slurm
+from repx.status import State
+
+if TYPE_CHECKING:
+    from repx.storage import Store
+
+SUBMISSION = "20260101-120000-abcdef"
+
+
+class Answers:
+    """A `command.run` that answers by the program's name and keeps what it was asked."""
+
+    def __init__(self, **answers: str | Callable[[], Completed]) -> None:
+        """Keep the answers, by program."""
+        self.answers = answers
+        self.asked: list[list[str]] = []
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_s: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        del cwd, env, stdin, timeout_s, check
+        self.asked.append(list(argv))
+        program = next(word for word in argv if word != "env" and "=" not in word)
+        answer = self.answers.get(Path(program).name, "")
+        return answer() if callable(answer) else Completed(code=0, stdout=answer, stderr="")
+
+
+def failing(code: int, stderr: str) -> Callable[[], Completed]:
+    return lambda: Completed(code=code, stdout="", stderr=stderr)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with one submission: an array, a scatter-gather job with steps, a bundle."""
+    store = storage.local(str(tmp_path))
+    folder = f"submissions/{SUBMISSION}"
+    rows = ["1-a\t0\tjobs\ta0", "1-a\t3\tjobs\ta3", "2-s\t-\tscatter\tsg", "3-g\t-\tgather\tsg"]
+    rows += ["4-b\t-\tbundle:0\tb0", "4-b\t-\tbundle:0\tb1"]
+    store.write(f"{folder}/arrays.tsv", "\n".join([*rows, ""]).encode())
+    store.write(f"{folder}/submitted.tsv", b"1-a\t10\t2\n2-s\t11\t1\n3-g\t12\t1\n4-b\t13;west\t2\n")
+    store.write(f"{folder}/children/sg.tsv", b"0\t20\t0-4\n")
+    return store
+
+
+def test_one_squeue_tells_of_everything(store: Store) -> None:
+    """Array elements, steps of a scatter-gather job, and jobs inside a bundle."""
+    said = (
+        "10|0|RUNNING|1:00|n1|None\n10|3|PENDING|0:00||Priority\n12|N/A|PENDING|0:00||Dependency\n"
+    )
+    said += "20|0-2|RUNNING|0:10|n2|None\n13|N/A|RUNNING|0:10|n2|None\n"
+    run = Answers(squeue=said)
+    found = slurm.alive(run, store)
+
+    assert 1 == len(run.asked)
+    assert "--jobs=10,11,12,13,20" in run.asked[0]
+    assert "--clusters=west" in run.asked[0]
+    assert (State.RUNNING, "n1", "10_0") == (found["a0"].state, found["a0"].where, found["a0"].by)
+    assert (State.QUEUED, "Priority", "10_3") == (
+        found["a3"].state,
+        found["a3"].reason,
+        found["a3"].by,
+    )
+    assert (State.RUNNING, "12") == (found["sg"].state, found["sg"].by)
+    assert "bundle:13" == found["b1"].by
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [failing(1, "slurm_load_jobs error: Unable to contact slurm controller"), None],
+    ids=["controller away", "no squeue here"],
+)
+def test_silence_is_no_reason_to_start_anything_again(
+    store: Store, answer: Callable[[], Completed] | None
+) -> None:
+    def absent() -> Completed:
+        message = "`squeue` is not installed"
+        raise CommandNotFoundError(message)
+
+    found = slurm.alive(Answers(squeue=answer or absent), store)
+
+    assert {State.QUEUED} == {belief.state for belief in found.values()}
+    assert {"a0", "a3", "sg", "b0", "b1"} == set(found)
+
+
+def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> None:
+    """The first look after the end writes it down; later ones ask nothing."""
+    said = "10|0|TIMEOUT|1:00|n1|None\n10|3|CANCELLED|0:00||DependencyNeverSatisfied\n"
+    first = slurm.alive(Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store)
+    run = Answers()
+    later = slurm.alive(run, store)
+
+    assert [] == run.asked
+    assert (State.FAILED, "timeout (Slurm job 10_0)") == (later["a0"].state, later["a0"].reason)
+    assert State.SKIPPED is later["a3"].state
+    assert first["a0"].reason == later["a0"].reason
+
+
+def test_what_is_submitted_after_the_end_was_seen_is_asked_about(store: Store) -> None:
+    """A look between two calls of sbatch, when all submitted so far has ended."""
+    slurm.alive(Answers(squeue=""), store)
+    folder = f"submissions/{SUBMISSION}"
+    before = (store.read_text(f"{folder}/submitted.tsv") or "").replace("1-a\t10\t2\n", "")
+    store.write(f"{folder}/submitted.tsv", f"{before}1-a\t99\t2\nmore\t100\t1\n".encode())
+    found = slurm.alive(Answers(squeue="99|0-3|PENDING|0:00||Priority\n"), store)
+
+    assert State.QUEUED is found["a0"].state
+
+
+def test_accounting_fills_in_what_the_queue_has_forgotten(store: Store) -> None:
+    run = Answers(squeue="", sacct="10_0|OUT_OF_MEMORY|00:01:00|n1\n")
+    found = slurm.alive(run, store)
+
+    assert "out of memory (Slurm job 10_0)" == found["a0"].reason
+    assert "--starttime=2026-01-01" in run.asked[1]
+
+
+def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
+    folder = f"submissions/{SUBMISSION}/logs"
+    store.write(
+        f"{folder}/10_0.out", b"slurmstepd: error: *** JOB 10 CANCELLED DUE TO TIME LIMIT\n"
+    )
+    store.write(f"{folder}/10_3.out", b"repx: skipped, since this job did not succeed: b1\n")
+    said = "10|0|FAILED|1:00|n1|NonZeroExitCode\n10|3|FAILED|0:01|n1|NonZeroExitCode\n"
+    found = slurm.alive(Answers(squeue=said), store)
+
+    assert found["a0"].reason.startswith("timeout (Slurm job 10_0; see ")
+    assert (State.SKIPPED, "b1") == (found["a3"].state, found["a3"].reason)
+
+
+def test_cancelling_everything_is_one_call(store: Store) -> None:
+    run = Answers()
+    slurm.cancel(run, store, None)
+
+    assert [["scancel", "10", "11", "12", "13", "20"]] == run.asked
+
+
+def test_cancelling_some_takes_elements_steps_and_whole_arrays(store: Store) -> None:
+    run = Answers()
+    slurm.cancel(run, store, ["a3", "sg"])
+
+    assert [["scancel", "10_3", "11", "12", "20"]] == run.asked
+
+
+def test_a_job_inside_a_bundle_is_cancelled_by_its_own_scheduler(store: Store) -> None:
+    run = Answers()
+    slurm.cancel(run, store, ["b1"])
+
+    assert [["scancel", "--batch", "--signal=HUP", "13"]] == run.asked
+    assert "b1\n" == store.read_text(f"submissions/{SUBMISSION}/bundles/0/cancel")
+
+
+def test_a_withdrawn_call_waits_for_the_job_that_submits_the_rest(store: Store) -> None:
+    folder = f"submissions/{SUBMISSION}"
+    before = store.read_text(f"{folder}/submitted.tsv") or ""
+    lines = f"{before}1-a\t-\tcancelled\ncontinue\t30\t0\n"
+    store.write(f"{folder}/submitted.tsv", lines.encode())
+    found = slurm.alive(Answers(squeue="30|N/A|PENDING|0:00||BeginTime\n"), store)
+
+    assert State.QUEUED is found["a0"].state
+    assert "Slurm job 30 submits it" in found["a0"].reason
+
+
+def test_a_refusal_shows_what_slurm_said_and_what_to_do(store: Store) -> None:
+    stderr = "sbatch: error: invalid partition\nerror: Slurm refused x\n\nhint: correct it\n"
+
+    with pytest.raises(SchedulerError, match="invalid partition") as caught:
+        slurm.submit(Answers(bash=failing(3, stderr)), store, SUBMISSION)
+    assert "correct it" == caught.value.hint

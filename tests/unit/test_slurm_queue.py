@@ -1,0 +1,105 @@
+"""What Slurm answers is understood, on recorded answers of a real one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repx.schedulers import queue
+from repx.schedulers.queue import Entry
+from repx.status import State
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_recorded_answer_is_understood() -> None:
+    entries = queue.parse_squeue(0, (DATA / "squeue-22.05-ended.txt").read_text(), "")
+
+    assert entries is not None
+    assert Entry(word="RUNNING", state=State.RUNNING, elapsed_s=1, node="n1") == entries["2", 2]
+    assert State.SKIPPED is entries["2", 1].state
+    assert State.FAILED is entries["1", 1].state
+    assert State.LOST is entries["1", 0].state
+    assert "BeginTime" == entries["4", None].reason
+    assert State.FAILED is entries["3", 999].state
+    assert 1000 == sum(array == "3" for array, _ in entries)
+
+
+def test_unknown_ids_are_an_answer_and_silence_is_none() -> None:
+    """The exit code is 1 for both (22.05)."""
+    unknown = "slurm_load_jobs error: Invalid job id specified"
+    silent = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+
+    assert {} == queue.parse_squeue(1, "", unknown)
+    assert queue.parse_squeue(1, "", silent) is None
+
+
+def test_a_word_that_slurm_adds_tomorrow_is_alive_and_warned_about_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = "7|N/A|DREAMING|0:01|n1|None\n"
+    with caplog.at_level(logging.WARNING):
+        entries = queue.parse_squeue(0, line * 3, "")
+
+    assert entries is not None
+    assert State.RUNNING is entries["7", None].state
+    assert 1 == len(caplog.records)
+
+
+def test_every_state_of_a_dead_job_has_a_reason() -> None:
+    dead = {word for word, state in queue.STATES.items() if state in (State.FAILED, State.LOST)}
+
+    assert dead == set(queue.REASONS)
+
+
+def test_headers_banners_and_pipes_in_reasons_do_no_harm() -> None:
+    said = "CLUSTER: one\n\nwelcome\n5|3|PENDING|0:00||(odd|reason)\n"
+    entries = queue.parse_squeue(0, said, "")
+
+    assert entries is not None
+    assert {("5", 3): "(odd|reason)"} == {key: entry.reason for key, entry in entries.items()}
+
+
+@given(st.sets(st.integers(0, 5000), min_size=1), st.integers(1, 50))
+def test_indices_written_as_slurm_does_are_read_back(indices: set[int], throttle: int) -> None:
+    ordered = sorted(indices)
+    written = ",".join(map(str, ordered))
+
+    assert ordered == list(queue.expand(written))
+    assert ordered == list(queue.expand(f"{written}%{throttle}"))
+
+
+def test_ranges_steps_and_no_array_at_all() -> None:
+    assert [0, 1, 2, 7, 10, 14, 18] == list(queue.expand("0-2,7,10-18:4%5"))
+    assert [None] == list(queue.expand("N/A"))
+    assert [None] == list(queue.expand(""))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0:05", 5), ("1:02:03", 3723), ("2-00:00:01", 172801), ("INVALID", 0), ("", 0)],
+)
+def test_elapsed_times(text: str, seconds: int) -> None:
+    assert seconds == queue.seconds(text)
+
+
+def test_accounting_helps_where_it_works() -> None:
+    said = "12_3|CANCELLED by 1000|00:00:05|n1\n12_[7-8]|CANCELLED by 0|00:00:00|None\n"
+    said += "12_3.batch|FAILED|00:00:05|n1\n13|OUT_OF_MEMORY|1-00:00:00|n2\n"
+    entries = queue.parse_sacct(0, said)
+
+    assert "CANCELLED" == entries["12", 3].word
+    assert {("12", 3), ("12", 7), ("12", 8), ("13", None)} == set(entries)
+    assert 86400 == entries["13", None].elapsed_s
+    assert {} == queue.parse_sacct(1, "Slurm accounting storage is disabled")
+
+
+def test_the_sites_limit_is_read() -> None:
+    config = (DATA / "scontrol-22.05-config.txt").read_text()
+
+    assert 1001 == queue.parse_max_array_size(config)
+    assert queue.parse_max_array_size("no such thing") is None

@@ -1,0 +1,251 @@
+"""The scripts for Slurm: whole files, quoted, readable, and accepted by bash and shellcheck."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from repx import batches, directives, render_slurm
+from repx.errors import InputError, SchedulerError
+from repx.model import DependencyType, Executable, Input, Job, Lab, StageType
+from repx.plan import Gate, Plan, Task
+from repx.target import Bundle, Resources, RuntimeName, SchedulerName, SlurmOptions, Target
+
+HOSTILE = "it's a #stage $HOME `x`"
+TARGET = Target(
+    name="cluster",
+    base_path="/scratch/o'brien/my store",
+    scheduler=SchedulerName.SLURM,
+    slurm=SlurmOptions(
+        options={
+            "account": "a#b c",
+            "qos": "long",
+            "constraint": "a|b&c",
+            "gres": "gpu:a100:2",
+            "mail-type": "END,FAIL",
+            "exclusive": True,
+            "nice": 0,
+            "overcommit": False,
+        },
+        prologue=("ulimit -c 0", 'export SITE="here"'),
+        modules=("gcc/12", "my module"),
+        max_running=50,
+        requeue=True,
+        bundles=(Bundle(name="short", cpus=4, time_s=3600),),
+    ),
+)
+LAB = Lab(
+    id="l" * 32,
+    version="1",
+    repx_version="0.5.0",
+    git_hash="",
+    manifest="",
+    metadata="",
+    host_tools=None,
+    runs={},
+    groups={},
+    jobs={},
+    files={},
+)
+
+
+def task(name: str, needs: Sequence[str] = (), **asked: object) -> Task:
+    """Make a task of the stage that its name says."""
+    job = Job(
+        id=f"{name}-1.0",
+        name=name,
+        stage_type=StageType.SIMPLE,
+        params={},
+        executables={"main": Executable(path=f"bin/{name}")},
+    )
+    resources = Resources(**asked)  # type: ignore[arg-type]  # by name, as a test writes it
+    return Task(
+        job=job,
+        run="run's",
+        reason="never ran",
+        resources=resources,
+        runtime=RuntimeName.NATIVE,
+        needs=tuple(f"{need}-1.0" for need in needs),
+    )
+
+
+def scattered(name: str, needs: Sequence[str] = ()) -> Task:
+    """Make a scatter-gather task of two steps with resources of their own."""
+    source = Input(target="in", job_id="one-1.0", source_output="o")
+    executables = {
+        "scatter": Executable(path="scatter", inputs=(source,)),
+        "step-fit": Executable(path="fit", outputs={"o": "$out/o"}),
+        "step-it's #2": Executable(path="two", outputs={"o": "$out/o"}, deps=("fit",)),
+        "gather": Executable(path="gather"),
+    }
+    plain = task(name, needs)
+    job = dataclasses.replace(
+        plain.job, stage_type=StageType.SCATTER_GATHER, executables=executables
+    )
+    phases = {
+        "scatter": Resources(cpus=1),
+        "step-fit": Resources(cpus=8, mem_bytes=2**33, time_s=90000),
+        "step-it's #2": Resources(cpus=2),
+        "gather": Resources(cpus=1, time_s=60),
+    }
+    return dataclasses.replace(plain, job=job, phases=phases)
+
+
+def everything() -> Plan:
+    """A plan with every kind of Slurm job: arrays, single, scatter-gather, bundle, gate."""
+    asked = Resources(cpus=2, mem_bytes=3 * 2**30 + 1, time_s=5400, partition="main")
+    first = [dataclasses.replace(task(f"h{i}-{HOSTILE}"), resources=asked) for i in range(3)]
+    second = [task(f"k{i}-calc", [f"h{i}-{HOSTILE}"], sbatch_opts=("-C fast",)) for i in range(3)]
+    short = [task(f"s{i}-short", [f"k{i}-calc"], bundle="short") for i in range(3)]
+    second = [dataclasses.replace(each, resources=second[0].resources) for each in second]
+    last = [
+        dataclasses.replace(task("z0-report", ["s0-short", "m0-sum", "e0-old"]), retries=2),
+        dataclasses.replace(task("z1-after"), gates=(0,)),
+    ]
+    gate = Gate(
+        run="run's", type=DependencyType.HARD, jobs=("s1-short-1.0", "k2-calc-1.0", "e0-old-1.0")
+    )
+    return Plan(
+        tasks=(*first, *second, *short, scattered("m0-sum", ["k0-calc"]), *last),
+        gates=(gate,),
+        alive={"e0-old-1.0": "4711_3"},
+    )
+
+
+def rendered(plan: Plan, target: Target = TARGET) -> dict[str, str]:
+    """Return the files of a submission by path."""
+    made = render_slurm.files(plan, LAB, target, submission_id="20260101-000000-abcdef")
+    return {file.path: file.text for file in made}
+
+
+def test_scripts_are_as_recorded(golden: Callable[[str, str], None]) -> None:
+    """Whole files, rendered twice."""
+    files = rendered(everything())
+
+    assert files == rendered(everything())
+    for path, text in files.items():
+        if path not in ("slurm.sh", "agent.py"):
+            golden(f"slurm/{path}", text)
+
+
+def _on_disk(folder: Path, files: dict[str, str]) -> list[Path]:
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return sorted(folder.rglob("*.sh"))
+
+
+def test_bash_reads_every_script(tmp_path: Path) -> None:
+    for script in _on_disk(tmp_path, rendered(everything())):
+        subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.needs("shellcheck")
+def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
+    scripts = _on_disk(tmp_path, rendered(everything()))
+    said = subprocess.run(
+        ["shellcheck", "--external-sources", "--exclude=SC2016", *scripts],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "" == said.stdout
+
+
+def test_directives_survive_a_shells_reading() -> None:
+    """Slurm reads quotes as bash does: the words behind #SBATCH are the values asked for."""
+    script = rendered(everything())["sbatch/1-run_s.it_s_a_stage_HOME_x_.sh"]
+    words = " ".join(
+        line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")
+    )
+    said = subprocess.run(
+        ["bash", "-c", f'printf "%s\\n" {words}'], capture_output=True, text=True, check=True
+    )
+
+    assert {
+        "--account=a#b c",
+        "--constraint=a|b&c",
+        "--exclusive",
+        "--nice=0",
+        "--mem=3073M",
+        "--time=01:30:00",
+        "--array=0-2%50",
+        "--requeue",
+        "--kill-on-invalid-dep=yes",
+        "--export=NONE",
+    } <= set(said.stdout.splitlines())
+    assert "--overcommit" not in script
+
+
+def test_a_site_replaces_single_blocks(tmp_path: Path) -> None:
+    (tmp_path / "sbatch.sh.j2").write_text(
+        '{% extends "repx/sbatch.sh.j2" %}{% block environment %}source /site/setup\n{% endblock %}'
+    )
+    target = dataclasses.replace(TARGET, templates=str(tmp_path))
+    files = rendered(Plan(tasks=(task("a-b"),)), target)
+    script = files["sbatch/1-run_s.b.sh"]
+
+    assert "source /site/setup" in script
+    assert "SLURM_EXPORT_ENV" not in script
+    assert "repx_run" in script
+
+
+def test_what_a_lab_may_not_set_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    asked = Resources(
+        sbatch_opts=("--output=/dev/null", "'--account=x y'", "-p main", "-d singleton")
+    )
+    with caplog.at_level(logging.WARNING):
+        lines = [directives.line(each) for each in directives.of_resources(TARGET, asked)]
+
+    assert ["'--account=x y'", "-p main"] == lines[-2:]
+    assert 2 == len(caplog.records)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb"])
+def test_a_value_of_two_lines_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match="line break"):
+        directives.line(("--account", value))
+
+
+def test_words_that_are_no_words_are_refused() -> None:
+    with pytest.raises(InputError, match="No closing quotation"):
+        list(directives.of_resources(TARGET, Resources(sbatch_opts=("--account='x",))))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(60, "00:01:00"), (86399, "23:59:59"), (90061, "1-01:01:01")]
+)
+def test_times_as_slurm_reads_them(seconds: int, text: str) -> None:
+    assert text == directives.wall_time(seconds)
+
+
+@pytest.mark.parametrize(("time_s", "before_s"), [(None, 60), (30, 5), (300, 30), (36000, 60)])
+def test_short_jobs_keep_most_of_their_time(time_s: int | None, before_s: int) -> None:
+    assert before_s == directives.warning(TARGET, time_s)[0]
+
+
+def test_what_slurm_cannot_wait_for_is_said() -> None:
+    plan = Plan(tasks=(task("b", ["a"]),), alive={"a-1.0": "20260101-000000-abcdef"})
+
+    with pytest.raises(SchedulerError, match=r"job a-1\.0 waits or runs where Slurm cannot wait"):
+        batches.make(plan, TARGET, max_array_size=10)
+
+
+def test_a_known_limit_on_jobs_cuts_arrays_to_what_can_be_queued_at_once() -> None:
+    slurm = dataclasses.replace(TARGET.slurm, max_submit=4)
+    target = dataclasses.replace(TARGET, slurm=slurm)
+    one = task("a-many")
+    many = [
+        dataclasses.replace(one, job=dataclasses.replace(one.job, id=f"a{i}-many-1.0"))
+        for i in range(10)
+    ]
+    made = batches.make(Plan(tasks=tuple(many)), target, max_array_size=1000)
+
+    assert [3, 3, 3, 1] == [len(call.jobs) for call in made.calls]
