@@ -21,7 +21,9 @@ def normal(text: str) -> str:
 
 def progress(line: str) -> bool:
     """Return whether a line only says how it goes; the README leaves these out."""
-    return not line or line.startswith(("sent ", "  ok ")) or " waiting" in line or line.endswith(" running")
+    return (
+        not line or line.startswith(("sent ", "  ok ")) or line.endswith((" waiting", " running"))
+    )
 
 
 def test_the_commands_give_the_output_shown_and_python_reads_the_results(tmp_path: Path) -> None:
