@@ -937,13 +937,13 @@ class Agent:
 
     def _cancel(self, task: int) -> None:
         """End a job as cancelled, unless its only process has just been told to end."""
-        phases = self.phases.get(task)
-        if phases is None and self.graph.state[task] not in (WAITING, READY):
+        phases, state = self.phases.get(task), self.graph.state[task]
+        if state not in (WAITING, READY, STARTED) or (phases is None and state == STARTED):
             return
         self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
         if phases is None:
             self._end_task(task, ok=False)
-        elif self.graph.state[task] in (READY, STARTED):
+        else:
             self._fail_phases(phases, "cancelled")
 
 

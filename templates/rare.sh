@@ -29,10 +29,10 @@ repx_end_group() {
 
 # The program has ended, but not as it should: FAIL, unless its outputs only show late.
 repx_judge() {
-  [[ ! -d $record || (-e $record/stdout.log && -e $record/stderr.log) ]] ||
-    repx_broken "cannot write to $record"
   if [[ -n $stopped ]]; then
     repx_fail "$status" "$stopped"
+  elif [[ -d $record && (! -e $record/stdout.log || ! -e $record/stderr.log) ]]; then
+    repx_broken "cannot write to $record"
   elif ((status == 137)) && repx_out_of_memory; then
     repx_fail "$status" "out of memory"
   elif ((status > 128 && status <= 128 + 64)); then
@@ -142,9 +142,10 @@ repx_keep_logs() {
   done
 }
 
-# SECONDS KIND NAME PATH...: wait until each path exists, else FAIL.
+# SECONDS KIND NAME PATH...: wait until each path exists, else FAIL. Bash counts whole seconds, so
+# the wait is up to one longer.
 repx_await() {
-  local kind=$2 deadline=$((SECONDS + $1))
+  local kind=$2 deadline=$((SECONDS + $1 + ($1 > 0)))
   shift 2
   while (($#)); do
     repx_appears "$deadline" "$2" || repx_fail 1 "${stopped:-missing $kind: $1 ($2)}" || return

@@ -223,7 +223,7 @@ repx_parse_string() {
     text+='"'
   done || { REPLY="a string does not end" && return 1; }
   part=${text//\\[\"\\\/bfnrtu]/}
-  [[ $part != *[\\[:cntrl:]]* ]] || { REPLY="bad string \"$text\"" && return 1; }
+  [[ $part != *[\\$'\1'-$'\37']* ]] || { REPLY="bad string \"$text\"" && return 1; }
   repx_parse_token "\"$text\""
 }
 

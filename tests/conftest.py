@@ -25,7 +25,7 @@ REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").spli
 LABS: Final = Path(__file__).parent / "labs"
 GOLDEN: Final = Path(__file__).parent / "golden"
 
-pytest_plugins = ["place", "slurm_cluster"]
+pytest_plugins = ["tests.real.folders", "tests.real.place", "tests.real.slurm_cluster"]
 
 
 def pytest_configure() -> None:
