@@ -106,7 +106,7 @@ def _tell_news(
 def _ended(lab: Lab, store: Store, states: Mapping[JobId, JobState]) -> int:
     failed = [job for job, said in states.items() if said.state in _FAILED]
     for job in failed[:_TOLD_AT_MOST]:
-        report.failure(lab.jobs[job], store, states[job].reason)
+        report.failure(lab, job, store, states[job].reason)
         for path in slurm.logs(store, job):
             console.note(f"  slurm: {path}")
     undone = [job for job, said in states.items() if said.state is not State.SUCCEEDED]

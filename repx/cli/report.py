@@ -6,20 +6,21 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import console, status
+from repx import console, graph, status
 from repx.model import short_id
 from repx.storage import FAIL
 
 if TYPE_CHECKING:
     from repx.cli.progress import Tally
     from repx.engine import Submission
-    from repx.model import Job, JobId, Lab
+    from repx.model import JobId, Lab
     from repx.plan import Plan
     from repx.storage import Store
     from repx.target import Target
 
 _FAILURES_SHOWN: Final = 5
 _LINES_SHOWN: Final = 5
+_VALUE_SHOWN: Final = 80
 
 
 def planned(plan: Plan, *, as_json: bool) -> None:
@@ -104,25 +105,47 @@ def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_
         return
     failed = [item for item in tally.failed.items() if item[1] != "cancelled"]
     for job, reason in failed[:_FAILURES_SHOWN]:
-        failure(lab.jobs[job], store, reason)
+        failure(lab, job, store, reason)
     if len(failed) > _FAILURES_SHOWN:
         more = len(failed) - _FAILURES_SHOWN
         console.note(f"\nand {more} more failed jobs: `repx status` lists them")
     console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
 
 
-def failure(job: Job, store: Store, reason: str) -> None:
+def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     """Tell of one failed job: parameters, reason, last words, log, and how to debug it."""
-    marker = store.marker(job.id, FAIL)
-    log = _stderr_log(store, job.id, str(marker.get("reason") or reason))
-    console.note(f"\nFAILED {console.plain(short_id(job.id))}: {reason}")
-    if job.params:
-        words = (f"{name}={console.plain(value)}" for name, value in sorted(job.params.items()))
+    marker = store.marker(job, FAIL)
+    log = _stderr_log(store, job, str(marker.get("reason") or reason))
+    console.note(f"\nFAILED {console.plain(short_id(job))}: {reason}")
+    words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
+    if words:
         console.note(f"  parameters: {', '.join(words)}")
     for line in console.tail_text(log, _LINES_SHOWN).splitlines():
         console.note(f"  | {line}")
     console.note(f"  log:   {log}")
-    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job.id))}")
+    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job))}")
+
+
+def parameters(lab: Lab, job: JobId) -> dict[str, object]:
+    """Return what tells a job from others of its stage: its parameters and those before it.
+
+    One that has several values before the job is left out: it does not tell.
+    """
+    before: dict[str, list[object]] = {}
+    for name in graph.closure(lab.needs, [job]) - {job}:
+        for key, value in lab.jobs[name].params.items():
+            before.setdefault(key, []).append(value)
+    agreed = {
+        key: values[0]
+        for key, values in before.items()
+        if all(value == values[0] for value in values)
+    }
+    return dict(sorted({**agreed, **lab.jobs[job].params}.items()))
+
+
+def _brief(value: object) -> str:
+    text = console.plain(value)
+    return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
 
 
 def _stderr_log(store: Store, job: JobId, reason: str) -> str:

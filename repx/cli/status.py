@@ -105,7 +105,7 @@ def _why(said: JobState) -> str:
 
 
 def _parameters(lab: Lab, job: JobId) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(lab.jobs[job].params.items()))
+    return " ".join(f"{name}={value}" for name, value in report.parameters(lab, job).items())
 
 
 def _document(lab: Lab, jobs: Iterable[JobId], states: Mapping[JobId, JobState]) -> dict[str, Any]:
