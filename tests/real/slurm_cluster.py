@@ -28,7 +28,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-pytest_plugins = ["slurm_place"]
+pytest_plugins = ["tests.real.slurm_place"]
 
 PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
 NODES: Final = ("n1", "n2")
