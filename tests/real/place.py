@@ -152,11 +152,15 @@ def defined(tmp_path: Path) -> Callable[..., Place]:
 
     def make(lab: str | dict[str, object], *, base: str = "store") -> Place:
         here = _place(tmp_path, base)
-        here.write("lab.yaml", lab if isinstance(lab, str) else json.dumps(lab))
+        here.write("lab.yaml", lab if isinstance(lab, str) else _yaml(lab))
         here.repx("build")
         return here
 
     return make
+
+
+def _yaml(lab: dict[str, object]) -> str:
+    return json.dumps(lab, ensure_ascii=False)  # YAML has no surrogate pairs
 
 
 def _place(folder: Path, base: str) -> Place:

@@ -265,21 +265,3 @@ def test_a_program_that_outlived_its_runners_is_waited_for(victim: Victim) -> No
     assert max(victim.told("start").values()) == 2
     assert not victim.told("twice")
     assert len(victim.succeeded()) == 14
-
-
-def test_a_build_killed_at_any_moment_leaves_the_old_lab_or_the_new(victim: Victim) -> None:
-    chance = random.Random(4)  # noqa: S311
-    labs = set()
-    for turn in range(6):
-        text = json.dumps({**LAB, "version": f"{turn}.0"})
-        victim.here.write("lab.yaml", text)
-        client = victim.start("build")
-        time.sleep(chance.uniform(0.15, 0.5))
-        victim.kill("everything")
-        client.communicate(timeout=60)
-        labs.add((victim.here.folder / "result").resolve())
-        victim.here.repx("run", "--dry-run")
-
-    assert all(path.is_dir() for path in labs)
-    victim.here.repx("build")
-    assert not list((victim.here.folder / ".repx/labs").glob("*.part"))

@@ -1,0 +1,386 @@
+"""Values, names, paths and terminals of all kinds pass through repx unchanged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from repx_py import Lab
+
+if TYPE_CHECKING:
+    from tests.real.place import Place
+
+VALUES: Final[tuple[Any, ...]] = (
+    "",
+    " ",
+    " a  b ",
+    "it's",
+    'say "hi"',
+    "'\"'\"'",
+    "two\nlines\n",
+    "\n",
+    "\r\n\t\x0b\x1b[31m",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "${HOME} $$ $1",
+    "\\",
+    "\\n \\u0041 \\",
+    "-n",
+    "--help",
+    "* ? [a-z]",
+    "~",
+    "ünï ☃ 🎉 \u202e \u0301",
+    "a;b|c&d>e<f(g){h}!",
+    "#",
+    "%s %d %",
+    "{{ value }} {% x %}",
+    "EOF",
+    "true",
+    "null",
+    "1e3",
+    "007",
+    "{",
+    "x" * 100_000,
+    0,
+    -1.5,
+    1e100,
+    True,
+    False,
+    [1, "a b", None, {"k": ["'", '"']}],
+    {"a": {"b": "c\nd"}, "": []},
+)
+BASES: Final = {
+    "quotes": "a \"quoted\" 'store'",
+    "newline": "two\nlines \\ $HOME `x` #1 ☃",
+    "dash": "-n",
+}
+SCRIPT: Final = """\
+#!/usr/bin/env python3
+import json, repx_py
+stage = repx_py.stage()
+text = json.dumps([stage.parameters["v"], stage.inputs["bash"].read_bytes().decode()])
+stage.outputs["json"].write_text(text)
+"""
+STAGES: Final = {
+    "bash": {
+        "parameters": {"v": 0},
+        "outputs": {"bash": "$out/it's $x/text"},
+        "run": 'mkdir "${outputs[bash]%/*}"; printf %s "${parameters[v]}" >"${outputs[bash]}"',
+    },
+    "python": {
+        "parameters": {"v": 0},
+        "inputs": ["bash"],
+        "outputs": {"json": "$out/a b.json"},
+        "script": "the script.py",
+    },
+}
+
+
+def _as_bash_has_it(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":")).replace("e+", "e")
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_values_arrive_as_they_were_written(empty: Place, tmp_path: Path, base: str) -> None:
+    """Through bash, a Python program and the results, whatever the path of the store."""
+    store = tmp_path / BASES[base]
+    empty.use(base_path=str(store))
+    empty.write("the script.py", SCRIPT).chmod(0o755)
+    values = VALUES if base == "quotes" else VALUES[:12]
+    lab = {
+        "stages": STAGES,
+        "pipelines": {"main": list(STAGES)},
+        "runs": {"r": {"parameters": {"v": [*values]}}},
+    }
+    empty.write("lab.yaml", json.dumps(lab, ensure_ascii=False))
+    empty.repx("build")
+    empty.repx("run")
+    results = Lab.from_path(empty.folder / "result", store=store)
+    jobs = results.jobs(stage="python")
+
+    assert len(jobs) == len(values)
+    for job in jobs:
+        (before,) = job.dependencies
+        value, text = json.loads(job.outputs["json"].read_text())
+        assert job.params["v"] == before.params["v"] == value
+        assert type(job.params["v"]) is type(value)
+        assert _as_bash_has_it(value) == text
+        assert list(results.jobs(stage="python", v=value)) == [job]
+    assert not list(tmp_path.rglob("pwned"))
+    assert "nothing to do" in empty.repx("run")
+
+
+def test_hostile_values_on_the_terminal(defined: Callable[..., Place]) -> None:
+    """They stay on their line, do not command the terminal, and do not fill it."""
+    stage = {"parameters": {"v": 0}, "run": ": ${parameters[v]}; exit 1"}
+    lab = {"stages": {"a": stage}, "pipelines": {"p": ["a"]}}
+    here = defined({**lab, "runs": {"r": {"parameters": {"v": list(reversed(VALUES))}}}})
+    process = here.start("run", "--keep-going")
+    _, said = process.communicate(timeout=120)
+    assert max(map(len, said.splitlines())) < 500
+    for line in ("status r", "list jobs r", "run --failed --dry-run"):
+        said += here.repx(*line.split())
+
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+
+
+NAMES: Final = ("a", "_", "A-_9", "x" * 100, "run", "local", "con", "e5", "null", "inputs", "out")
+
+
+def test_names_at_the_edge_of_what_is_allowed(defined: Callable[..., Place]) -> None:
+    stages: dict[str, object] = {}
+    for name in NAMES:
+        write = f"echo ${{parameters[{name}]}} >${{outputs[{name}]}}"
+        stages[name] = {"parameters": {name: 1}, "outputs": {name: "$out/o"}, "run": write}
+        stages[f"{name}2"] = {"inputs": [name], "run": f": ${{inputs[{name}]}}"}
+    here = defined(
+        {
+            "stages": stages,
+            "pipelines": {name: [name, f"{name}2"] for name in NAMES},
+            "runs": {
+                f"{name}.+-": {"pipelines": [name], "parameters": {name: [1, 2]}} for name in NAMES
+            },
+            "groups": {name: [f"{name}.+-"] for name in NAMES},
+        }
+    )
+    here.repx("run", "@null", "x" * 100 + ".+-", "--stage", "null2", "--stage", "x" * 100)
+    here.repx("run")
+
+    assert set(here.states().values()) == {"succeeded"}
+    assert here.output("*-null-1.0/out/o") == ["1\n", "2\n"]
+
+
+def test_a_locale_without_unicode(defined: Callable[..., Place], tmp_path: Path) -> None:
+    here = defined(
+        {
+            "stages": {"a": {"parameters": {"v": 0}, "run": "echo ${parameters[v]} ☃; exit 2"}},
+            "pipelines": {"p": ["a"]},
+            "runs": {"r": {"parameters": {"v": ["ünï ☃"]}}},
+        },
+        base="störe ☃",
+    )
+    c = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    for line in ("run", "status r", "list jobs r", "build", "run --force"):
+        here.repx(*line.split(), code=1 if line.startswith("run") else 0, env=c)
+
+    (log,) = here.store.glob("outputs/*/repx/stdout.log")
+    assert log.read_text() == "ünï ☃ ☃\n"
+    assert [tmp_path / "störe ☃"] == [path for path in tmp_path.iterdir() if "st" in path.name]
+
+
+# --- unusual Labs ----------------------------------------------------------------------------
+
+ITEMS: Final = '[1, "a\\"b\\n☃", null, [], {"k": [1, {"l": "]"}]}, -1.5e3, true, "", " , ]"]'
+
+
+def _scatter(items: str) -> dict[str, object]:
+    return {
+        "scatter": {"run": f"cat >work_items.json <<'END'\n{items}\nEND\n"},
+        "steps": {
+            "one": {
+                "inputs": ["worker__item"],
+                "outputs": {"z": "$out/sub/z"},
+                "run": 'mkdir sub; cat "${inputs[worker__item]}" >"${outputs[z]}"',
+            }
+        },
+        "gather": {
+            "outputs": {"all": "$out/all"},
+            "run": 'cp "${inputs[worker__outs]}" "${outputs[all]}"',
+        },
+    }
+
+
+@pytest.mark.parametrize("items", ["[]", " [ ] ", ITEMS], ids=["none", "blanks", "odd"])
+def test_work_items_may_be_any_json(defined: Callable[..., Place], items: str) -> None:
+    lab = {"stages": {"s": _scatter(items)}, "pipelines": {"p": ["s"]}, "runs": {"r": {}}}
+    here = defined(lab, base='a "b"\nc')
+    here.repx("run")
+    (gathered,) = here.output("*/out/all")
+    found = [json.loads(Path(worker["z"]).read_text()) for worker in json.loads(gathered)]
+
+    assert found == json.loads(items)
+
+
+def test_a_thousand_inputs_of_one_job(defined: Callable[..., Place]) -> None:
+    many = [f"o{number}" for number in range(1000)]
+    make = {
+        "outputs": {name: f"$out/{name}" for name in many},
+        "run": 'for name in "${!outputs[@]}"; do echo 1 >"${outputs[$name]}"; done',
+    }
+    total = {
+        "inputs": many,
+        "outputs": {"total": "$out/total"},
+        "run": 'cat "${inputs[@]}" | wc -l >"${outputs[total]}"',
+    }
+    here = defined(
+        {
+            "stages": {"make": make, "total": total},
+            "pipelines": {"p": ["make", "total"]},
+            "runs": {"r": {}},
+        }
+    )
+    here.repx("run")
+
+    assert [text.strip() for text in here.output("*/out/total")] == ["1000"]
+
+
+# --- what changes while jobs run -------------------------------------------------------------
+
+WAITS: Final = {
+    "stages": {
+        "one": {
+            "outputs": {"x": "$out/x"},
+            "run": "until [[ -e $GATE ]]; do sleep 0.1; done; date >x",
+        },
+        "two": {
+            "inputs": ["x"],
+            "outputs": {"y": "$out/y"},
+            "run": "cp ${inputs[x]} ${outputs[y]}",
+        },
+    },
+    "pipelines": {"p": ["one", "two"]},
+    "runs": {"r": {}},
+}
+
+
+@pytest.fixture
+def waiting(defined: Callable[..., Place], tmp_path: Path) -> tuple[Place, Path]:
+    """Return a place in which a detached run waits for a file to appear, and that file."""
+    here, gate = defined(WAITS), tmp_path / "gate"
+    here.repx("run", "--detach", env={"GATE": str(gate)})
+    here.wait_until(lambda: "running" in here.states().values())
+    return here, gate
+
+
+def _finish(here: Place, gate: Path) -> None:
+    gate.touch()
+    here.wait_until(lambda: here.output("*-two-1.0/repx/SUCCESS"))
+
+
+def test_a_new_lab_while_the_old_one_runs(waiting: tuple[Place, Path]) -> None:
+    here, gate = waiting
+    text = (here.folder / "lab.yaml").read_text().replace("date >x", "echo new >x")
+    here.write("lab.yaml", text)
+    here.repx("build")
+
+    assert set(here.states().values()) == {"pending", "blocked"}
+    _finish(here, gate)
+    assert set(here.states().values()) == {"pending", "blocked"}
+    here.repx("run", env={"GATE": str(gate)})
+    assert "new\n" in here.output("*-two-1.0/out/y")
+    assert len(here.output("*-two-1.0/out/y")) == 2
+
+
+def test_a_lab_deleted_while_it_runs(waiting: tuple[Place, Path]) -> None:
+    here, gate = waiting
+    (here.folder / "result").unlink()
+    shutil.rmtree(here.folder / ".repx")
+    here.repx("status", code=2)
+    here.repx("cancel", "r", code=2)
+    _finish(here, gate)
+    here.repx("build")
+
+    assert "nothing to do" in here.repx("run")
+
+
+def test_targets_changed_while_it_runs(waiting: tuple[Place, Path], tmp_path: Path) -> None:
+    here, gate = waiting
+    here.use(base_path=str(tmp_path / "other"))
+
+    assert set(here.states().values()) == {"pending", "blocked"}
+    assert "nothing of that" in here.repx("cancel", "--all")
+    here.use()
+    _finish(here, gate)
+    assert set(here.states().values()) == {"succeeded"}
+
+
+def test_a_run_cancelled_twice(waiting: tuple[Place, Path]) -> None:
+    here, _ = waiting
+    assert "to stop 2 jobs" in here.repx("cancel", "r")
+    here.wait_until(lambda: "running" not in here.states().values())
+
+    assert here.by_stage() == {"one-1.0": "failed", "two-1.0": "skipped"}
+    assert "nothing of that is queued or running" in here.repx("cancel", "r")
+    assert "nothing is running here" in here.repx("status", "--follow")
+
+
+def test_markers_of_another_time_or_without_content(defined: Callable[..., Place]) -> None:
+    """Their existence counts, not what they say: clocks go back, disks fill, RepX leaves none."""
+    here = defined({**WAITS, "runs": {"r": {}}})
+    here.repx("run", env={"GATE": "/"})
+    (one,) = here.store.glob("outputs/*-one-1.0/repx/SUCCESS")
+    (two,) = here.store.glob("outputs/*-two-1.0/repx/SUCCESS")
+    one.write_text("")
+    two.write_text('{"outcome":"success","start":9e9,"end":-5,"cpu_s":"much","attempt":null}')
+    os.utime(one, (9e9, 9e9))
+    os.utime(two, (1, 1))
+
+    assert set(here.states().values()) == {"succeeded"}
+    assert "nothing to do" in here.repx("run")
+    for line in ("status r", "list jobs r", "show job two", "log two"):
+        here.repx(*line.split(), code=2 if "two" in line else 0)
+    for job in Lab.from_path(here.folder / "result", store=here.store).jobs():
+        assert job.status == "succeeded"
+        job.duration_s  # noqa: B018  # reading it is the test
+    one.write_bytes(b"\xff\x00[")
+    one.rename(one.with_name("FAIL"))
+    assert here.by_stage()["one-1.0"] == "failed"
+
+
+# --- terminals -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(defined: Callable[..., Place]) -> Place:
+    """Return a place with 2,000 jobs, which no pipe takes at once."""
+    stage = {"parameters": {"n": 0}, "run": ": ${parameters[n]}"}
+    lab = {"stages": {"a-long-name": stage}, "pipelines": {"p": ["a-long-name"]}}
+    return defined({**lab, "runs": {"r": {"parameters": {"n": {"range": [1, 2000]}}}}})
+
+
+LISTINGS: Final = ("list jobs", "list jobs --json", "status r", "status --json", "trace-params")
+
+
+def _shell(here: Place, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which `repx` is the command line."""
+    define = f'repx() {{ "{sys.executable}" -m repx "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-c", define + line],
+        cwd=here.folder,
+        env={**os.environ, **here.env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_reader_that_leaves_early(many: Place) -> None:
+    for line in (*LISTINGS, "run --dry-run", "run --dry-run --json", "list jobs r"):
+        done = _shell(many, f"repx {line} | head -n 1; exit ${{PIPESTATUS[0]}}")
+
+        assert done.returncode in (0, 141), (line, done.stderr)  # 0: the pipe held it all
+        assert len(done.stdout.splitlines()) == 1
+        assert not done.stderr, line
+
+
+def test_closed_streams(many: Place) -> None:
+    for line in ("list runs >&-", "list runs 2>&-", "status >&- 2>&-", "list runs <&-"):
+        done = _shell(many, f"repx {line}")
+
+        assert done.returncode in (0, 3), (line, done.stderr)
+        assert "Traceback" not in done.stderr, line
+    done = _shell(many, "repx list runs >/dev/full")
+    assert done.returncode == 3
+    assert done.stderr == "error: No space left on device\n"
