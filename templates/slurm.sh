@@ -44,6 +44,7 @@ repx_sbatch_once() {
         ;;
     esac
   done < <({
+    repx_unset_defaults "$@"
     sbatch --parsable "$@" </dev/null &
     printf 'sbatch pid %s\n' $!
     wait $!
@@ -58,6 +59,26 @@ repx_sbatch_once() {
     *"job submit limit"*) [[ $said == *Max*Limit* ]] || return 2 ;;
   esac
   return 1
+}
+
+# ARGUMENT...: forget what the environment would put in place of what the script asks for: SBATCH_*
+# variables win over #SBATCH lines (sbatch(1), INPUT ENVIRONMENT VARIABLES).
+repx_unset_defaults() {
+  local argument line name
+  unset SBATCH_ARRAY_INX SBATCH_WAIT
+  for argument; do
+    [[ $argument == sbatch/* ]] || continue
+    while IFS= read -r line && [[ $line == '#'* ]]; do
+      name=${line#"#SBATCH --"} name=${name%%=*}
+      case $name in
+        '#'* | *[!a-z-]*) continue ;;
+        time) name=timelimit ;;
+        mem) name=mem_per_node ;;
+      esac
+      name=${name//-/_}
+      unset "SBATCH_${name^^}"
+    done <"$argument"
+  done
 }
 
 # COMMENT: set id to the job that has it, if Slurm knows one that was not cancelled.

@@ -76,6 +76,8 @@ def run(
         return _wait_for_others(opened.lab, store, plan) if stays else 0
     submission = engine.submit(opened, plan, store, target)
     if target.scheduler is SchedulerName.SLURM:
+        if limits.argv():
+            console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
         report.submitted(submission, target)
         queued.start(store, submission, as_json=context.json)
         jobs = {task.job.id for task in plan.tasks}.union(plan.alive)

@@ -115,7 +115,7 @@ def test_jobs_alive_are_not_submitted_again_and_others_wait_for_them(place: Plac
 
 def test_the_submitters_environment_stays_where_it_is(place: Place) -> None:
     job = place.lab.job("look", 'echo "${LEAKED-clean} ${SLURM_EXPORT_ENV-}" >o')
-    place.repx("run", LEAKED="leaked")
+    place.repx("run", LEAKED="leaked", SBATCH_EXPORT="ALL", SBATCH_JOB_NAME="other")
     place.cluster.drain()
 
     assert "clean ALL" == place.out(job)
