@@ -48,7 +48,7 @@ def start(store: Store, submission: Submission, *, as_json: bool) -> None:
             "Slurm takes no more of your jobs for now; "
             f"Slurm job {submitted.continued_by} submits the rest"
         )
-    console.note("`repx status` tells how it goes, `repx cancel` stops it; nothing runs here")
+    console.note("`repx status` tells how it goes, `repx cancel NAME` stops it; nothing runs here")
 
 
 def is_busy(store: Store) -> bool:
@@ -89,7 +89,7 @@ def watch(
             pause_s = min(2 * pause_s, _LOOK_LAST_S)
             before = now
     except KeyboardInterrupt:
-        console.note("stopped watching; the jobs go on (`repx cancel` stops them)")
+        console.note("stopped watching; the jobs go on (`repx cancel NAME` stops them)")
         return 130
     return _ended(lab, store, {job: said[job] for job in jobs})
 

@@ -87,7 +87,7 @@ def how_to_look(submission: Submission, *, as_json: bool) -> None:
         console.json({"submission": submission.id, "folder": submission.folder})
         return
     console.out(submission.id)
-    console.note("started; `repx status --follow` watches, `repx cancel` stops it")
+    console.note("started; `repx status --follow` watches, `repx cancel NAME` stops it")
 
 
 def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_json: bool) -> None:

@@ -99,7 +99,8 @@ def _why(said: JobState) -> str:
         case State.BLOCKED:
             return f"waits for {short_id(said.reason)}"
         case State.RUNNING | State.QUEUED:
-            return " ".join(part for part in (said.reason, said.where, said.by) if part)
+            told = (said.reason, said.where, said.by if said.by != states_of.BY_HAND else "")
+            return " ".join(part for part in told if part)
         case _:
             return said.reason
 
