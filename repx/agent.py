@@ -439,7 +439,7 @@ class Journal:
 
     def __init__(self, folder: str, *, quiet: bool) -> None:
         """Open the files in ``folder``. Raises OSError."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         self.events = os.open(f"{folder}/events.jsonl", flags, 0o666)
         self.log = os.open(f"{folder}/agent.log", flags, 0o666)
         seen = [self.log]
@@ -447,6 +447,9 @@ class Journal:
             seen.append(2)
         self.readers = seen
         self.pending = bytearray()
+        size = os.fstat(self.events).st_size
+        if size and os.pread(self.events, 1, size - 1) != b"\n":
+            self.pending += b"\n"  # what was being written when an agent died
 
     def add(self, event: str, **members: object) -> None:
         """Note an event; ``flush`` writes it."""
