@@ -106,18 +106,18 @@ class Cluster:
         _kill_below(self.root)
 
     def configure(self, **settings: object) -> None:
-        """Restart the controller with these settings in place of any earlier ones."""
+        """Restart the controller with these settings, and no memory of jobs that have ended."""
         if settings == self._settings:
             return
         self._settings = dict(settings)
         self.stop_controller()
         self._write_conf()
-        self.start_controller()
+        self.start_controller("-c")
         self.wait_for_nodes()
 
-    def start_controller(self) -> None:
-        """Start the controller; its state survives a stop."""
-        self._spawn("slurmctld", [f"{_SBIN}/slurmctld", "-D"])
+    def start_controller(self, *options: str) -> None:
+        """Start the controller; its state survives a stop, unless ``-c`` clears it."""
+        self._spawn("slurmctld", [f"{_SBIN}/slurmctld", "-D", *options])
         self.wait(lambda: self.sh("scontrol", "ping", check=False).returncode == 0)
 
     def stop_controller(self) -> None:
