@@ -352,6 +352,14 @@ class Store:
             self.no_locks = True  # the file system has none
         return lock
 
+    def holder(self, job: str) -> str:
+        """Return the host and process that a job's lock names."""
+        try:
+            with open(f"{self.record(job)}/lock", encoding="utf-8", errors="replace") as stream:
+                return stream.read(200).strip()
+        except OSError:
+            return ""
+
     def full(self) -> bool:
         """Tell whether there is no room for so much as a marker."""
         space = os.statvfs(self.outputs)
@@ -522,6 +530,7 @@ class Agent:
         self.locks: dict[int, int] = {}  # of scatter-gather jobs, from scatter to gather
         self.running: dict[int, Running] = {}
         self.deferred: list[Unit] = []  # another runner has the job
+        self.held_up: set[int] = set()  # tasks of which that has been told
         self.limits: list[tuple[float, int, Running, bool]] = []  # when, pid, what, kill
         self.look_at = 0.0
         self.said_at = 0.0
@@ -646,6 +655,7 @@ class Agent:
         try:
             lock = self._lock(unit, job, record)
             if lock is None:
+                self._note_wait(unit)
                 self._defer(unit)
                 return False
             if self.store.succeeded(record, forced=forced):
@@ -674,6 +684,13 @@ class Agent:
         if lock is not None and unit.phase:
             self.locks[unit.task] = lock
         return lock
+
+    def _note_wait(self, unit: Unit) -> None:
+        """Tell, once, whose lock a job waits for: that of another runner, or of its own daemon."""
+        if unit.task not in self.held_up:
+            self.held_up.add(unit.task)
+            job = self.names[unit.task]
+            self.journal.add("wait", job=job, phase=unit.label, because=self.store.holder(job))
 
     def _defer(self, unit: Unit) -> None:
         if not self.deferred and not self.elsewhere.jobs:

@@ -54,9 +54,13 @@ def environment(templates: str | None = None) -> jinja2.Environment:
     """Return the template environment; ``templates`` is a site's folder that comes first.
 
     A site's template of the same name replaces ours, and reaches ours as ``repx/<name>``, so
-    ``{% extends "repx/job.sh.j2" %}`` overrides single blocks.
+    ``{% extends "repx/job.sh.j2" %}`` overrides single blocks. Raises InputError without it.
     """
     import jinja2
+
+    if templates and not Path(templates).is_dir():
+        message = f"templates: there is no folder {templates}"
+        raise InputError(message, hint="correct `templates:` of the target, or remove it")
 
     ours = jinja2.FileSystemLoader(assets.path("templates"))
     site = [jinja2.FileSystemLoader(templates)] if templates else []

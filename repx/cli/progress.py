@@ -96,8 +96,8 @@ class Lines:
     def show(self, tally: Tally, news: list[Event]) -> None:
         """Print failures always, successes at most once in two seconds with the counts."""
         for event in news:
-            if event.kind == "end" and not event.ok:
-                console.note(f"FAIL {_name(event)}: {event.reason}")
+            if remark := _remark(event):
+                console.note(remark)
             elif event.kind == "end" and event.wall_s >= _FAST_JOB_S and tally.total <= _FEW:
                 console.note(f"  ok {_name(event)} ({console.duration(event.wall_s)})")
         if news and time.monotonic() - self._said_at > _SAY_EVERY_S:
@@ -107,6 +107,15 @@ class Lines:
 
 _FEW: Final = 40
 _SAY_EVERY_S: Final = 2.0
+
+
+def _remark(event: Event) -> str:
+    """Return what people want to know of an event at once; "" for most."""
+    if event.kind == "end" and not event.ok:
+        return f"FAIL {_name(event)}: {event.reason}"
+    if event.kind == "wait":
+        return f"wait {_name(event)}: another process still has it ({event.because})"
+    return ""
 
 
 def _name(event: Event) -> str:
@@ -130,9 +139,9 @@ class Live:
     def show(self, tally: Tally, news: list[Event]) -> None:
         """Redraw; failures are printed above the block and stay."""
         for event in news:
-            if event.kind == "end" and not event.ok:
+            if remark := _remark(event):
                 self._live.console.print(
-                    f"FAIL {_name(event)}: {event.reason}", style="red", markup=False
+                    remark, style="red" if event.kind == "end" else "yellow", markup=False
                 )
         self._live.update(self._block(tally))
 

@@ -48,12 +48,12 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     opened = context.open_lab()
     store = storage.of(context.target())
     lab = opened.lab
+    chosen = select.jobs(lab, names)
     if follow and queued.is_busy(store):
         return queued.follow(lab, store)
     if follow:
         return _follow(store)
     states = engine.observe(lab, store)
-    chosen = select.jobs(lab, names)
     if context.json:
         console.json(_document(lab, chosen.jobs, states))
         return 0

@@ -95,6 +95,7 @@ def test_names_that_nobody_knows(recorded: Callable[..., Place], golden: Golden)
         "run ''",
         "run simulation-run --stage stage-b",
         "status analysis",
+        "status --follow analysis",
         "log stage-a",
         "show job 1",
         "cancel nothing",
@@ -236,6 +237,7 @@ PROFILES: Final[dict[str, str]] = {
     "duplicate": "targets:\n  a: {base_path: s}\n  a: {base_path: t}\n",
     "tab": "targets:\n\ta: {base_path: s}\n",
     "unknown variable": "targets:\n  a: {base_path: '${NO_SUCH_PLACE}/s'}\n",
+    "templates": "targets: {a: {base_path: s, templates: nowhere}}\n",
     "rules": "targets:\n  a: {base_path: s, resources: {rules: [{mem: lots, cpus: 0}]}}\n",
 }
 
@@ -246,6 +248,7 @@ def test_mistakes_in_targets_yaml(recorded: Callable[..., Place], golden: Golden
     for name, text in PROFILES.items():
         here.write("targets.yaml", text)
         said += f"# {name}\n" + here.session("run")
+        shutil.rmtree(here.folder / "s", ignore_errors=True)
     said += here.session("run --targets nowhere.yaml", "run --target a --resources nowhere.yaml")
 
     golden("bad-input/targets-yaml.txt", said)
