@@ -142,7 +142,8 @@ def _fill(folder: Path, subject: Subject, chosen: Program) -> None:
         _write(folder / f"{name}.json", json.dumps(value, indent=2, ensure_ascii=False))
     _write(folder / "prologue.sh", "\n".join(render_slurm.prologue(subject.target)))
     words = " ".join(map(render.quote, runtimes.argv(_runtime(subject), launch)))
-    _write(folder / "run", f"#!/usr/bin/env bash\nexec {words} </dev/null")
+    traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
+    _write(folder / "run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null")
     (folder / "run").chmod(0o755)
 
 

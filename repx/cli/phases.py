@@ -15,9 +15,11 @@ STEP: Final = re.compile(rf"branch-(?P<branch>\d+)/{STEP_PREFIX}(?P<step>.+)", r
 
 
 def failed(home: Path) -> str | None:
-    """Return the first phase that failed below a job's folder: ``scatter`` or a step."""
+    """Return the first phase that failed below a job's folder."""
     records = [*home.glob("scatter/repx"), *home.glob(f"branch-*/{STEP_PREFIX}*/repx")]
     names = [str(path.parent.relative_to(home)) for path in records if (path / FAIL).exists()]
+    if not names and all((home / "repx" / name).exists() for name in (FAIL, "gather_inputs.json")):
+        return "gather"
     return min(names, key=in_order, default=None)
 
 

@@ -120,10 +120,13 @@ def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
     if words:
         console.note(f"  parameters: {', '.join(words)}")
-    for line in console.tail_text(log, _LINES_SHOWN).splitlines():
+    last_words = console.tail_text(log, _LINES_SHOWN).splitlines()
+    for line in last_words:
         console.note(f"  | {line}")
     console.note(f"  log:   {log}")
-    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job))}")
+    silent = reason.startswith("exit ") and not last_words
+    trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""
+    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job))}{trace}")
 
 
 def parameters(lab: Lab, job: JobId) -> dict[str, object]:

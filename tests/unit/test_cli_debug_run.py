@@ -92,6 +92,23 @@ def test_failed_phase_is_what_is_debugged(place: Path, labs: Path) -> None:
     assert done.stdout.endswith("\n3\n")
 
 
+def test_failed_gather_is_what_is_debugged(place: Path, labs: Path) -> None:
+    home = place / "store/outputs" / SQUARE
+    (home / "branch-2/step-extract/repx/FAIL").unlink()
+    (home / "repx/FAIL").touch()
+    (home / "repx/gather_inputs.json").touch()
+    (home / "repx/worker_outs_manifest.json").touch()
+    done = debug(place, labs, SQUARE, "-c", "true", lab="scatter-gather")
+
+    assert ", gather in " in done.stderr
+
+
+def test_program_can_be_traced(place: Path, labs: Path) -> None:
+    done = debug(place, labs, TOTAL, "-c", "bash -x ../run", lab="simple-two-runs")
+
+    assert "+ echo 195\n" in done.stderr
+
+
 def test_phase_can_be_named(place: Path, labs: Path) -> None:
     words = ("--phase", "branch-1/step-square", "-c", "../run && cat squared.txt")
     done = debug(place, labs, SQUARE, *words, lab="scatter-gather")
