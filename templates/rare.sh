@@ -71,7 +71,8 @@ repx_no_program() {
 repx_fail() {
   local part=$record/FAIL.${HOSTNAME//\//}.$$.part # steps of a job may fail side by side
   repx_quote "$2"
-  [[ -d $record ]] || repx_make "$record" # the job may have removed it
+  [[ -d $record ]] || repx_make "$record" # the job may have removed it,
+  repx_drop "$record/SUCCESS"             # or written to it
   { repx_mark "$part" fail "$1" "$REPLY" "" && mv -f -- "$part" "$record/FAIL"; } ||
     repx_broken "cannot write $record/FAIL"
   repx_say "$2 (see $record/stderr.log)"

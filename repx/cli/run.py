@@ -122,9 +122,9 @@ def _raise_for(tally: Tally, code: int | None, submission: Submission) -> None:
         )
     if tally.ok < tally.total:
         ended = f"exit code {code}" if code is not None else "no exit code"
+        said = console.tail_text(f"{submission.folder}/agent.log", 5)
         raise SchedulerError(
-            f"the local scheduler ended early ({ended}); it said:\n"
-            + console.tail_text(f"{submission.folder}/agent.log", 5),
+            f"the local scheduler ended early ({ended})" + (f"; it said:\n{said}" if said else ""),
             hint=again,
         )
 

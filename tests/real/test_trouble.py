@@ -52,6 +52,7 @@ ODD: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "removes-logs": ({"outputs": X}, "echo 1 >${outputs[x]}; rm -rf ../repx", ""),
     "removes-out": ({"outputs": X}, ": ${outputs[x]}; rm -rf $out", "missing output: x (OUT/x)"),
     "removes-all": ({"outputs": X}, "cd /; rm -rf ${out%/*}; : ${outputs[x]}", "missing"),
+    "lies": ({}, "echo >../repx/SUCCESS; exit 1", "exit 1"),
     "kills-itself": ({}, "kill -9 $$", "killed by signal 9"),
     "kills-its-group": ({}, "kill -TERM 0; sleep 9", "killed by signal 15"),
     "busy": ({}, "exit 75", "exit 75"),
