@@ -127,7 +127,9 @@ def _inside(base: str, job: Job, source: Input) -> str | None:
     if source.source and source.source.startswith(_STEP_SOURCE):
         return _of_sibling(base, job, source)
     if source.job_id == SELF:
-        return _produced(job.executables["scatter"], scatter_out(base, job.id), job, source)
+        return _produced(
+            job.executables["scatter"], scatter_out(base, job.id), job, source, "scatter"
+        )
     return None
 
 
@@ -136,20 +138,20 @@ def _of_sibling(base: str, job: Job, source: Input) -> str:
     executable = job.steps.get(step)
     if executable is None:
         raise _inconsistent(job, source, f"there is no step '{step}'")
-    return _produced(executable, f"{step_folder(base, job.id, step)}/out", job, source)
+    return _produced(executable, f"{step_folder(base, job.id, step)}/out", job, source, step)
 
 
 def _of_producer(lab: Lab, base: str, job: Job, source: Input) -> str:
     producer = lab.jobs.get(source.job_id or "")
     if producer is None:
         raise _inconsistent(job, source, f"there is no job {source.job_id}")
-    return _produced(producer.final, f"{home(base, producer.id)}/out", job, source)
+    return _produced(producer.final, f"{home(base, producer.id)}/out", job, source, producer.id)
 
 
-def _produced(executable: Executable, out: str, job: Job, source: Input) -> str:
+def _produced(executable: Executable, out: str, job: Job, source: Input, maker: str) -> str:
     template = executable.outputs.get(source.source_output or "")
     if not isinstance(template, str):
-        raise _inconsistent(job, source, f"no output '{source.source_output}' of that name")
+        raise _inconsistent(job, source, f"{maker} makes no output '{source.source_output}'")
     return template.replace("$out", out)
 
 

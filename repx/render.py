@@ -102,6 +102,8 @@ def fill(made: jinja2.Environment, name: str, **context: object) -> str:
     except jinja2.TemplateSyntaxError as error:
         message = f"{error.filename or error.name}:{error.lineno}: {error.message}"
         raise RenderError(message) from error
+    except jinja2.TemplateNotFound as error:
+        raise RenderError(f"{name}: there is no template '{error.name}'") from error
     except jinja2.TemplateError as error:
         message = f"{name}: {error.message or type(error).__name__}"
         hint = "look at the templates folder named in the target's profile"
