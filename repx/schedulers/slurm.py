@@ -6,7 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from repx import submissions
@@ -148,7 +148,8 @@ def alive(run: Run, store: Store) -> dict[JobId, Belief]:
             found |= _unanswered(known)
             continue
         if _any_alive(known, entries):
-            found |= _explained(store, known, beliefs(known, entries, now=time.time()))
+            told = beliefs(known, entries, now=time.time())
+            found |= _within_bundles(store, known, _explained(store, known, told))
         else:
             found |= _close(run, store, known, entries)
     return found
@@ -163,7 +164,7 @@ def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[J
     for job, (by, each) in parts.items():
         if told := [entry for entry in each if entry is not None]:
             best = min(told, key=lambda entry: _RANK[entry.state])
-            found[job] = _belief(best, by, now)
+            found[job] = _belief(best, by, now) if by or waiting else _halfway(known)
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
             found[job] = Belief(state=State.QUEUED, reason=reason)
@@ -278,6 +279,32 @@ _SAID: Final = (
     ("oom_kill", "out of memory"),
     ("oom-kill", "out of memory"),
 )
+
+
+def _halfway(known: Known) -> Belief:
+    """Return what to say of a scatter that is held for ever, since its gather is not there."""
+    reason = f"held: submission {known.submission} stopped halfway; its submit.sh continues"
+    return Belief(state=State.QUEUED, reason=reason)
+
+
+def _within_bundles(
+    store: Store, known: Known, found: Mapping[JobId, Belief]
+) -> dict[JobId, Belief]:
+    """Return the beliefs, those of jobs in running bundles as their own scheduler tells them."""
+    told = dict(found)
+    for rows in known.by_call().values():
+        jobs = [row.job for row in rows if row.bundle]
+        outer = found.get(jobs[0]) if jobs else None
+        if outer is None or outer.state is not State.RUNNING:
+            continue
+        folder = f"{known.submission}/bundles/{rows[0].bundle}"
+        happened = submissions.events(store, folder)
+        starts = [at for at, event in enumerate(happened) if event.kind == "agent-start"]
+        inner = submissions.beliefs(outer.by, jobs, happened[starts[-1] :] if starts else [])
+        for job in jobs:
+            told.pop(job, None)
+        told |= {job: replace(belief, where=outer.where) for job, belief in inner.items()}
+    return told
 
 
 def _unanswered(known: Known) -> dict[JobId, Belief]:

@@ -169,6 +169,30 @@ def test_a_job_inside_a_bundle_is_cancelled_by_its_own_scheduler(store: Store) -
     assert "b1\n" == store.read_text(f"submissions/{SUBMISSION}/bundles/0/cancel")
 
 
+def test_a_running_bundle_tells_of_its_own_jobs(store: Store) -> None:
+    """What happened before it was requeued counts no more."""
+    events = [
+        '{"t":1,"e":"agent-start","pid":1}',
+        '{"t":2,"e":"end","job":"b0","phase":null,"ok":false,"reason":"timeout"}',
+        '{"t":3,"e":"agent-start","pid":2}',
+        '{"t":4,"e":"start","job":"b0","phase":null,"attempt":1}',
+    ]
+    folder = f"submissions/{SUBMISSION}/bundles/0"
+    store.write(f"{folder}/events.jsonl", "\n".join([*events, ""]).encode())
+    run = Answers(squeue="13|N/A|RUNNING|0:10|n2|None\n")
+    found = slurm.alive(run, store)
+
+    assert (State.RUNNING, "n2", 4) == (found["b0"].state, found["b0"].where, found["b0"].since)
+    assert (State.QUEUED, "bundle:13") == (found["b1"].state, found["b1"].by)
+
+
+def test_a_scatter_whose_gather_was_never_submitted_says_what_to_do(store: Store) -> None:
+    store.write(f"submissions/{SUBMISSION}/submitted.tsv", b"1-a\t10\t2\n2-s\t11\t1\n")
+    found = slurm.alive(Answers(squeue="11|N/A|PENDING|0:00||JobHeldUser\n"), store)
+
+    assert "its submit.sh continues" in found["sg"].reason
+
+
 def test_a_withdrawn_call_waits_for_the_job_that_submits_the_rest(store: Store) -> None:
     folder = f"submissions/{SUBMISSION}"
     before = store.read_text(f"{folder}/submitted.tsv") or ""
