@@ -103,8 +103,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _print(folder: Path, path: str) -> None:
     place = folder / path
-    if not place.resolve().is_relative_to(folder.resolve()) or not place.is_file():
-        there = [str(each.relative_to(folder)) for each in _files(folder)]
+    if ".." in place.parts or not place.is_relative_to(folder) or not place.is_file():
+        files = (each.relative_to(folder) for each in _files(folder) if each.is_file())
+        there = [console.plain(each) for each in files]
         known = f"there are: {', '.join(there[:10])}" if there else "the job has left no files yet"
         raise InputError(
             f"no output file '{path}' in {folder}", hint=did_you_mean(path, there) or known

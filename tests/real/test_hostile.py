@@ -18,6 +18,8 @@ from repx_py import Lab
 if TYPE_CHECKING:
     from tests.real.place import Place
 
+Golden = Callable[[str, str], None]
+
 VALUES: Final[tuple[Any, ...]] = (
     "",
     " ",
@@ -384,3 +386,17 @@ def test_closed_streams(many: Place) -> None:
     done = _shell(many, "repx list runs >/dev/full")
     assert done.returncode == 3
     assert done.stderr == "error: No space left on device\n"
+
+
+def test_odd_files_among_the_outputs(defined: Callable[..., Place], golden: Golden) -> None:
+    lines = r"""
+        printf 1 >one; ln -s one link; ln -s loop loop; ln -s gone gone; mkfifo pipe
+        mkdir -p d/e; printf 2 >d/e/two; printf 3 >-n; printf 4 >"$(printf 'a\nb\033[31m')"
+    """
+    here = defined({"stages": {"a": {"run": lines}}, "pipelines": {"p": ["a"]}, "runs": {"r": {}}})
+    here.repx("run")
+    (job,) = (path.name for path in here.store.glob("outputs/*-a-1.0"))
+    words = ["", "one", "link", "loop", "gone", "../repx/lock", "pipe"]
+    words += ["d", "d/e/two", "-- -n", "/etc/passwd", "onne"]
+
+    golden("hostile/outputs.txt", here.session(*(f"show output {job} {word}" for word in words)))
