@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,5 +64,7 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
     else:
         console.out(written.folder)
         script = "submit.sh" if target.scheduler is SchedulerName.SLURM else "run.sh"
-        console.note(f"{len(plan.tasks)} jobs; start them with: bash {output}/{script}")
+        console.note(
+            f"{len(plan.tasks)} jobs; start them with: bash {shlex.quote(f'{output}/{script}')}"
+        )
     return 0

@@ -59,7 +59,7 @@ record() {
 refused() {
   [[ -n ${REPX_CONTINUATION-} ]] || give_back
   printf '%s\nerror: Slurm refused %s\n\n' "${said%$'\n'}" "sbatch/$1.sh" >&2
-  printf 'hint: correct the target or %s/sbatch/%s.sh, then continue with: bash %s/submit.sh\n' "$PWD" "$1" "$PWD" >&2
+  printf 'hint: correct the target or %s/sbatch/%s.sh, then continue with: bash %q/submit.sh\n' "$PWD" "$1" "$PWD" >&2
   exit 3
 }
 
