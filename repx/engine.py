@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from repx import command, graph, plan, status, storage, submissions, transfer
 from repx.errors import InputError
-from repx.schedulers import local, slurm
+from repx.schedulers import local, slurm, slurm_states
 from repx.status import ALIVE, BY_HAND, Belief, State
 from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
@@ -49,7 +49,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     Raises StorageError when the store cannot be read.
     """
     # Agents may work beside any other scheduler, and other targets may share the store.
-    beliefs = slurm.alive(command.run, store) | local.alive(store)
+    beliefs = slurm_states.alive(command.run, store) | local.alive(store)
     alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
     marked = store.markers(lab.jobs)
     for job, name in marked.items():

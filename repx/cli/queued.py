@@ -9,7 +9,7 @@ from repx import command, console, engine, status
 from repx.cli import report
 from repx.errors import JobsFailedError
 from repx.model import short_id
-from repx.schedulers import slurm
+from repx.schedulers import slurm, slurm_states
 from repx.status import ALIVE, State
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def start(store: Store, submission: Submission, *, as_json: bool) -> None:
 
 def is_busy(store: Store) -> bool:
     """Return whether Slurm still has jobs for this store."""
-    return any(belief.state in ALIVE for belief in slurm.alive(command.run, store).values())
+    return any(belief.state in ALIVE for belief in slurm_states.alive(command.run, store).values())
 
 
 def follow(lab: Lab, store: Store) -> int:

@@ -1,0 +1,281 @@
+"""What Slurm tells of jobs: one question about all, and what became of those it forgets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from repx import submissions
+from repx.errors import CommandError, CommandNotFoundError
+from repx.schedulers import queue, slurm_folder
+from repx.schedulers.slurm_folder import BUNDLE, CONTINUE, ENDED, Known
+from repx.status import ALIVE, Belief, State
+from repx.storage import SUCCESS
+
+if TYPE_CHECKING:
+    from repx.command import Run
+    from repx.model import JobId
+    from repx.schedulers.queue import Entry, Key
+    from repx.storage import Store
+
+log = logging.getLogger(__name__)
+
+_ASK_S: Final = 120
+
+
+def alive(run: Run, store: Store) -> dict[JobId, Belief]:
+    """Return what Slurm knows of the jobs of all submissions that may not have ended.
+
+    One squeue for all; sacct at most once per submission, when it ends. What they tell of a
+    job that has ended counts only where the job left no marker.
+    """
+    opened = [slurm_folder.read(store, name) for name in slurm_folder.unfinished(store)]
+    remembered = _remembered(store)
+    ids = sorted({id_ for known in opened for id_ in known.all_ids})
+    if not ids:
+        return remembered
+    entries = _ask(run, ids, {name for known in opened for name in known.clusters})
+    found = remembered
+    for known in opened:
+        if entries is None:
+            found |= _unanswered(known)
+            continue
+        if _any_alive(known, entries):
+            told = beliefs(known, entries, now=time.time())
+            found |= _within_bundles(store, known, _explained(store, known, told))
+        else:
+            found |= _close(run, store, known, entries)
+    return found
+
+
+def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[JobId, Belief]:
+    """Return what the queue tells of a submission's jobs; nothing of those it does not know."""
+    found: dict[JobId, Belief] = {}
+    parts = _parts(known, entries)
+    continued = (known.ids.get(CONTINUE, ""), None)
+    waiting = continued in entries and entries[continued].state in ALIVE
+    for job, (by, each) in parts.items():
+        if told := [entry for entry in each if entry is not None]:
+            best = min(told, key=lambda entry: _RANK[entry.state])
+            found[job] = _belief(best, by, now) if by or waiting else _halfway(known)
+        elif waiting and not by:
+            reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
+            found[job] = Belief(state=State.QUEUED, reason=reason)
+    return found
+
+
+# Of the parts of one job, the liveliest tells.
+_RANK: Final = {
+    state: rank
+    for rank, state in enumerate(
+        (State.RUNNING, State.QUEUED, State.FAILED, State.LOST, State.SKIPPED)
+    )
+}
+
+
+def _parts(
+    known: Known, entries: Mapping[Key, Entry]
+) -> dict[JobId, tuple[str, list[Entry | None]]]:
+    """Return per job the id others wait for, and what is known of each of its parts."""
+    children = defaultdict(list)
+    for (array, _), entry in entries.items():
+        children[array].append(entry)
+    found: dict[JobId, tuple[str, list[Entry | None]]] = {}
+    for row in known.rows:
+        id_ = known.ids.get(row.call, "")
+        before = found.get(row.job, ("", []))[1]
+        # The last call that has the job is the one others wait for: gather comes after scatter.
+        found[row.job] = (known.awaited(row), [*before, entries.get((id_, row.index))])
+    for job, ids in known.children.items():
+        if job in found:
+            found[job][1].extend(
+                entry for id_ in ids for entry in children[id_] if entry.state in ALIVE
+            )
+    return found
+
+
+def _belief(entry: Entry, by: str, now: float) -> Belief:
+    match entry.state:
+        case State.RUNNING:
+            since = now - entry.elapsed_s
+            return Belief(state=State.RUNNING, by=by, since=since, where=entry.node)
+        case State.QUEUED:
+            return Belief(state=State.QUEUED, reason=entry.reason, by=by)
+        case _:
+            reason = queue.REASONS.get(entry.word, entry.word)
+            # A bundle fails with any of its jobs; what has no marker was skipped or cut off.
+            inside = by.startswith(BUNDLE) and entry.word == "FAILED"
+            return Belief(state=State.LOST if inside else entry.state, reason=reason, by=by)
+
+
+def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+    """Return the beliefs, those of jobs that have ended with what their logs say.
+
+    Only a Slurm job that had something to say has left a log.
+    """
+    logs = f"{submissions.FOLDER}/{known.submission}/logs"
+    present = frozenset(store.names(logs))
+    explained = dict(found) | _culprits(store, known, found)
+    for job, belief in found.items():
+        if belief.state in ALIVE or belief.state is State.SKIPPED:
+            continue
+        name = f"{belief.by.removeprefix(BUNDLE)}.out"
+        said = (store.read_text(f"{logs}/{name}") or "") if name in present else ""
+        if _SKIP in said:
+            culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
+            explained[job] = Belief(state=State.SKIPPED, reason=culprit)
+            continue
+        reason = next((why for words, why in _SAID if words in said), belief.reason)
+        where = f"; see {store.path(f'{logs}/{name}')}" if said else ""
+        told = f"{reason} (Slurm job {belief.by}{where})"
+        explained[job] = Belief(state=belief.state, reason=told)
+    return explained
+
+
+def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+    """Return the beliefs of skipped jobs, with the job of a run before theirs that failed.
+
+    Who failed among a job's own needs, its Lab tells.
+    """
+    skipped = {job for job, belief in found.items() if belief.state is State.SKIPPED}
+    plan = submissions.plan(store, known.submission) if skipped else {}
+    tasks = plan.get("tasks", ())
+    culprit_of: dict[int, JobId] = {}
+    for number, gate in enumerate(plan.get("gates", ())):
+        jobs = [*(tasks[place]["job"] for place in gate["tasks"]), *gate["waits"]]
+        marked = store.markers(jobs) if gate["type"] == "hard" else {}
+        culprits = (job for job in jobs if marked and marked.get(job) != SUCCESS)
+        culprit_of[number] = next(culprits, "")
+    explained = dict.fromkeys(skipped, Belief(state=State.SKIPPED))
+    for task in tasks:
+        named = next((culprit_of[gate] for gate in task["gates"] if culprit_of[gate]), "")
+        if named and task["job"] in skipped:
+            explained[task["job"]] = Belief(state=State.SKIPPED, reason=named)
+    return explained
+
+
+# What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
+_SKIP: Final = "repx: skipped, since this job did not succeed: "
+
+# What slurmstepd writes into a job's output when it ends one.
+_SAID: Final = (
+    ("DUE TO TIME LIMIT", "timeout"),
+    ("DUE TO PREEMPTION", "preempted"),
+    ("DUE TO NODE FAILURE", "node failure"),
+    ("memory limit", "out of memory"),
+    ("oom_kill", "out of memory"),
+    ("oom-kill", "out of memory"),
+)
+
+
+def _halfway(known: Known) -> Belief:
+    """Return what to say of a scatter that is held for ever, since its gather is not there."""
+    reason = f"held: submission {known.submission} stopped halfway; its submit.sh continues"
+    return Belief(state=State.QUEUED, reason=reason)
+
+
+def _within_bundles(
+    store: Store, known: Known, found: Mapping[JobId, Belief]
+) -> dict[JobId, Belief]:
+    """Return the beliefs, those of jobs in running bundles as their own scheduler tells them."""
+    told = dict(found)
+    for rows in known.by_call().values():
+        jobs = [row.job for row in rows if row.bundle]
+        outer = found.get(jobs[0]) if jobs else None
+        if outer is None or outer.state is not State.RUNNING:
+            continue
+        folder = f"{known.submission}/bundles/{rows[0].bundle}"
+        happened = submissions.events(store, folder)
+        starts = [at for at, event in enumerate(happened) if event.kind == "agent-start"]
+        inner = submissions.beliefs(outer.by, jobs, happened[starts[-1] :] if starts else [])
+        for job in jobs:
+            told.pop(job, None)
+        told |= {job: replace(belief, where=outer.where) for job, belief in inner.items()}
+    return told
+
+
+def _unanswered(known: Known) -> dict[JobId, Belief]:
+    """Return the jobs of a submission as alive: no answer is no reason to start them again."""
+    reason = "submitted; Slurm does not answer now"
+    return {
+        row.job: Belief(
+            state=State.QUEUED,
+            reason=reason,
+            by=known.awaited(row),
+        )
+        for row in known.rows
+        if row.call in known.ids
+    }
+
+
+def _ask(run: Run, ids: list[str], clusters: Iterable[str]) -> Mapping[Key, Entry] | None:
+    try:
+        answer = run(queue.squeue_argv(ids, clusters), timeout_s=_ASK_S, check=False)
+    except (CommandError, CommandNotFoundError) as error:
+        log.warning("cannot ask Slurm: %s", error)
+        return None
+    entries = queue.parse_squeue(answer.code, answer.stdout, answer.stderr)
+    if entries is None:
+        log.warning("Slurm does not answer: %s", answer.stderr.strip())
+    return entries
+
+
+def _any_alive(known: Known, entries: Mapping[Key, Entry]) -> bool:
+    ids = known.all_ids
+    return any(array in ids and entry.state in ALIVE for (array, _), entry in entries.items())
+
+
+# --- submissions that have ended -------------------------------------------------------------
+
+
+def _close(
+    run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]
+) -> dict[JobId, Belief]:
+    """Return how the jobs of a submission ended; write it down, since Slurm soon forgets it.
+
+    The first line says how long submitted.tsv was then: if it has grown, this is out of date.
+    """
+    every = dict(entries)
+    ids = known.all_ids
+    forgotten = ids - {array for array, _ in entries}
+    if forgotten:
+        every |= _recall(run, sorted(forgotten), known.submission)
+    told = _explained(store, known, beliefs(known, every, now=0))
+    lines = "".join(
+        f"{job}\t{belief.state}\t{belief.reason}\n"
+        for job, belief in told.items()
+        if belief.state not in ALIVE
+    )
+    folder = f"{submissions.FOLDER}/{known.submission}"
+    store.write(f"{folder}/{ENDED}", f"{known.size}\n{lines}".encode())
+    return told
+
+
+def _recall(run: Run, ids: list[str], submission: str) -> dict[Key, Entry]:
+    day = submission[:8]
+    since = f"{day[:4]}-{day[4:6]}-{day[6:]}" if day.isdigit() else "now-30days"
+    try:
+        answer = run(queue.sacct_argv(ids, since), timeout_s=_ASK_S, check=False)
+    except (CommandError, CommandNotFoundError):
+        return {}
+    return queue.parse_sacct(answer.code, answer.stdout)
+
+
+_STATES: Final = frozenset(map(str, State))
+
+
+def _remembered(store: Store) -> dict[JobId, Belief]:
+    """Return how jobs ended that left no marker, as it was seen then."""
+    found: dict[JobId, Belief] = {}
+    for name in submissions.ids(store):
+        text = store.read_text(f"{submissions.FOLDER}/{name}/{ENDED}")
+        for line in (text or "").splitlines():
+            job, _, rest = line.partition("\t")
+            state, _, reason = rest.partition("\t")
+            if state in _STATES:
+                found[job] = Belief(state=State(state), reason=reason)
+    return found
