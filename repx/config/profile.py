@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DIRECTIVES: Final = {**rules.DIRECTIVES, "mail_type": "mail-type", "mail_user": "mail-user"}
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+_BARE_VARIABLE: Final = re.compile(r"\$(\w+)")
 
 
 class Places:
@@ -62,6 +63,8 @@ class Places:
         path = _VARIABLE.sub(lambda match: self._variable(key, match[1]), text)
         if path.startswith("/"):
             return path
+        if (bare := _BARE_VARIABLE.match(path)) and bare[1] in self._env:
+            self._entry.report(key, f"{key}: variables are written ${{{bare[1]}}}, not ${bare[1]}")
         if not here and not self.problems:
             self._entry.report(key, f"{key}: '{text}' must be absolute on a target with an address")
         return str(self._folder / path)

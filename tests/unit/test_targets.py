@@ -218,7 +218,7 @@ def test_every_field_arrives(tmp_path: Path) -> None:
         ("~", "/home/me"),
         ("~/store", "/home/me/store"),
         ("${SCRATCH}/a/${USER}", "/scratch x/a/me"),
-        ("$SCRATCH/~", "FOLDER/$SCRATCH/~"),
+        ("$UNKNOWN/~", "FOLDER/$UNKNOWN/~"),
         ("store", "FOLDER/store"),
         ("/with 'quotes\"\nand lines ", "/with 'quotes\"\nand lines "),
     ],
@@ -235,6 +235,7 @@ def test_path_expands_where_documented(tmp_path: Path, written: str, path: str) 
     [
         ("base_path: ${NOPE}/x", "base_path: the variable ${NOPE} is not set here"),
         ("base_path: ${EMPTY}/x", "base_path: the variable ${EMPTY} is not set here"),
+        ("base_path: $HOME/x", "base_path: variables are written ${HOME}, not $HOME"),
         ("base_path: ~you/x", "base_path: only ~ and ~/... expand: write the whole path"),
         (
             "base_path: ~/x\n    address: login",
