@@ -24,7 +24,7 @@ from repx.target import (
 )
 
 GIB: Final = 1024**3
-TIMES: Final = "90, 30m, 1h30m, 2d, 01:30:00, 2-12:00:00"
+TIMES: Final = '"90", 30m, 1h30m, 2d, 01:30:00, 2-12:00:00'
 ONE: Final = "targets: {here: {base_path: /store}}\n"
 
 
