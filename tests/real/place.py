@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHANGING = (
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "SUBMISSION"),
-    (re.compile(r"\b[0-9a-z]{32}-"), "HASH-"),
+    (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{32}\b"), "HASH"),
     (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{12}-(?=[a-z])"), "HASH-"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "TIME"),
     (re.compile(r"^(sent .*|\d+/\d+ ok[^;\n]*|  ok .*)\n", re.MULTILINE), ""),

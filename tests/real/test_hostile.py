@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -375,6 +377,38 @@ def test_a_reader_that_leaves_early(many: Place) -> None:
         assert done.returncode in (0, 141), (line, done.stderr)  # 0: the pipe held it all
         assert len(done.stdout.splitlines()) == 1
         assert not done.stderr, line
+
+
+def _on_a_terminal(here: Place, *words: str, **env: str) -> str:
+    """Return what a terminal would be sent."""
+    terminal, end = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "repx", *words],
+        cwd=here.folder,
+        env={**os.environ, **here.env, "TERM": "xterm-256color", **env},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+    )
+    os.close(end)
+    said = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(terminal, 65536):
+            said += piece
+    os.close(terminal)
+    assert process.wait(60) in (0, 1)
+    return said.decode()
+
+
+def test_colours_only_where_they_are_wanted(defined: Callable[..., Place]) -> None:
+    here = defined(
+        {"stages": {"a": {"run": "exit 1"}}, "pipelines": {"p": ["a"]}, "runs": {"r": {}}}
+    )
+    colour = re.compile(r"\x1b\[[0-9;]*[349][0-7]m")
+    for line in ("run", "status", "status r"):
+        assert colour.search(_on_a_terminal(here, *line.split(), NO_COLOR="")), line
+        assert not colour.search(_on_a_terminal(here, *line.split(), NO_COLOR="1")), line
+        assert "\x1b" not in here.repx(*line.split(), code=int(line == "run"))
 
 
 def test_closed_streams(many: Place) -> None:

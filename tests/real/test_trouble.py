@@ -182,12 +182,17 @@ CHAIN: Final = _lab(
 )
 
 
+def _either(said: str) -> str:
+    """Hide which of two scripts comes first, which their content decides."""
+    return said.replace("HASH-second:", "HASH-first:")
+
+
 def test_a_disk_that_fills_at_any_moment(
     disk: Path, defined: Callable[..., Place], golden: Golden
 ) -> None:
     here = defined(CHAIN, base="disk/store")
     codes = set()
-    for pages in (*range(0, 24, 4), *range(24, 48, 3)):
+    for pages in (0, 3, 6, 9, 12, 16, 20, 26, 34):
         shutil.rmtree(here.store, ignore_errors=True)
         _fill(disk, pages * 4096)
         process = here.start("run")
@@ -200,7 +205,7 @@ def test_a_disk_that_fills_at_any_moment(
     assert codes <= {0, 1, 3}
     shutil.rmtree(here.store, ignore_errors=True)
     _fill(disk, 4096)
-    said = here.session("run", "status")
+    said = _either(here.session("run", "status"))
     (disk / "filler").unlink()
     here.repx("run")
 
@@ -248,7 +253,7 @@ def _without_power() -> tuple[str, ...]:
 def test_a_store_that_cannot_be_written(defined: Callable[..., Place], golden: Golden) -> None:
     here = dataclasses.replace(defined(CHAIN), before=_without_power())
     here.store.mkdir(mode=0o555)
-    said = here.session("run", "status", "render -o scripts")
+    said = _either(here.session("run", "status", "render -o scripts"))
     here.store.chmod(0o755)
     here.repx("run")
     for folder in here.store.glob("outputs/*-1.0"):
