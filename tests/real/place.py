@@ -106,7 +106,7 @@ class Place:
         return sorted(path.name for path in self.folder.iterdir())
 
     @staticmethod
-    def wait_until(what: Callable[[], object], seconds: float = 30) -> None:
+    def wait_until(what: Callable[[], object], seconds: float = 60) -> None:
         """Look twenty times a second until ``what`` is true."""
         end = time.monotonic() + seconds
         while not what():
