@@ -22,7 +22,8 @@ by=$scheduler
 [[ $by != slurm ]] || by=slurm:${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-none}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
 grace_s=${REPX_GRACE_S:-10} lock_mode=${REPX_LOCK-} lock_fd=${REPX_LOCK_FD-}
-unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCK REPX_LOCK_FD # not the job's business
+our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
+unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD # not the job's business
 
 stopped='' # why a signal ends the job
 child=''   # the process group of the job's program while it runs
@@ -76,6 +77,7 @@ repx_run() {
   [[ -z $stopped ]] || { status=143 && return; }
   set -m
   (
+    [[ -z $our_locale ]] || export -n LC_ALL
     environment
     exec "${command[@]}"
   ) </dev/null >"$record/stdout.log" 2>"$record/stderr.log" &

@@ -142,6 +142,23 @@ def test_a_job_larger_than_the_machine_runs_alone_with_a_warning(folder: MakeFol
     assert "repx: a asks for more than there is; it runs alone\n" in said
 
 
+@pytest.mark.parametrize("locale", ["", "C.UTF-8"])
+def test_jobs_find_the_locale_and_nothing_of_ours_in_their_environment(
+    folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    made = folder({"a": Work(body=f'env -0 | sort -z >"$out/env"\n{TOUCH}')})
+    given = {"LC_ALL": locale} if locale else {}
+    monkeypatch.delenv("LC_ALL", raising=False)
+
+    assert 0 == made.agent(LANG="C.UTF-8", **given)[0]
+    found = dict(
+        line.partition("=")[::2]
+        for line in (made.home("a") / "out/env").read_text().rstrip("\0").split("\0")
+    )
+    assert ("C.UTF-8", locale or None) == (found["LANG"], found.get("LC_ALL"))
+    assert [] == [name for name in found if name.startswith("REPX_")]
+
+
 # --- stopping --------------------------------------------------------------------------------
 
 

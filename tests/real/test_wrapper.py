@@ -129,7 +129,10 @@ def test_a_missing_output_is_named(folder: MakeFolder) -> None:
 
 def test_an_output_that_shows_late_counts(folder: MakeFolder) -> None:
     """As on a network file system: the writer is a process that left the job's group."""
-    late = "setsid bash -c \"sleep 0.5; echo x >'$out/o.txt'\" >/dev/null 2>&1 9>&- &\n"
+    late = (
+        "setsid bash -c \"touch '$out/left'; sleep 0.5; echo x >'$out/o.txt'\" >/dev/null 2>&1 &\n"
+        'until [[ -e "$out/left" ]]; do sleep 0.02; done\n'
+    )
     made = folder({"job": Work(body=late)}, input_wait_s=20)
 
     assert (0, "") == made.script("job")
