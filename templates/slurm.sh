@@ -149,7 +149,7 @@ repx_run() {
   trap 'repx_warned' USR1
   trap 'repx_pass_on TERM' TERM INT
   for ((attempt = 1; ; attempt++)); do
-    repx_wait_for env REPX_ATTEMPT="$((attempt + ${SLURM_RESTART_COUNT:-0}))" bash "jobs/$1.sh" "${@:2}"
+    REPX_ATTEMPT=$((attempt + ${SLURM_RESTART_COUNT:-0})) repx_wait_for bash "jobs/$1.sh" "${@:2}"
     code=$?
     ((code == 1 && attempt <= retries)) || break
     [[ -z $stopped ]] || break

@@ -144,7 +144,7 @@ def test_a_requeued_job_starts_clean(place: Place) -> None:
     gate.touch()
     place.cluster.drain()
 
-    assert "queued" == between
+    assert between in ("queued", "running")  # Slurm is still cleaning up, or has done so
     assert "succeeded" == place.states()[job]
     assert 2 == place.marker(job, "SUCCESS")["attempt"]
 
