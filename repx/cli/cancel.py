@@ -16,17 +16,22 @@ from repx.schedulers import local, slurm
 from repx.status import ALIVE
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from repx.cli.context import Context
     from repx.model import JobId, Lab
     from repx.storage import Store
+
+    Asked: TypeAlias = dict[str, list[JobId] | None]  # jobs by submission; None means all
 
 
 @command(
     name="cancel",
     examples="""
-    repx cancel training          one run
-    repx cancel 3k9x2m            one job (a unique prefix of its id)
-    repx cancel --all             everything that runs for this store
+    repx cancel training                  one run
+    repx cancel 3k9x2m                    one job (a unique prefix of its id)
+    repx cancel 20261122-194512-3fa91c    a whole submission, as `repx run` named it
+    repx cancel --all                     everything that runs for this store
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
@@ -34,19 +39,15 @@ if TYPE_CHECKING:
 def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     """Stop jobs that are queued or running; what has succeeded stays.
 
-    Names are runs, groups (@name), job ids or unique beginnings of one.
+    Names are runs, groups (@name), job ids or unique beginnings of one, and submissions.
     """
     if bool(names) == everything:
         raise InputError("name what to cancel", hint="`repx cancel RUN`, or `repx cancel --all`")
     store = storage.of(context.target())
-    if everything:
-        asked: dict[str, list[JobId] | None] = dict.fromkeys(submissions.active(store))
-        in_slurm: list[JobId] | None = None
-    else:
-        held = _owners(context.open_lab().lab, names, store)
-        own = set(submissions.ids(store))
-        asked = {by: jobs for by, jobs in held.items() if by in own}
-        in_slurm = [job for by, jobs in held.items() if by not in own for job in jobs]
+    asked: Asked = dict.fromkeys(submissions.active(store))
+    in_slurm: list[JobId] | None = None
+    if not everything:
+        asked, in_slurm = _meant(context, names, store)
     for submission, jobs in asked.items():
         try:
             local.cancel(store, submission, jobs)
@@ -63,7 +64,25 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     return 0
 
 
-def _owners(lab: Lab, names: tuple[str, ...], store: Store) -> dict[str, list[JobId]]:
+def _meant(context: Context, names: tuple[str, ...], store: Store) -> tuple[Asked, list[JobId]]:
+    """Return what to ask of which agent, and the jobs to cancel in Slurm."""
+    known = set(submissions.ids(store))
+    whole = [name for name in names if name in known]
+    asked: Asked = {name: None for name in submissions.active(store) if name in whole}
+    in_slurm = [
+        task["job"] for name in whole for task in submissions.plan(store, name).get("tasks", ())
+    ]
+    words = [name for name in names if name not in known]
+    if words:
+        for by, jobs in _owners(context.open_lab().lab, words, store).items():
+            if by not in known:
+                in_slurm += jobs
+            else:
+                asked.setdefault(by, jobs)
+    return asked, in_slurm
+
+
+def _owners(lab: Lab, names: list[str], store: Store) -> dict[str, list[JobId]]:
     """Return the live jobs that are meant, by the submission that holds them."""
     states = engine.observe(lab, store)
     held: dict[str, list[JobId]] = defaultdict(list)

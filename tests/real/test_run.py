@@ -176,14 +176,18 @@ def test_ctrl_c_ends_jobs_as_cancelled_and_a_second_run_finishes(
     assert set(here.states().values()) == {"succeeded"}
 
 
-def test_a_detached_run_can_be_followed_and_cancelled(recorded: Callable[..., Place]) -> None:
+@pytest.mark.parametrize("meant", ["--all", "the submission"])
+def test_a_detached_run_can_be_followed_and_cancelled(
+    recorded: Callable[..., Place], meant: str
+) -> None:
     here = recorded("sweep")
     here.repx("run", "--detach", env={"REPX_FIXTURE_SLEEP": "30"})
     here.wait_until(lambda: "running" in here.states().values())
     watcher = here.start("status", "--follow")
     assert watcher.stderr is not None
     assert "Ctrl-C stops watching" in watcher.stderr.readline()
-    here.repx("cancel", "--all")
+    (submission,) = (path.name for path in here.store.glob("submissions/*"))
+    here.repx("cancel", submission if meant == "the submission" else meant)
     watcher.communicate(timeout=60)
 
     assert watcher.returncode == 1
