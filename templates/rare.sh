@@ -126,7 +126,11 @@ repx_make() {
 
 # FILE...: remove those that exist.
 repx_drop() {
-  rm -f -- "$@" || repx_broken "cannot remove $*"
+  local file found=()
+  for file; do
+    [[ ! -e $file ]] || found+=("$file")
+  done
+  ((${#found[@]} == 0)) || rm -f -- "${found[@]}" || repx_broken "cannot remove ${found[*]}"
 }
 
 # FOLDER: empty it, also of files its owner may not write.

@@ -91,25 +91,26 @@ repx_forget_steps() {
 # Turn work_items.json into branch-<i>/repx/work_item.json; set count. Steps of a branch whose
 # item is another one than before are forgotten, and branches beyond the last item removed.
 repx_split() {
-  local items=() index branch
-  repx_parse_items "$home/scatter/out/work_items.json" || { repx_fail 1 "work_items.json: $REPLY" || return; }
+  local items=() gone=() made=() changed=() stale=() index branch
+  repx_parse_items "$home/scatter/out/work_items.json" || repx_fail 1 "work_items.json: $REPLY" || return
   count=${#items[@]}
-  local gone=() made=()
   for branch in "$home"/branch-*; do
     index=${branch##*/branch-}
     [[ $index != *[!0-9]* ]] && ((index < count)) || gone+=("$branch")
   done
   repx_in_batches rm -rf -- "${gone[@]}"
   for ((index = 0; index < count; index++)); do
-    [[ -d $home/branch-$index/repx ]] || made+=("$home/branch-$index/repx")
+    branch=$home/branch-$index
+    [[ -d $branch/repx ]] || made+=("$branch/repx")
+    ! repx_same "$branch/repx/work_item.json" "${items[index]}" || continue
+    changed+=("$index")
+    stale+=("$branch"/step-*/repx/SUCCESS "$branch"/step-*/repx/FAIL)
   done
   repx_in_batches mkdir -p -- "${made[@]}"
-  for ((index = 0; index < count; index++)); do
-    branch=$home/branch-$index
-    ! repx_same "$branch/repx/work_item.json" "${items[index]}" || continue
-    repx_drop "$branch"/step-*/repx/{SUCCESS,FAIL}
-    printf '%s' "${items[index]}" >"$branch/repx/work_item.json" ||
-      repx_broken "cannot write $branch/repx/work_item.json"
+  repx_in_batches rm -f -- "${stale[@]}"
+  for index in "${changed[@]}"; do
+    printf '%s' "${items[index]}" >"$home/branch-$index/repx/work_item.json" ||
+      repx_broken "cannot write $home/branch-$index/repx/work_item.json"
   done
 }
 
@@ -218,6 +219,7 @@ repx_parse_string() {
   text=''
   while IFS= read -r -d '"' part; do
     text+=$part
+    [[ $part == *\\ ]] || break
     slashes=${part##*[!\\]}
     ((${#slashes} % 2)) || break
     text+='"'
