@@ -670,7 +670,7 @@ class Agent:
                 self._fail(unit, f"cannot start: {error}")
             return False
         finally:
-            if lock is not None and unit.task not in self.locks:
+            if lock is not None and not unit.phase:  # the wrapper has it now
                 os.close(lock)
         return True
 

@@ -391,6 +391,19 @@ def test_branches_and_steps_run_side_by_side(folder: MakeFolder) -> None:
     assert {"scatter", "gather", *steps} == phases
 
 
+def test_two_agents_do_not_share_a_job_in_phases(folder: MakeFolder) -> None:
+    """The first holds its lock from scatter to gather; the second finds it done."""
+    slow = {step: (f"sleep 0.3\n{body}", deps) for step, (body, deps) in PHASED.steps.items()}
+    work = Work(scatter=PHASED.scatter, steps=slow, body=PHASED.body)
+    made = [folder({"sg": work, "b": Work(needs=("sg",))}, name=name) for name in ("s1", "s2")]
+
+    agents = [each.start_agent("-j3") for each in made]
+
+    assert [0, 0] == [ended(agent)[0] for agent in agents]
+    assert 8 == len(made[0].traced())
+    assert {1, 2} == {len(each.events("wait")) + 1 for each in made}
+
+
 def test_finished_branches_are_kept(folder: MakeFolder) -> None:
     made = folder({"sg": PHASED, "after": Work(needs=("sg",))})
 
