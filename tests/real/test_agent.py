@@ -148,7 +148,8 @@ def test_jobs_find_the_locale_and_nothing_of_ours_in_their_environment(
 ) -> None:
     made = folder({"a": Work(body=f'env -0 | sort -z >"$out/env"\n{TOUCH}')})
     given = {"LC_ALL": locale} if locale else {}
-    monkeypatch.delenv("LC_ALL", raising=False)
+    for name in ("LC_ALL", "REPX_REQUIRE"):
+        monkeypatch.delenv(name, raising=False)
 
     assert 0 == made.agent(LANG="C.UTF-8", **given)[0]
     found = dict(
