@@ -70,7 +70,8 @@ def test_a_refusal_stops_the_submission_which_goes_on_once_corrected(place: Plac
 
     assert "invalid partition specified: no-such" in said
     assert "sbatch/2-all.s1.sh" in said
-    assert f"bash {folder}/submit.sh" in said
+    typed = str(folder).replace(" ", "\\ ")
+    assert f"bash {typed}/submit.sh" in said
     assert ["succeeded", "pending", "blocked"] == [between[job] for job in jobs]
     assert {"succeeded"} == set(place.states().values())
 
