@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     examples="""
     repx cancel training                  one run
     repx cancel 3k9x2m                    one job (a unique prefix of its id)
-    repx cancel 20261122-194512-3fa91c    a whole submission, as `repx run` named it
+    repx cancel 20261122-194512-3fa91c    all of a submission, by its id
     repx cancel --all                     everything that runs for this store
     """,
 )
