@@ -74,7 +74,12 @@ repx_attempt() {
 # Run the program in a process group of its own; set status. What is left of the group when the
 # program has ended is ended too.
 repx_run() {
+  local first
   [[ -z $stopped ]] || { status=143 && return; }
+  if [[ ${command[0]} == "$executable" ]] && read -rN 20 first <"$executable" &&
+    [[ $first == '#!/usr/bin/env bash'$'\n' ]]; then
+    command=(bash "${command[@]}") # as env would do, which is one more program to start
+  fi
   set -m
   (
     [[ -z $our_locale ]] || export -n LC_ALL
