@@ -150,6 +150,30 @@ def write_parallel(folder: Path, work: Workload) -> None:
     (folder / "numbers").write_text(text, encoding="utf-8")
 
 
+def write_wrapper(folder: Path, work: Workload) -> None:
+    """Write what a careful user writes by hand: lock, mkdir, run with logs, check, rename."""
+    write_parallel(folder, work)
+    cases = [f"  {stage}) {script(stage, before, '$2')} ;;" for stage, before in chain(work)]
+    lines = [
+        "record=$1/$2.record",
+        'mkdir "$record"',
+        'exec 9>"$record/lock"',
+        "flock -n 9 || exit 75",
+        'bash job.sh "$1" "$2" >"$record/stdout" 2>"$record/stderr" && [[ -e $1/$2 ]] || exit 1',
+        'echo ok >"$record/part" && mv "$record/part" "$record/SUCCESS"',
+    ]
+    (folder / "wrapper.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "job.sh").write_text("\n".join(["case $1 in", *cases, "esac", ""]), encoding="utf-8")
+
+
+def wrapper_commands(work: Workload) -> list[list[str]]:
+    """Return one xargs per stage, which starts the wrapper for every number."""
+    xargs = ["xargs", "-a", "numbers", f"-P{PARALLEL}", "-n1", "bash", "wrapper.sh"]
+    last = work.stages[-1]
+    total = f"find {last} -maxdepth 1 -type f -exec cat {{}} + | wc -l > total"
+    return [*([*xargs, stage] for stage in work.stages), ["sh", "-c", total]]
+
+
 def _always(*argv: str) -> Callable[[Workload], list[list[str]]]:
     return lambda _work: [list(argv)]
 
@@ -172,6 +196,13 @@ PEERS: Final = (
         program=shutil.which("parallel"),
         write=write_parallel,
         commands=parallel_commands,
+        resumes=False,
+    ),
+    Tool(
+        name="wrapper",
+        program=shutil.which("xargs"),
+        write=write_wrapper,
+        commands=wrapper_commands,
         resumes=False,
     ),
     Tool(

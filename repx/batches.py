@@ -89,6 +89,11 @@ class Call:
         """Return whether it has more than one element."""
         return len(self.jobs) > 1
 
+    @property
+    def size(self) -> int:
+        """Return how many jobs it is for Slurm: a bundle is one, whatever runs in it."""
+        return max(1, len(self.jobs))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:

@@ -138,16 +138,21 @@ class _Writer:
             jobs=Raw(jobs),
             count=Raw(len(self._batches.calls)),
             max_submit=Raw(self._target.slurm.max_submit or "''"),
-            may_reach_limit=bool(self._target.slurm.max_submit) or jobs > _FEW,
             calls=lines,
         )
 
+    def _may_reach_limit(self) -> bool:
+        calls = self._batches.calls
+        some = bool(self._target.slurm.max_submit) or sum(call.size for call in calls) > _FEW
+        return some and len(calls) > 1
+
     def _lines(self) -> Iterator[str]:
         held: dict[str, str] = {}
-        for call in self._batches.calls:
+        for number, call in enumerate(self._batches.calls):
             conditions = "".join(f" {render.quote(each)}" for each in call.conditions)
-            size = sum(1 for _ in batches.jobs_of(call, self._batches.loads))
-            yield f"submit {call.name} {size}{conditions}"
+            yield f"submit {call.name} {call.size}{conditions}"
+            if not number and self._may_reach_limit():
+                yield "take_place"
             if call.partner:
                 held[call.partner] = call.name
             if call.name in held:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Submits this folder's 12 jobs to Slurm in 7 calls of sbatch.
+# Submits the jobs of this folder to Slurm. Jobs: 12, calls of sbatch: 7.
 #
 #   bash submit.sh       submit what is not submitted yet; can be stopped and started again
 #
@@ -34,7 +34,7 @@ submit() {
   esac
   record "$name" "$id" "$jobs"
   [[ -z $room ]] || ((room -= jobs))
-  printf '%-40s %-12s %s\n' "$name" "$id" "$jobs jobs"
+  printf '%-40s %-12s %s\n' "$name" "$id" "$jobs job$([[ $jobs == 1 ]] || echo s)"
 }
 
 # NAME: let a job start that was held until what it steers was there.
@@ -67,13 +67,17 @@ refused() {
 #
 # Slurm may take only so many jobs of a user at once. What is left then is submitted by a small
 # job in Slurm itself (sbatch/continue.sh), so that nothing waits here. That job needs a place in
-# the queue too: a submission that may reach a limit takes it first, held, and gives it back when
-# all is submitted; for others the last one submitted makes room.
+# the queue too: a submission that may reach a limit takes it early, held, and gives it back when
+# all is submitted; for others the last one submitted makes room. The first call goes before it,
+# since Slurm looks at once at what it gets first, and at what follows seconds later.
 
 take_place() {
   local id said
-  [[ -z ${ids[continue]-} ]] || return 0
-  repx_sbatch "repx:$submission:continue" --hold sbatch/continue.sh || refused continue
+  [[ -z ${ids[continue]-}${REPX_CONTINUATION-} ]] || return 0
+  repx_sbatch "repx:$submission:continue" --hold sbatch/continue.sh || case $? in
+    2) return 0 ;; # the next call meets the same limit, and deals with it
+    *) refused continue ;;
+  esac
   record continue "$id" 0
 }
 
@@ -148,7 +152,7 @@ room=''
 submit 1-run_s.it_s_a_stage_HOME_x_ 3
 submit 2-run_s.calc 3 aftercorr=1-run_s.it_s_a_stage_HOME_x_
 submit 3-run_s.sum.scatter 1 'afterok=2-run_s.calc[0]'
-submit 4-bundle.short 3 afterany=2-run_s.calc
+submit 4-bundle.short 1 afterany=2-run_s.calc
 submit 5-run_s.sum.gather 1 afterok=3-run_s.sum.scatter
 release 3-run_s.sum.scatter
 submit 6-run_s.after 1 'afterok=2-run_s.calc[2],4711_3' afterany=4-bundle.short

@@ -22,12 +22,13 @@ module load gcc/12 'my module'
 cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
 
-queued=$(squeue --noheader --all --user="$(id -un)" --format=%A)
+# Ended jobs count too: the controller's own limit is on all that it still remembers.
+known=$(squeue --noheader --all --states=all --user="$(id -un)" --format=%A)
 submitted=$(<submitted.tsv)
 REPX_CONTINUATION=1 bash submit.sh
 code=$?
 ((code == 75)) || exit "$code"
-if [[ $queued == "$SLURM_JOB_ID" && $submitted == "$(<submitted.tsv)" ]]; then
+if [[ $known == "$SLURM_JOB_ID" && $submitted == "$(<submitted.tsv)" ]]; then
   printf 'error: Slurm takes no more although nothing else of yours was queued; set max_submit\n' >&2
   exit 3
 fi
