@@ -173,6 +173,11 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number}{unit}" for number, unit in parts if number)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return ``1 job``, ``2 jobs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def size(count: int) -> str:
     """Return bytes as people say it: ``512B``, ``1.5K``, ``20M`` (powers of 1024)."""
     value, unit = float(count), "B"

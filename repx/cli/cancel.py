@@ -48,19 +48,23 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     in_slurm: list[JobId] | None = None
     if not everything:
         asked, in_slurm = _meant(context, names, store)
+    told: dict[str, list[JobId] | None] = {}
     for submission, jobs in asked.items():
         try:
             local.cancel(store, submission, jobs)
         except SchedulerError as gone:
             console.warn(gone.message)
             continue
-        what = "all its jobs" if jobs is None else f"{len(jobs)} jobs"
+        told[submission] = jobs
+        what = "all its jobs" if jobs is None else console.counted(len(jobs), "job")
         console.note(f"asked submission {submission} to stop {what}")
     cancelled = slurm.cancel(run, store, in_slurm) if in_slurm != [] else 0
     if cancelled:
         console.note(f"cancelled {cancelled} Slurm jobs and array elements")
     if not asked and not cancelled:
         console.note("nothing of that is queued or running")
+    if context.json:
+        console.json({"submissions": told, "slurm": cancelled})
     return 0
 
 

@@ -98,7 +98,9 @@ def _print_end(path: Path | None, lines: int) -> int:
 
 
 def _ended(store: Store, job: JobId) -> bool:
-    return bool(store.markers([job])) and not store.locked(f"outputs/{job}/repx/lock")
+    """Tell whether a job has left a marker, or was cut off; not whether one is yet to start."""
+    lock = f"outputs/{job}/repx/lock"
+    return not store.locked(lock) and (bool(store.markers([job])) or store.exists(lock))
 
 
 def _follow(path: Path, position: int, ended: Callable[[], bool]) -> None:

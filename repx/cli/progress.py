@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.submissions import Event
 
+STOPPED_WATCHING: Final = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
+
 _SHOWN_JOBS: Final = 6
 _FAST_JOB_S: Final = 0.05
 _BAR_WIDTH: Final = 60

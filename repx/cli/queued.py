@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import command, console, engine, status
 from repx.cli import report
+from repx.cli.progress import STOPPED_WATCHING
 from repx.errors import JobsFailedError
 from repx.model import short_id
 from repx.schedulers import slurm, slurm_states
@@ -42,7 +43,7 @@ def start(store: Store, submission: Submission, *, as_json: bool) -> None:
         return
     console.out(submission.id)
     listed = " ".join(ids[:_TOLD_AT_MOST]) + (f" ... {ids[-1]}" if ids[_TOLD_AT_MOST:] else "")
-    console.note(f"submitted in {len(ids)} calls of sbatch: Slurm jobs {listed}")
+    console.note(f"submitted in {console.counted(len(ids), 'call')} of sbatch: Slurm {listed}")
     if submitted.continued_by:
         console.note(
             "Slurm takes no more of your jobs for now; "
@@ -89,7 +90,7 @@ def watch(
             pause_s = min(2 * pause_s, _LOOK_LAST_S)
             before = now
     except KeyboardInterrupt:
-        console.note("stopped watching; the jobs go on (`repx cancel NAME` stops them)")
+        console.note(STOPPED_WATCHING)
         return 130
     return _ended(lab, store, {job: said[job] for job in jobs})
 

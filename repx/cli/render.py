@@ -64,7 +64,6 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
     else:
         console.out(written.folder)
         script = "submit.sh" if target.scheduler is SchedulerName.SLURM else "run.sh"
-        console.note(
-            f"{len(plan.tasks)} jobs; start them with: bash {shlex.quote(f'{output}/{script}')}"
-        )
+        start = f"bash {shlex.quote(f'{output}/{script}')}"
+        console.note(f"{console.counted(len(plan.tasks), 'job')}; start with: {start}")
     return 0

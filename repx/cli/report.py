@@ -58,11 +58,14 @@ def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
         console.json({"submission": None, "done": len(plan.done), "alive": dict(plan.alive)})
     elif plan.alive:
         owners = ", ".join(sorted(set(plan.alive.values())))
-        console.note(f"{len(plan.alive)} jobs are queued or running already ({owners})")
+        console.note(
+            f"{console.counted(len(plan.alive), 'job')} queued or running already ({owners})"
+        )
         console.note("hint: `repx status --follow` watches them")
     elif plan.done:
         console.note(
-            f"nothing to do: all {len(plan.done)} jobs have succeeded (--force runs again)"
+            f"nothing to do: {console.counted(len(plan.done), 'job')} succeeded already "
+            "(--force runs again)"
         )
     else:
         console.note("nothing to do: no jobs match")
@@ -72,12 +75,14 @@ def submitted(submission: Submission, target: Target) -> None:
     """Say what was written where, before anything runs."""
     kept = f", {len(submission.plan.done)} done already" if submission.plan.done else ""
     console.note(
-        f"{len(submission.plan.tasks)} jobs on '{target.name}' ({target.scheduler}){kept}; "
+        f"{console.counted(len(submission.plan.tasks), 'job')} on '{target.name}' "
+        f"({target.scheduler}){kept}; "
         f"submission {submission.id}"
     )
     if submission.sent.size_bytes:
         console.note(
-            f"sent {submission.sent.files} files, {console.size(submission.sent.size_bytes)}"
+            f"sent {console.counted(submission.sent.files, 'file')}, "
+            f"{console.size(submission.sent.size_bytes)}"
         )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, select, storage, submissions
+from repx import console, engine, inputs, select, storage, submissions
 from repx import status as states_of
-from repx.cli import complete, queued, report
+from repx.cli import complete, phases, queued, report
 from repx.cli.context import command
-from repx.cli.progress import Tally, watch
+from repx.cli.progress import STOPPED_WATCHING, Tally, watch
 from repx.errors import SchedulerError
 from repx.model import short_id
 from repx.schedulers import local
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from repx.cli.context import Context
-    from repx.model import JobId, Lab
+    from repx.model import Job, JobId, Lab
     from repx.status import JobState
     from repx.storage import Store
 
@@ -58,10 +59,10 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
         console.json(_document(lab, chosen.jobs, states))
         return 0
     if names:
-        _jobs(lab, ((job, states[job]) for job in chosen.jobs))
+        _jobs(lab, store, ((job, states[job]) for job in chosen.jobs))
     else:
         _runs(lab, states)
-        _remarkable(lab, states)
+        _remarkable(lab, store, states)
     console.note(report.states_line(states_of.counts(states[job].state for job in chosen.jobs)))
     return 0
 
@@ -75,20 +76,31 @@ def _runs(lab: Lab, states: Mapping[JobId, JobState]) -> None:
     console.table(("run", "state", "done"), rows)
 
 
-def _remarkable(lab: Lab, states: Mapping[JobId, JobState]) -> None:
+def _remarkable(lab: Lab, store: Store, states: Mapping[JobId, JobState]) -> None:
     """List what runs and what failed, a few of each, with the reason."""
     for state in _TOLD:
         found = [(job, said) for job, said in states.items() if said.state is state]
         if found:
             console.out()
-            _jobs(lab, found[:_TOLD_EACH])
+            _jobs(lab, store, found[:_TOLD_EACH])
         if len(found) > _TOLD_EACH:
             console.note(f"and {len(found) - _TOLD_EACH} more {state}")
 
 
-def _jobs(lab: Lab, found: Iterable[tuple[JobId, JobState]]) -> None:
-    rows = [(job, said.state, _why(said), _parameters(lab, job)) for job, said in found]
+def _jobs(lab: Lab, store: Store, found: Iterable[tuple[JobId, JobState]]) -> None:
+    rows = [
+        (job, said.state, _why(said) + _cause(lab.jobs[job], store, said), _parameters(lab, job))
+        for job, said in found
+    ]
     console.table(("job", "state", "why", "parameters"), rows)
+
+
+def _cause(job: Job, store: Store, said: JobState) -> str:
+    """Return what was behind the failure of a scatter-gather job."""
+    if said.state is not State.FAILED or not inputs.is_scatter_gather(job):
+        return ""
+    cause = phases.cause(Path(store.outputs(job.id)))
+    return f": {cause}" if cause else ""
 
 
 def _why(said: JobState) -> str:
@@ -135,11 +147,14 @@ def _follow(store: Store) -> int:
         return 0
     newest = active[-1]
     total = len(submissions.plan(store, newest).get("tasks", ()))
-    console.note(f"submission {newest}; Ctrl-C stops watching, not the jobs")
     lock = f"{submissions.FOLDER}/{newest}/agent.lock"
-    tally = watch(
-        local.follow(store, newest, ended=lambda: not store.locked(lock)), Tally(total=total)
-    )
+    news = local.follow(store, newest, ended=lambda: not store.locked(lock))
+    try:
+        console.note(f"submission {newest}; Ctrl-C stops watching, not the jobs")
+        tally = watch(news, Tally(total=total))
+    except KeyboardInterrupt:
+        console.note(STOPPED_WATCHING)
+        return 130
     console.note(tally.line())
     if not tally.interrupted and tally.ended < tally.total and not tally.failed:
         raise SchedulerError("the local scheduler ended early", hint="`repx run` continues")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -101,6 +102,11 @@ class Sources:
                 f"'{program}' does not say its language: begin it with a line like "
                 f"`{_suggestion(path.suffix)}`"
             )
+        if line.endswith(b"\r\n"):
+            raise SourceError(
+                f"'{program}' has Windows line ends, with which its first line names no program: "
+                f"run `sed -i 's/\\r$//' {shlex.quote(program)}`"
+            )
         return line[2:].decode(errors="replace").strip()
 
     def _inside(self, name: str) -> Path:
@@ -112,6 +118,11 @@ class Sources:
             )
         path = self.folder / inside
         if not path.exists():
+            if path.is_symlink():
+                where = (
+                    f"a link to {path.readlink()}, where nothing is; `cp -rL` copies links as files"
+                )
+                raise SourceError(f"'{name}' is {where}")
             raise SourceError(f"'{name}' does not exist in {self.folder}")
         return path
 

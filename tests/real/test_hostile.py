@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -317,6 +318,21 @@ def test_a_run_cancelled_twice(waiting: tuple[Place, Path]) -> None:
     assert here.by_stage() == {"one-1.0": "failed", "two-1.0": "skipped"}
     assert "nothing of that is queued or running" in here.repx("cancel", "r")
     assert "nothing is running here" in here.repx("status", "--follow")
+    told, _ = json.JSONDecoder().raw_decode(here.repx("cancel", "r", "--json"))
+    assert {"submissions": {}, "slurm": 0} == told
+
+
+def test_who_stops_watching_is_told_that_the_jobs_go_on(waiting: tuple[Place, Path]) -> None:
+    here, gate = waiting
+    watcher = here.start("status", "--follow")
+    assert watcher.stderr is not None
+    assert "Ctrl-C stops watching" in watcher.stderr.readline()
+    watcher.send_signal(signal.SIGINT)
+    _, said = watcher.communicate(timeout=60)
+
+    assert (130, True) == (watcher.returncode, "stopped watching; the jobs go on" in said)
+    _finish(here, gate)
+    assert set(here.states().values()) == {"succeeded"}
 
 
 def test_markers_of_another_time_or_without_content(defined: Callable[..., Place]) -> None:

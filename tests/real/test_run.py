@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -119,6 +120,7 @@ def test_one_failed_branch_is_all_that_runs_again(
     here = recorded("scatter-gather")
     here.repx("run", "--keep-going", code=1, env={"REPX_FIXTURE_FAIL_BRANCH": "2"})
     assert len(here.output("*-b-square-sum-1.0/branch-*/step-square/out/squared.txt")) == 3
+    assert re.search(r"step \w+ of branch 2 failed: exit \d", here.repx("status"))
 
     here.repx("run", env={"REPX_FIXTURE_TRACE": str(tmp_path / "trace")})
     ran = sorted(line.split()[0] for line in (tmp_path / "trace").read_text().splitlines())
@@ -139,6 +141,16 @@ def test_what_render_writes_is_what_run_runs(recorded: Callable[..., Place]) -> 
 
     assert here.output("*-stage-c-total-1.0/out/total.txt") == ["195\n"]
     assert list(here.states().values()).count("succeeded") == 3
+
+
+def test_following_a_job_that_was_cut_off_ends(recorded: Callable[..., Place]) -> None:
+    here = recorded("sweep")
+    here.repx("run")
+    (marker, *_) = here.store.glob("outputs/*/repx/SUCCESS")
+    marker.unlink()
+
+    assert here.states()[marker.parent.parent.name] == "lost"
+    here.repx("log", marker.parent.parent.name, "--follow")
 
 
 def test_force_runs_again_what_has_succeeded(

@@ -322,6 +322,31 @@ def test_a_program_must_say_its_language(tmp_path: Path) -> None:
     )
 
 
+def test_a_program_with_windows_line_ends_is_refused(tmp_path: Path) -> None:
+    """The kernel would look for a program whose name ends in a carriage return."""
+    (tmp_path / "b.py").write_bytes(b"#!/usr/bin/env python3\r\nprint()\r\n")
+    text = GOOD.replace("run: |\n      cat", "script: b.py\n    description: |\n      cat")
+
+    (problem,) = mistakes(tmp_path, text)
+
+    assert problem == (
+        "lab.yaml:12:5: 'b.py' has Windows line ends, with which its first line names no program: "
+        "run `sed -i 's/\\r$//' b.py`"
+    )
+
+
+def test_a_program_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.py").symlink_to("../gone.py")
+    text = GOOD.replace("run: |\n      cat", "script: b.py\n    description: |\n      cat")
+
+    (problem,) = mistakes(tmp_path, text)
+
+    assert problem == (
+        "lab.yaml:12:5: 'b.py' is a link to ../gone.py, where nothing is; "
+        "`cp -rL` copies links as files"
+    )
+
+
 def test_an_ambiguous_input_asks_for_a_mapping(tmp_path: Path) -> None:
     text = GOOD.replace("pipelines:", "  c: {outputs: {o: $out/o}, run: ':'}\npipelines:")
 
