@@ -291,27 +291,32 @@ def _processes() -> Iterator[tuple[int, str, Mapping[str, str]]]:
 def _kill_steps(node: str, root: Path) -> None:
     """Kill what one node of this cluster runs, step daemons and their jobs' processes, at once.
 
-    All are stopped first, so that none sees another one die.
+    All are stopped first, daemons before jobs, so that none sees another one die and tells of it.
     """
     conf = str(root / "slurm.conf")
-    doomed = [
+    jobs = [
         pid
-        for pid, command, environment in _processes()
-        if environment.get("SLURM_CONF") == conf
-        and (
-            environment.get("SLURMD_NODENAME") == node
-            or ("slurmstepd" in command and node in _step_node(pid))
-        )
+        for pid, _, environment in _processes()
+        if environment.get("SLURM_CONF") == conf and environment.get("SLURMD_NODENAME") == node
     ]
+    # A step daemon writes its title over its environment: it is known by its children.
+    parents = {_parent(pid) for pid in jobs}
+    daemons = [pid for pid in parents if "slurmstepd" in _name(pid)]
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in doomed:
+        for pid in (*daemons, *jobs):
             _kill(pid, number)
 
 
-def _step_node(pid: int) -> str:
-    """Return the spool folder a step daemon works in, which names its node."""
+def _parent(pid: int) -> int:
+    """Return the id of a process's parent, 0 when it has ended."""
     with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink())
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
     return ""
 
 
