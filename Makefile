@@ -2,6 +2,7 @@
 # make test    everything: what `make check` does, golden, example and real-component tests
 # make check   the quick part: format, lint, types, import layers, unit tests
 # make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute or two)
+# make bench-slurm   the same for Slurm, on a private cluster (needs root)
 #
 # Each installs what it needs below .venv; a second time it starts at once.
 
@@ -16,7 +17,7 @@ ifdef CI
 export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
 endif
 
-.PHONY: demo test check bench lint packages clean
+.PHONY: demo test check bench bench-slurm lint packages clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -29,6 +30,9 @@ check: lint
 
 bench: .venv/.demo .venv/.peers
 	$(BIN)/python bench/run.py $(BENCH)
+
+bench-slurm: .venv/.dev packages
+	$(BIN)/python bench/slurm.py $(BENCH)
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

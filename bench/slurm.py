@@ -1,6 +1,6 @@
 """Slurm: calls of sbatch, controller RPCs and time, beside hand-written ways, on one cluster.
 
-    python bench/slurm.py [--quick]
+    make bench-slurm [BENCH=--quick]
 
 Starts a private cluster (tests/real/slurm_cluster.py; needs root and Slurm), prints one Markdown
 table. RPCs are all that the controller counted between submitting and the last job's end
