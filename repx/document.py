@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from repx import assets
 from repx.errors import InputError, Problem, ProblemsError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from repx.schema import Pointer
     from repx.yaml_tree import Node
+
+_LARGEST: Final = 64 << 20  # bytes; what is larger, or never ends, is something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +59,17 @@ def load(path: Path, *, shown: str | None = None) -> Document:
     """
     file = shown or str(path)
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(_LARGEST + 1)
     except FileNotFoundError as error:
         message = f"no such file: {file}"
         raise InputError(message) from error
     except OSError as error:
         message = f"cannot read {file}: {error.strerror}"
         raise InputError(message) from error
+    if len(raw) > _LARGEST:
+        message = f"{file} is larger than {_LARGEST >> 20} MiB, which no definition is"
+        raise InputError(message)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -233,3 +233,8 @@ def test_cache_that_cannot_be_written_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     document.check(document.loads(GOOD, "t.yaml"), SCHEMA, cache=tmp_path / "file")
+
+
+def test_a_file_that_never_ends_is_refused() -> None:
+    with pytest.raises(InputError, match="/dev/zero is larger than 64 MiB"):
+        document.load(Path("/dev/zero"))
