@@ -76,7 +76,7 @@ repx_attempt() {
 repx_run() {
   local first
   [[ -z $stopped ]] || { status=143 && return; }
-  if [[ ${command[0]} == "$executable" ]] && read -rN 20 first <"$executable" &&
+  if [[ ${command[0]} == "$executable" && -r $executable ]] && read -rN 20 first <"$executable" &&
     [[ $first == '#!/usr/bin/env bash'$'\n' ]]; then
     command=(bash "${command[@]}") # as env would do, which is one more program to start
   fi
