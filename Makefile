@@ -31,7 +31,7 @@ check: lint
 bench: .venv/.demo .venv/.peers
 	$(BIN)/python bench/run.py $(BENCH)
 
-bench-slurm: .venv/.dev packages
+bench-slurm: .venv/.dev .venv/.peers packages
 	$(BIN)/python bench/slurm.py $(BENCH)
 
 lint: .venv/.dev
@@ -65,7 +65,7 @@ packages:
 .venv/.peers: .venv/.made
 	@echo "installing other tools into .venv/peers, once" >&2
 	@$(BIN)/python -m venv .venv/peers
-	-@.venv/peers/bin/python -m pip --disable-pip-version-check --quiet install doit snakemake
+	-@.venv/peers/bin/python -m pip --disable-pip-version-check --quiet install doit snakemake snakemake-executor-plugin-slurm
 	@touch $@
 
 clean:

@@ -14,6 +14,8 @@ import compileall
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import measure, ours  # noqa: E402
-from bench.peers import Workload  # noqa: E402
+from bench import measure, ours, peers  # noqa: E402
+from bench.peers import PEERS_BIN, Workload  # noqa: E402
 from tests.real import slurm_cluster  # noqa: E402
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 # Every way runs the same trivial command per job, with the environment Slurm itself gives.
 JOB: Final = "echo 1 >/dev/null"
+SNAKEMAKE: Final = PEERS_BIN / "snakemake"
+MOST_SNAKEMAKE_JOBS: Final = 202
 HEADER: Final = "#!/bin/bash\n#SBATCH --output=/dev/null\n#SBATCH --export=NONE\n"
 
 
@@ -121,6 +125,8 @@ def ways(bench: Bench, work: Workload) -> Iterator[Figure]:
     yield bench.measure("arrays by hand", lambda: arrays_by_hand(bench, work))
     yield bench.measure("one allocation, xargs", lambda: one_allocation(bench, work))
     yield bench.measure("one sbatch a job", lambda: one_by_one(bench, work))
+    if SNAKEMAKE.exists() and work.jobs <= MOST_SNAKEMAKE_JOBS:
+        yield bench.measure("snakemake", lambda: by_snakemake(bench, work), timeout_s=1200)
 
 
 def arrays_by_hand(bench: Bench, work: Workload) -> int:
@@ -151,6 +157,29 @@ def one_by_one(bench: Bench, work: Workload) -> int:
         ends.append(before)
     bench.sbatch(JOB, f"--dependency=afterok:{':'.join(ends)}")
     return work.width * len(work.stages) + 1
+
+
+def by_snakemake(bench: Bench, work: Workload) -> int:
+    """Let snakemake's Slurm plugin submit every job by itself."""
+    folder = Path(tempfile.mkdtemp(dir=bench.root))
+    peers.write_snakemake(folder, work)
+    # The plugin clears SLURM_CONF, which a private cluster cannot do without.
+    shim = folder / "bin" / "srun"
+    shim.parent.mkdir()
+    conf = shlex.quote(bench.cluster.env["SLURM_CONF"])
+    shim.write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec {shutil.which("srun")} "$@"\n')
+    shim.chmod(0o755)
+    asked = ("mem_mb=300", "runtime=5", "slurm_account=root", "slurm_partition=main")
+    subprocess.run(
+        [
+            *(SNAKEMAKE, "--executor", "slurm", "--jobs", str(work.jobs), "--quiet", "all"),
+            *("--slurm-status-command", "squeue", "--default-resources", *asked),
+        ],
+        cwd=folder,
+        env={**bench.cluster.env, "PATH": f"{shim.parent}:{bench.cluster.env['PATH']}"},
+        check=True,
+    )
+    return work.jobs
 
 
 def large(bench: Bench, width: int) -> Iterator[str]:
