@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,11 @@ pytest_plugins = ["tests.real.folders", "tests.real.place", "tests.real.slurm_cl
 
 
 def pytest_configure() -> None:
-    """Refuse a misspelt requirement, which would require nothing."""
+    """Refuse a misspelt requirement, which would require nothing; hear Ctrl-C in every child.
+
+    Tests started in the background ignore SIGINT, and so would all they start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if unknown := REQUIRED - PROGRAMS.keys():
         message = f"REPX_REQUIRE names unknown components: {', '.join(sorted(unknown))}"
         raise pytest.UsageError(message)
