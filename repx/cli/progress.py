@@ -96,13 +96,17 @@ class Lines:
         self._said_at = 0.0
 
     def show(self, tally: Tally, news: list[Event]) -> None:
-        """Print failures always, successes at most once in two seconds with the counts."""
+        """Print failures always, the counts at most once in two seconds and not at the end.
+
+        Whoever watches tells how it ended.
+        """
         for event in news:
             if remark := _remark(event):
                 console.note(remark)
             elif event.kind == "end" and event.wall_s >= _FAST_JOB_S and tally.total <= _FEW:
                 console.note(f"  ok {_name(event)} ({console.duration(event.wall_s)})")
-        if news and time.monotonic() - self._said_at > _SAY_EVERY_S:
+        due = time.monotonic() - self._said_at > _SAY_EVERY_S
+        if news and due and tally.ended < tally.total:
             self._said_at = time.monotonic()
             console.note(tally.line())
 

@@ -1,0 +1,23 @@
+"""Plain lines while jobs run: the counts now and then, how it ended left to the summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repx.cli.progress import Tally, watch
+from repx.submissions import Event
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_counts_are_said_while_jobs_run_and_not_once_all_have_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start = Event(time_s=1.0, kind="start", job="a-x-1.0")
+    end = Event(time_s=1.1, kind="end", job="a-x-1.0")
+
+    watch([[start]], Tally(total=1))
+    assert "0/1 ok, 1 running\n" == capsys.readouterr().err
+    watch([[start, end]], Tally(total=1))
+    assert "" == capsys.readouterr().err
