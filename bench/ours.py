@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import repx
 from bench import measure
 from bench.peers import PARALLEL, Tool, Workload, chain
 
@@ -23,6 +25,11 @@ GATHER: Final = """\
       find "${inputs[store__base]}/outputs" -path '*-LAST-1.0/out/n' -exec cat {} + |
         wc -l > "${outputs[total]}"
 """
+
+
+def compile_modules() -> None:
+    """Compile repx as `pip install` does, for where Python is told to write no bytecode."""
+    compileall.compile_dir(Path(repx.__file__).parent, quiet=1)
 
 
 def stage(name: str, before: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import os
 import shutil
 import statistics
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import repx
 from bench import measure, ours
 from bench.measure import Sample
 from bench.ours import OURS, REPX
@@ -218,8 +216,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round of small sizes, a minute")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(PARTS)}")
     options = parser.parse_args()
-    # As `pip install` leaves it; an editable install may be in a place that nobody may write to.
-    compileall.compile_dir(Path(repx.__file__).parent, quiet=1)
+    ours.compile_modules()
     parts = [PARTS[name] for name in options.parts or PARTS]
     scale = QUICK if options.quick else FULL
     print(f"| Figure | Unit | repx | target | {' | '.join(COLUMNS[1:])} |")

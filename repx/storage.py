@@ -93,7 +93,10 @@ class Store:
             return []
 
     def marker(self, job: JobId, name: str) -> Mapping[str, Any]:
-        """Return what a job's marker says; empty when it is absent, empty or not ours."""
+        """Return what a job's marker says; empty when it is absent, empty or not ours.
+
+        ``job`` may lead on to a phase of it: ``<job>/scatter``.
+        """
         text = self.read_text(f"outputs/{job}/repx/{name}")
         try:
             content = json.loads(text or "{}")

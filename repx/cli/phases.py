@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -22,16 +21,6 @@ def failed(home: Path) -> str | None:
     if not names and all((home / "repx" / name).exists() for name in (FAIL, "gather_inputs.json")):
         return "gather"
     return min(names, key=in_order, default=None)
-
-
-def cause(home: Path) -> str:
-    """Return why the first phase that failed did, empty where no marker of a phase tells."""
-    phase = failed(home)
-    try:
-        marker = json.loads((home / str(phase) / "repx" / FAIL).read_text(encoding="utf-8"))
-        return str(marker["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def known(home: Path) -> list[str]:

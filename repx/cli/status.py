@@ -16,6 +16,7 @@ from repx.errors import SchedulerError
 from repx.model import short_id
 from repx.schedulers import local
 from repx.status import State
+from repx.storage import FAIL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +100,8 @@ def _cause(job: Job, store: Store, said: JobState) -> str:
     """Return what was behind the failure of a scatter-gather job."""
     if said.state is not State.FAILED or not inputs.is_scatter_gather(job):
         return ""
-    cause = phases.cause(Path(store.outputs(job.id)))
+    phase = phases.failed(Path(store.outputs(job.id)))
+    cause = store.marker(f"{job.id}/{phase}", FAIL).get("reason") if phase else None
     return f": {cause}" if cause else ""
 
 
