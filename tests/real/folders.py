@@ -18,6 +18,7 @@ from repx import render
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
 from repx.target import Resources, RuntimeName, Target
+from tests.made import made_lab
 
 HEADER = "#!/usr/bin/env bash\nset -euo pipefail\nout=$1 inputs=$2 parameters=$3\n"
 TOUCH = 'echo x >"$out/o.txt"\n'
@@ -176,18 +177,9 @@ def _plan(
     alive = {
         need: "elsewhere" for work in works.values() for need in work.needs if need not in works
     }
-    lab = Lab(
-        id="lab",
-        version="1",
-        repx_version="0",
-        git_hash="",
-        manifest="lab/lab-metadata.json",
-        metadata="revision/metadata-top.json",
-        host_tools=None,
+    lab = made_lab(
         runs=runs,
-        groups={},
         jobs=jobs,
-        files={},
     )
     return Plan(tasks=tasks, gates=made, alive=alive), lab
 

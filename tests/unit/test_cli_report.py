@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from repx.cli import report
 from repx.model import Executable, Input, Job, Lab, Run, StageType
+from tests.made import made_lab
 
 
 def job(name: str, params: dict[str, object], *needs: str) -> Job:
@@ -16,18 +17,9 @@ def job(name: str, params: dict[str, object], *needs: str) -> Job:
 
 def lab(*jobs: Job) -> Lab:
     ids = tuple(each.id for each in jobs)
-    return Lab(
-        id="lab",
-        version="1",
-        repx_version="0.5.0",
-        git_hash="",
-        manifest="lab/lab-metadata.json",
-        metadata="revision/metadata-top.json",
-        host_tools=None,
+    return made_lab(
         runs={"all": Run(name="all", metadata="", jobs=ids)},
-        groups={},
         jobs={each.id: each for each in jobs},
-        files={},
     )
 
 

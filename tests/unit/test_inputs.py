@@ -8,6 +8,7 @@ from repx import inputs
 from repx.errors import LabError
 from repx.inputs import BRANCH
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
+from tests.made import made_lab
 
 
 def _simple(name: str, *given: Input, outputs: dict[str, object] | None = None) -> Job:
@@ -45,18 +46,10 @@ UP = _simple("up", outputs={"o": "$out/a b/$out", "d": {"no": "file"}})
 
 
 def _lab(*jobs: Job) -> Lab:
-    return Lab(
+    return made_lab(
         id="lab1",
-        version="1",
-        repx_version="0",
-        git_hash="",
-        manifest="",
-        metadata="",
-        host_tools=None,
         runs={"first": Run(name="first", metadata="revision/x.json", jobs=("up",))},
-        groups={},
         jobs={job.id: job for job in (UP, *jobs)},
-        files={},
     )
 
 

@@ -14,6 +14,7 @@ from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageTy
 from repx.plan import Wish
 from repx.status import Belief, State
 from repx.target import Resources, RuntimeName
+from tests.made import made_lab
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,14 +41,7 @@ def job(name: str, needs: list[str], source_run: str | None = None, kind: str = 
 
 
 def lab(runs: Mapping[str, list[Job]], image: str | None = None) -> Lab:
-    return Lab(
-        id="lab",
-        version="1",
-        repx_version="0.5.0",
-        git_hash="",
-        manifest="lab/lab-metadata.json",
-        metadata="revision/metadata-top.json",
-        host_tools=None,
+    return made_lab(
         runs={
             name: Run(
                 name=name,
@@ -58,9 +52,7 @@ def lab(runs: Mapping[str, list[Job]], image: str | None = None) -> Lab:
             )
             for name, jobs in runs.items()
         },
-        groups={},
         jobs={job.id: job for jobs in runs.values() for job in jobs},
-        files={},
     )
 
 

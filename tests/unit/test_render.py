@@ -20,6 +20,7 @@ from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageTy
 from repx.plan import Gate, Plan, Task
 from repx.render import Raw, RenderedFile
 from repx.target import LocalOptions, Resources, RuntimeName, SchedulerName, Target
+from tests.made import made_lab
 
 HOSTILE = 'it\'s a "b" $HOME `x` #c\n;é\\'
 BASE = f"/store {HOSTILE}"
@@ -90,18 +91,11 @@ def _plan() -> tuple[Plan, Lab]:
         name: Run(name=name, metadata="", jobs=(job,))
         for name, job in (("first", "sg"), (HOSTILE, HOSTILE))
     }
-    lab = Lab(
+    lab = made_lab(
         id="lab1",
-        version="1",
-        repx_version="0",
-        git_hash="",
-        manifest="",
-        metadata="",
         host_tools="tools",
         runs=runs,
-        groups={},
         jobs=jobs,
-        files={},
     )
     plan = Plan(tasks=(phased, simple), gates=(gate,), done=("done",), alive={"theirs": "s0"})
     return plan, lab

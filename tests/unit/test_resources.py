@@ -14,8 +14,9 @@ from repx.config import rules
 from repx.config.entry import Entry
 from repx.config.resources import Resolver
 from repx.errors import ProblemsError
-from repx.model import Executable, Hints, Job, Lab, Run, StageType
+from repx.model import Executable, Hints, Job, Run, StageType
 from repx.target import Resources, Rules
+from tests.made import made_lab
 
 GIB: Final = 1024**3
 JOB: Final = Job(
@@ -39,21 +40,12 @@ FAN: Final = Job(
     },
     hints=Hints(mem="2G"),
 )
-LAB: Final = Lab(
-    id="lab",
-    version="1",
-    repx_version="",
-    git_hash="",
-    manifest="",
-    metadata="",
-    host_tools=None,
+LAB: Final = made_lab(
     runs={
         "one": Run(name="one", metadata="", jobs=(JOB.id, FAN.id)),
         "two": Run(name="two", metadata="", jobs=(JOB.id,)),
     },
-    groups={},
     jobs={JOB.id: JOB, FAN.id: FAN},
-    files={},
 )
 
 

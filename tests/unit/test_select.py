@@ -10,6 +10,7 @@ from repx import select
 from repx.errors import InputError
 from repx.lab.load import open_lab
 from repx.model import Executable, Job, Lab, Run, StageType
+from tests.made import made_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,18 +40,9 @@ def lab_of(*ids: str) -> Lab:
         )
         for each in ids
     }
-    return Lab(
-        id="lab",
-        version="1",
-        repx_version="0.5.0",
-        git_hash="",
-        manifest="lab/lab-metadata.json",
-        metadata="revision/metadata-top.json",
-        host_tools=None,
+    return made_lab(
         runs={"all": Run(name="all", metadata="revision/metadata-all.json", jobs=ids)},
-        groups={},
         jobs=jobs,
-        files={},
     )
 
 

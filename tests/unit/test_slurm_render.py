@@ -12,9 +12,10 @@ import pytest
 
 from repx import batches, directives, render_slurm
 from repx.errors import InputError, SchedulerError
-from repx.model import DependencyType, Executable, Input, Job, Lab, StageType
+from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.target import Bundle, Resources, RuntimeName, SchedulerName, SlurmOptions, Target
+from tests.made import made_lab
 
 HOSTILE = "it's a #stage $HOME `x`"
 TARGET = Target(
@@ -39,18 +40,10 @@ TARGET = Target(
         bundles=(Bundle(name="short", cpus=4, time_s=3600),),
     ),
 )
-LAB = Lab(
+LAB = made_lab(
     id="l" * 32,
-    version="1",
-    repx_version="0.5.0",
-    git_hash="",
-    manifest="",
-    metadata="",
-    host_tools=None,
     runs={},
-    groups={},
     jobs={},
-    files={},
 )
 
 

@@ -15,6 +15,7 @@ from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageTy
 from repx.status import State
 from repx.viz import dot, drawing, mermaid
 from repx.viz.drawing import Drawing, Edge, Frame, FrameKind, Link
+from tests.made import made_lab
 
 HOSTILE = st.text(max_size=60) | st.sampled_from(
     ["end", 'a"b', "a\\", "\\N", "<b>", "a\nb", "`x`", "#35;", "&amp;", "]", "-->", "x\0y"]
@@ -25,18 +26,11 @@ def a_lab(
     *runs: Run, jobs: dict[str, Job] | None = None, groups: dict[str, tuple[str, ...]] | None = None
 ) -> Lab:
     """Return a Lab of these runs."""
-    return Lab(
+    return made_lab(
         id="0" * 32,
-        version="1",
-        repx_version="0.5.0",
-        git_hash="",
-        manifest="",
-        metadata="",
-        host_tools=None,
         runs={run.name: run for run in runs},
         groups=groups or {},
         jobs=jobs or {},
-        files={},
     )
 
 
