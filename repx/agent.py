@@ -53,6 +53,8 @@ LOCK_FD = 9  # where wrappers find the lock their job holds
 
 WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
 HOST = socket.gethostname()
+UNKNOWN = (0.0, None)  # cpu time and memory
+COMPACT = json.JSONEncoder(separators=(",", ":"))
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -146,9 +148,14 @@ class Graph:
 
 
 class Unit:
-    """What one process does: a job, or one phase of a scatter-gather job. Mutable: ``attempt``."""
+    """What one process does: a job, or one phase of a scatter-gather job.
 
-    __slots__ = ("attempt", "branch", "cpus", "limit_s", "mem", "order", "phase", "step", "task")
+    Mutable: ``attempt``, and ``odd`` when a worker has refused it.
+    """
+
+    __slots__ = (
+        *("attempt", "branch", "cpus", "limit_s", "mem", "odd", "order", "phase", "step", "task"),
+    )
 
     def __init__(
         self, task: int, ask: dict[str, Any], phase: str | None, rank: int, step: str, branch: int
@@ -160,6 +167,7 @@ class Unit:
         self.mem: int = ask["mem"] or 0
         self.limit_s: float | None = ask["time"]
         self.attempt = 1
+        self.odd = False
 
     @property
     def words(self) -> list[str]:
@@ -454,6 +462,7 @@ class Journal:
         if not quiet and not same_file(self.log, 2):
             seen.append(2)
         self.readers = seen
+        self.entries: list[dict[str, object]] = []  # noted, and made into lines by `flush`
         self.pending = bytearray()
         size = os.fstat(self.events).st_size
         if size and os.pread(self.events, 1, size - 1) != b"\n":
@@ -461,11 +470,13 @@ class Journal:
 
     def add(self, event: str, **members: object) -> None:
         """Note an event; ``flush`` writes it."""
-        entry = {"t": round(time.time(), 3), "e": event, **members}
-        self.pending += json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        self.entries.append({"t": round(time.time(), 3), "e": event, **members})
 
     def flush(self) -> None:
         """Write what is noted; what does not fit stays for the next time."""
+        for entry in self.entries:
+            self.pending += COMPACT.encode(entry).encode() + b"\n"
+        self.entries.clear()
         if not self.pending:
             return
         try:
@@ -502,13 +513,92 @@ def read_plan(folder: str) -> dict[str, Any]:
 
 
 class Running:
-    """One wrapper that was started. Mutable: ``ending`` says why it was told to end."""
+    """A unit at work. Mutable: ``told`` when it was told to end, ``ending`` says why."""
 
-    __slots__ = ("began", "ending", "unit")
+    __slots__ = ("began", "ending", "told", "unit")
 
     def __init__(self, unit: Unit, began: float) -> None:
         """Note when, on the monotonic clock, a unit's wrapper began."""
-        self.unit, self.began, self.ending = unit, began, ""
+        self.unit, self.began, self.ending, self.told = unit, began, "", False
+
+
+class Crew:
+    """Workers (worker.py), each with one job at a time. Mutable."""
+
+    def __init__(self, folder: str, log: int) -> None:
+        """Hire workers for the jobs in ``folder`` as they are needed; they complain to ``log``."""
+        beside = os.path.join(os.path.dirname(os.path.realpath(__file__)), "worker.py")
+        self.command = [sys.executable, "-I", "-S", beside, folder, str(LOCK_FD)]
+        self.log = log
+        self.ears, self.mouth = os.pipe()
+        os.set_blocking(self.ears, False)
+        self.pipes: dict[int, int] = {}  # where each, by its pid, reads what to do
+        self.idle: list[int] = []
+        self.half_line = b""
+
+    def assign(self, job: str, attempt: int) -> int:
+        """Give a job to a worker; return its pid. Raises OSError."""
+        line = json.dumps({"job": job, "attempt": attempt}).encode() + b"\n"
+        while self.idle:
+            pid = self.idle.pop()
+            with contextlib.suppress(BrokenPipeError):  # it was killed
+                os.write(self.pipes[pid], line)
+                return pid
+        pid = self._hire()
+        os.write(self.pipes[pid], line)
+        return pid
+
+    def _hire(self) -> int:
+        theirs, ours = os.pipe()
+        try:
+            pid = os.posix_spawn(
+                self.command[0],
+                self.command,
+                os.environ,
+                file_actions=(
+                    (os.POSIX_SPAWN_DUP2, theirs, 0),
+                    (os.POSIX_SPAWN_DUP2, self.mouth, 1),
+                    (os.POSIX_SPAWN_DUP2, self.log, 2),
+                ),
+                setsid=True,
+                setsigmask=(),
+            )
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self.pipes[pid] = ours
+        return pid
+
+    def hear(self) -> Iterator[dict[str, Any]]:
+        """Yield what workers have answered."""
+        try:
+            heard = self.half_line + os.read(self.ears, 1 << 16)
+        except BlockingIOError:
+            return
+        *lines, self.half_line = heard.split(b"\n")
+        yield from map(json.loads, lines)
+
+    def release(self, pid: int) -> None:
+        """Take note that a worker is idle."""
+        self.idle.append(pid)
+
+    def dismiss(self, pid: int) -> None:
+        """Let a worker end, or note that it has."""
+        pipe = self.pipes.pop(pid, None)
+        if pipe is not None:
+            os.close(pipe)
+        if pid in self.idle:
+            self.idle.remove(pid)
+
+    def dissolve(self) -> None:
+        """Let all idle workers end, and wait for that."""
+        leaving = list(self.idle)
+        for pid in leaving:
+            self.dismiss(pid)
+        for pid in leaving:
+            os.waitpid(pid, 0)
 
 
 class Agent:
@@ -531,6 +621,7 @@ class Agent:
         self.running: dict[int, Running] = {}
         self.deferred: list[Unit] = []  # another runner has the job
         self.held_up: set[int] = set()  # tasks of which that has been told
+        self.crew = Crew(folder, self.journal.log)
         self.limits: list[tuple[float, int, Running, bool]] = []  # when, pid, what, kill
         self.look_at = 0.0
         self.said_at = 0.0
@@ -550,9 +641,10 @@ class Agent:
     def run(self) -> int:
         """Run everything; return the exit code."""
         self.journal.add("agent-start", pid=os.getpid())
-        with wakeups(self.signals) as wait:
+        with wakeups(self.signals, self.crew.ears) as wait:
             while True:
                 self._heed_signals()
+                self._hear()
                 self._reap()
                 self._look_elsewhere()
                 self._enforce_limits()
@@ -561,6 +653,7 @@ class Agent:
                 if not self.running and (self.stopping or not self._anything_left()):
                     break
                 wait(self._time_to_next())
+            self.crew.dissolve()
         return self._finish()
 
     def _anything_left(self) -> bool:
@@ -653,6 +746,9 @@ class Agent:
         forced = self.tasks[unit.task]["forced"]
         lock = None
         try:
+            if self._for_worker(unit, job):
+                self._begin(unit, job, self.crew.assign(job, unit.attempt))
+                return True
             lock = self._lock(unit, job, record)
             if lock is None:
                 self._note_wait(unit)
@@ -673,6 +769,10 @@ class Agent:
             if lock is not None and not unit.phase:  # the wrapper has it now
                 os.close(lock)
         return True
+
+    def _for_worker(self, unit: Unit, job: str) -> bool:
+        """Tell whether a job's script may be a worker's business: its first attempt in all."""
+        return not (unit.phase or unit.odd or os.path.lexists(f"{self.store.outputs}/{job}"))
 
     def _lock(self, unit: Unit, job: str, record: str) -> int | None:
         if unit.task in self.locks:
@@ -716,6 +816,10 @@ class Agent:
         with contextlib.suppress(OSError):  # only people read it
             os.truncate(lock, 0)
             os.pwrite(lock, f"{HOST} {pid}\n".encode(), 0)
+        self._begin(unit, job, pid)
+
+    def _begin(self, unit: Unit, job: str, pid: int) -> None:
+        """Note that the process ``pid`` works on a unit."""
         now = time.monotonic()
         self.graph.state[unit.task] = STARTED
         self.running[pid] = Running(unit, now)
@@ -733,11 +837,39 @@ class Agent:
 
     # --- ending
 
+    def _hear(self) -> None:
+        for answer in self.crew.hear():
+            running = self.running.pop(answer["pid"], None)
+            if running is None:
+                continue
+            self.admission.give_back(running.unit)
+            if running.told:
+                self.crew.dismiss(answer["pid"])
+            else:
+                self.crew.release(answer["pid"])
+            self._answered(running, answer)
+
+    def _answered(self, running: Running, answer: dict[str, Any]) -> None:
+        unit = running.unit
+        if answer["done"]:
+            used = (answer["cpu_s"], answer["rss_bytes"])
+            self._note_end(unit, ok=True, reason="", used=used, began=running.began)
+            self._succeed(unit)
+        elif running.told:
+            reason = running.ending or "timeout"
+            self._note_end(unit, ok=False, reason=reason, began=running.began)
+            self._fail(unit, reason, stops=not running.ending)
+        else:
+            unit.odd = True
+            self.admission.push(unit)
+
     def _reap(self) -> None:
         while self.running:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
+            hired = pid in self.crew.pipes
+            self.crew.dismiss(pid)
             running = self.running.pop(pid, None)
             if running is None:
                 continue
@@ -745,14 +877,15 @@ class Agent:
             code = os.waitstatus_to_exitcode(status)
             if code < 0:
                 kill_sessions({pid})
-            self._ended(running, code, usage)
+            # A worker has used what it used for all its jobs.
+            self._ended(running, code, UNKNOWN if hired else used(usage))
 
-    def _ended(self, running: Running, code: int, usage: resource.struct_rusage) -> None:
+    def _ended(self, running: Running, code: int, used: tuple[float, int | None]) -> None:
         unit = running.unit
         task = self.tasks[unit.task]
         ok = code == 0 and self.store.succeeded(self._record(unit), forced=task["forced"])
         reason = "" if ok else self._reason(unit, code)
-        self._note_end(unit, ok=ok, reason=reason, usage=usage, began=running.began)
+        self._note_end(unit, ok=ok, reason=reason, used=used, began=running.began)
         if ok:
             self._succeed(unit)
         elif unit.attempt <= task["retries"] and not running.ending and not self.stopping:
@@ -856,7 +989,7 @@ class Agent:
         *,
         ok: bool,
         reason: str,
-        usage: resource.struct_rusage | None = None,
+        used: tuple[float, int | None] = UNKNOWN,
         began: float | None = None,
     ) -> None:
         now = time.monotonic()
@@ -867,8 +1000,8 @@ class Agent:
             ok=ok,
             reason=reason,
             wall_s=round(now - began, 3) if began is not None else 0.0,
-            cpu_s=round(usage.ru_utime + usage.ru_stime, 3) if usage else 0.0,
-            rss_bytes=resident(usage),
+            cpu_s=used[0],
+            rss_bytes=used[1],
         )
         if not ok:
             self.journal.say(f"{self._title(unit)}: {reason}")
@@ -907,7 +1040,7 @@ class Agent:
 
     def _end_wrapper(self, pid: int, running: Running, signum: int, why: str) -> None:
         """Ask a wrapper to end its job; kill all of it if that takes too long."""
-        running.ending = why
+        running.ending, running.told = why, True
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
         patience = time.monotonic() + GRACE_S + MARGIN_S
@@ -970,8 +1103,11 @@ class Agent:
 
 
 @contextlib.contextmanager
-def wakeups(signals: deque[int]) -> Iterator[Callable[[float | None], None]]:
-    """Collect signals in ``signals``; give a function that sleeps until the next, or a timeout."""
+def wakeups(signals: deque[int], ears: int) -> Iterator[Callable[[float | None], None]]:
+    """Collect signals in ``signals``; give a function that sleeps until the next, or a timeout.
+
+    It also wakes when there is something to read from ``ears``.
+    """
     heard, told = socket.socketpair()
     for end in (heard, told):
         end.settimeout(0)
@@ -981,11 +1117,12 @@ def wakeups(signals: deque[int]) -> Iterator[Callable[[float | None], None]]:
     }
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     selector = selectors.DefaultSelector()
-    selector.register(heard, selectors.EVENT_READ)
+    for each in (heard.fileno(), ears):
+        selector.register(each, selectors.EVENT_READ)
 
     def wait(timeout_s: float | None) -> None:
-        if selector.select(timeout_s):
-            with contextlib.suppress(BlockingIOError):
+        for key, _ in selector.select(timeout_s):
+            if key.fd == heard.fileno():
                 heard.recv(65536)
 
     try:
@@ -1014,13 +1151,14 @@ def kill_sessions(leaders: set[int]) -> None:
                 os.kill(int(name), signal.SIGKILL)
 
 
-def resident(usage: resource.struct_rusage | None) -> int | None:
-    """Return the largest resident set of a wrapper's processes, in bytes.
+def used(usage: resource.struct_rusage) -> tuple[float, int | None]:
+    """Return a wrapper's cpu time in seconds, and its largest resident set in bytes.
 
-    None where it is hidden by our own: a child counts as large as we were when it began.
+    That is None where it is hidden by our own: a child counts as large as we were when it began.
     """
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss * 1024 if usage and usage.ru_maxrss > own else None
+    rss = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else None
+    return round(usage.ru_utime + usage.ru_stime, 3), rss
 
 
 def file_size(path: str) -> int:

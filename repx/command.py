@@ -117,17 +117,31 @@ def _ends_within(process: sh.RunningCommand, timeout_s: float) -> bool:
     return not late.is_set()
 
 
-class Detached(Protocol):
+class Detached:
     """A process that outlives this one."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Watch a process that has been started."""
+        self._process = process
+        self._ended = threading.Event()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self._ended.set()
 
     @property
     def pid(self) -> int:
         """Return its process id."""
-        ...
+        return self._process.pid
 
     def poll(self) -> int | None:
         """Return its exit code (negative: the signal), None while it runs."""
-        ...
+        return self._process.returncode if self._ended.is_set() else None
+
+    def rest(self, seconds: float) -> None:
+        """Sleep so long, or until the process has ended."""
+        self._ended.wait(seconds)
 
 
 def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
@@ -138,7 +152,7 @@ def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
     log.debug("%s &", shlex.join(argv))
     with output.open("ab") as stream:
         try:
-            return subprocess.Popen(  # noqa: S603  # an argv list, no shell
+            process = subprocess.Popen(  # noqa: S603  # an argv list, no shell
                 argv,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -148,6 +162,7 @@ def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
             )
         except FileNotFoundError:
             raise _not_found(argv[0]) from None
+    return Detached(process)
 
 
 def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 PLAN_VERSION: Final = 1
 SHELL_LIBRARY: Final = ("lib.sh", "rare.sh", "scatter-gather.sh")
+AGENT: Final = ("agent.py", "worker.py")
 
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PRETTY: Final = json.JSONEncoder(indent=2, ensure_ascii=False)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -145,8 +147,9 @@ def submission(
 
 def agent_files(made: jinja2.Environment, target: Target) -> Iterator[RenderedFile]:
     """Yield the local scheduler and the script that starts it."""
-    agent = Path(__file__).with_name("agent.py").read_text(encoding="utf-8")
-    yield RenderedFile(path="agent.py", text=agent, mode=_TEXT)
+    for name in AGENT:
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        yield RenderedFile(path=name, text=text, mode=_TEXT)
     run = fill(made, "run.sh.j2", options=_options(target))
     yield RenderedFile(path="run.sh", text=run, mode=_SCRIPT)
 
@@ -365,7 +368,7 @@ def _later(job: Job, step: str) -> list[str]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return _PRETTY.encode(value)
 
 
 def _pairs(values: Mapping[str, str]) -> list[str]:

@@ -39,7 +39,7 @@ repx_rare() {
 }
 
 repx_simple() {
-  (($# == 0)) || repx_rare usage "takes no argument, got: $*"
+  (($# == 0)) || { repx_rare ended "$@"; return; }
   [[ -n $lock_fd ]] || repx_rare lock "$home/repx"
   repx_done "$home/repx" && return
   record=$home/repx out=$home/out

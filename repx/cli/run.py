@@ -96,7 +96,10 @@ def _to_the_end(
     """Follow a submission; on Ctrl-C pass the wish to stop on to its scheduler."""
     tally = Tally(total=len(submission.plan.tasks))
     with _passing_interrupts_to(agent.pid):
-        watch(local.follow(store, submission.id, ended=lambda: agent.poll() is not None), tally)
+        news = local.follow(
+            store, submission.id, ended=lambda: agent.poll() is not None, sleep=agent.rest
+        )
+        watch(news, tally)
     code = agent.poll()
     report.summary(opened.lab, store, submission, tally, as_json=as_json)
     _raise_for(tally, code, submission)

@@ -157,7 +157,7 @@ KINDS: Final[dict[str, Callable[[str], bool]]] = {
     "everything": lambda _: True,
     "agent": lambda line: "agent.py" in line,
     "client": lambda line: "-m repx" in line,
-    "wrappers": lambda line: "/submissions/" in line and "/jobs/" in line,
+    "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "worker.py" in line),
     "programs": lambda line: "/artifacts/store/" in line and "/submissions/" not in line,
 }
 

@@ -1,4 +1,4 @@
-"""Two files run alone, on targets and in sandboxes where repx is not installed."""
+"""Three files run alone, on targets and in sandboxes where repx is not installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE: Final = Path(repx.__file__).parent
-FILES: Final = ("agent.py", "lab/expand.py")
+FILES: Final = ("agent.py", "worker.py", "lab/expand.py")
 
 
 def imported(source: str) -> Iterator[str]:
