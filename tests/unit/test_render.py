@@ -131,6 +131,7 @@ def test_a_local_submission_has_all_it_needs() -> None:
         "rare.sh",
         "run.sh",
         "scatter-gather.sh",
+        "worker.py",
     } == set(files)
     assert files == _rendered()
     assert {"run.sh", f"jobs/{HOSTILE}.sh", "jobs/sg.sh"} == {
@@ -139,7 +140,7 @@ def test_a_local_submission_has_all_it_needs() -> None:
 
 
 def test_a_slurm_submission_brings_no_agent() -> None:
-    assert {"agent.py", "run.sh"}.isdisjoint(_rendered(scheduler=SchedulerName.SLURM))
+    assert {"agent.py", "run.sh", "worker.py"}.isdisjoint(_rendered(scheduler=SchedulerName.SLURM))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 def test_run_sh_passes_the_target_s_limits(fields: dict[str, int], words: str) -> None:
     text = _rendered(local=LocalOptions(**fields))["run.sh"].text
 
-    assert f'exec python3 -I "$folder/agent.py" "$folder"{words} "$@"\n' in text
+    assert text.endswith(f' "$folder/agent.py" "$folder"{words} "$@"\n')
 
 
 # --- quoting ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repx import batches, directives, render_slurm
+from repx import batches, directives, render, render_slurm
 from repx.errors import InputError, SchedulerError
 from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
@@ -122,7 +122,7 @@ def test_scripts_are_as_recorded(golden: Callable[[str, str], None]) -> None:
 
     assert files == rendered(everything())
     for path, text in files.items():
-        if path not in ("slurm.sh", "agent.py"):
+        if path not in ("slurm.sh", *render.AGENT):
             golden(f"slurm/{path}", text)
 
 

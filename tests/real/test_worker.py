@@ -1,0 +1,235 @@
+"""A worker leaves what the job script itself leaves, whatever happens, and refuses the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from repx.agent import LOCK_FD
+from tests.real.folders import TOUCH, Folder, MakeFolder, Work, wait_until
+
+pytestmark = pytest.mark.real
+
+REMOVE_RECORDS: Final = 'rm -r "${out%/out}/repx"\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Employed:
+    """A worker that waits for assignments in one folder."""
+
+    process: subprocess.Popen[str]
+
+    def assign(self, job: str, attempt: int = 1) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"job": job, "attempt": attempt}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer; {} when the worker has become the script."""
+        assert self.process.stdout
+        return dict(json.loads(self.process.stdout.readline() or "{}"))
+
+    def end(self) -> tuple[int, str]:
+        """Return the exit code and what was said, after the last job."""
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+def employ(made: Folder, **env: str) -> Employed:
+    (made.base / "outputs").mkdir(exist_ok=True)
+    return Employed(
+        process=subprocess.Popen(
+            [sys.executable, "-I", "-S", made.path / "worker.py", made.path, str(LOCK_FD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "REPX_GRACE_S": "1", **env},
+            text=True,
+            start_new_session=True,
+        )
+    )
+
+
+def _left(made: Folder) -> dict[str, object]:
+    """Return all a job has left in the store, but for times and numbers of processes."""
+    found: dict[str, object] = {}
+    for path in sorted((made.base / "outputs").rglob("*")):
+        name = str(path.relative_to(made.base))
+        found[name] = path.read_text() if path.is_file() else None
+        if path.name in ("SUCCESS", "FAIL"):
+            marker = json.loads(path.read_text())
+            assert 0 < marker.pop("start") <= marker.pop("end")
+            assert marker.pop("cpu_s") < 10
+            found[name] = marker
+        elif path.name == "lock":
+            found[name] = path.read_text().split()[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"echo out\necho err >&2\n{TOUCH}",
+        "exit 7\n",
+        f"{TOUCH}kill -9 $$\n",
+        "echo no output\n",
+        f"(sleep 1; {TOUCH.strip()}) </dev/null >/dev/null 2>&1 &\ndisown\n",
+        f"{TOUCH}sleep 600 & disown\n",
+        f"{TOUCH}{REMOVE_RECORDS}",
+        f"{REMOVE_RECORDS}exit 3\n",
+        f'{TOUCH}mkdir "$out/x"\nchmod 0 "$out/x"\n',
+    ],
+    ids=[
+        *("well", "exit", "killed", "no output", "late output", "left running"),
+        *("records removed", "records removed and failed", "unreadable"),
+    ],
+)
+def test_a_job_leaves_the_same_whoever_runs_it(folder: MakeFolder, body: str) -> None:
+    work = Work(body=body, params={"n": 1, "s": "ü '\n"})
+    made = folder({"job": work})
+    code, said = made.script("job")
+    by_hand = _left(made)
+    subprocess.run(["rm", "-r", made.base / "outputs"], check=True)
+
+    worker = employ(made)
+    worker.assign("job")
+    answer = worker.answer()
+
+    assert (code, said) == worker.end()
+    assert bool(answer) == (code == 0 and "sleep" not in body and "rm" not in body)
+    assert answer.get("done", True)
+    assert by_hand == _left(made)
+
+
+def test_one_worker_runs_job_after_job(folder: MakeFolder) -> None:
+    made = folder({f"j{i}": Work(body=f'echo $PPID >"$out/ppid"\n{TOUCH}') for i in range(3)})
+
+    assert 0 == made.agent("-j1")[0]
+
+    assert 1 == len({(made.home(f"j{i}") / "out/ppid").read_text() for i in range(3)})
+    ends = made.events("end")
+    assert all(end["rss_bytes"] is None or end["rss_bytes"] > 1 << 20 for end in ends)
+    assert all(0 < end["cpu_s"] < 10 for end in ends)
+
+
+def test_the_program_finds_the_same_environment_and_descriptors(folder: MakeFolder) -> None:
+    body = f'env -0 >"$out/env"\nls /proc/$$/fd >"$out/fds"\n{TOUCH}'
+    made = folder({"job": Work(body=body)}, environment={"MINE": "a 'b'\n"})
+
+    def seen() -> tuple[set[str], str]:
+        names = (made.home("job") / "out/env").read_text().split("\0")
+        ours = ("_=", "SHLVL=", "OLDPWD=", "PWD=", "COLUMNS=", "LINES=")  # shells make these
+        kept = {name for name in names if not name.startswith(ours)}
+        return kept, (made.home("job") / "out/fds").read_text()
+
+    made.record("job").mkdir(parents=True)
+    lock = f'exec {LOCK_FD}<>"$1"; flock {LOCK_FD}; REPX_LOCK_FD={LOCK_FD} exec bash "$2"'
+    files = (made.record("job") / "lock", made.path / "jobs/job.sh")
+    subprocess.run(["bash", "-c", lock, "bash", *files], check=True)
+    by_hand = seen()
+    subprocess.run(["rm", "-r", made.home("job")], check=True)
+    worker = employ(made, REPX_ATTEMPT="1", REPX_LOCK="try")
+    worker.assign("job")
+
+    assert worker.answer()["done"]
+    assert by_hand == seen()
+    worker.end()
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(signal.SIGTERM, "cancelled"), (signal.SIGINT, "cancelled"), (signal.SIGUSR1, "timeout")],
+)
+def test_a_signal_ends_the_job_and_all_it_started(
+    folder: MakeFolder, number: int, reason: str
+) -> None:
+    made = folder({"job": Work(body=f'{TOUCH}sleep 600 &\necho $! >"$out/pid"\nwait\n')})
+    worker = employ(made)
+    worker.assign("job")
+    pid = made.home("job") / "out/pid"
+    wait_until(lambda: pid.exists() and pid.read_text().strip())
+
+    worker.process.send_signal(number)
+
+    assert 1 == worker.end()[0]
+    assert reason == made.marker("job")["reason"]
+    assert ["FAIL"] == made.markers("job")
+    assert not Path(f"/proc/{int(pid.read_text())}").exists()
+
+
+def test_it_outlives_the_agent_until_its_job_is_marked(folder: MakeFolder) -> None:
+    made = folder({"job": Work(body=f"sleep 1\n{TOUCH}"), "next": Work()})
+    agent = made.start_agent("-j1")
+    wait_until((made.record("job") / "stdout.log").exists)
+    agent.kill()
+    agent.communicate()
+
+    wait_until(lambda: ["SUCCESS"] == made.markers("job"))
+    assert not made.home("next").exists()
+
+
+def test_a_killed_worker_takes_its_job_along_and_another_takes_its_place(
+    folder: MakeFolder,
+) -> None:
+    made = folder({"bad": Work(body="kill -9 $PPID\nsleep 600\n"), "good": Work()})
+
+    assert 1 == made.agent("-j1", "--keep-going")[0]
+
+    assert ["good"] == made.succeeded()
+    assert ["wrapper died: signal 9", ""] == [end["reason"] for end in made.events("end")]
+
+
+def _held(made: Folder) -> None:
+    made.record("job").mkdir(parents=True)
+
+
+def _changed(made: Folder) -> None:
+    script = made.path / "jobs/job.sh"
+    script.write_text(script.read_text().replace("  :\n", "  export SEEN=yes\n  cd .\n  :\n"))
+
+
+def _no_program(made: Folder) -> None:
+    (made.base / "artifacts/jobs/job/bin/main").unlink()
+
+
+def _not_executable(made: Folder) -> None:
+    (made.base / "artifacts/jobs/job/bin/main").chmod(0o644)
+
+
+def _no_script(made: Folder) -> None:
+    (made.path / "jobs/job.sh").unlink()
+
+
+@pytest.mark.parametrize("fault", [_held, _changed, _no_program, _not_executable, _no_script])
+def test_what_is_out_of_the_ordinary_is_refused(
+    folder: MakeFolder,
+    fault: Any,  # noqa: ANN401
+) -> None:
+    made = folder({"job": Work(), "plain": Work()})
+    fault(made)
+    worker = employ(made)
+
+    worker.assign("job")
+    assert not worker.answer()["done"]
+    assert [] == made.markers("job")
+    worker.assign("plain")
+    assert worker.answer()["done"]
+
+    assert (0, "") == worker.end()
+
+
+def test_a_script_that_people_have_changed_runs_as_they_wish(folder: MakeFolder) -> None:
+    made = folder({"job": Work(body=f'echo "$SEEN"\n{TOUCH}')})
+    _changed(made)
+
+    assert 0 == made.agent()[0]
+
+    assert "yes\n" == (made.record("job") / "stdout.log").read_text()

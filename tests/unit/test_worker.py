@@ -1,0 +1,127 @@
+"""What worker.py reads of a job script is what bash would."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repx import render, worker
+from repx.model import Executable, Job, Run, StageType
+from repx.plan import Plan, Task
+from repx.target import Resources, RuntimeName, Target
+from tests.made import made_lab
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+def _script(text: str, *, templates: str | None = None, **fields: object) -> str:
+    """Return a job script in which ``text`` is whatever it can be."""
+    out = {text: f"$out/{text}", "o": "$out/o"}
+    job = Job(
+        id=f"id {text}",
+        name="x",
+        stage_type=StageType.SIMPLE,
+        params={text: text},
+        executables={"main": Executable(path=f"bin/{text}", outputs=out)},
+    )
+    task = Task(
+        job=job,
+        run=text,
+        reason="wanted",
+        resources=Resources(),
+        runtime=RuntimeName.NATIVE,
+    )
+    made = {"name": "here", "base_path": f"/b {text}", "environment": {"A": text, "B": "b"}}
+    target = Target(**(made | fields))  # type: ignore[arg-type]  # fields that exist
+    lab = made_lab(
+        runs={text: Run(name=text, metadata="", jobs=(job.id,))},
+        jobs={job.id: job},
+        host_tools="tools",
+    )
+    files = render.job_scripts(
+        render.environment(templates),
+        Plan(tasks=(task,)),
+        lab,
+        target,
+        artifact=lambda path: f"/b {text}/artifacts/{path}",
+    )
+    return next(files).text
+
+
+def _read(folder: Path, text: str) -> worker.Script:
+    path = folder / "script"
+    path.write_bytes(text.encode())
+    return worker.Script(os.fsencode(path))
+
+
+@given(text=TEXTS)
+def test_any_value_is_read_as_it_was_meant(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    script = _read(tmp_path_factory.getbasetemp(), _script(text))
+
+    base = f"/b {text}"
+    home = f"{base}/outputs/id {text}"
+    assert [f"{home}/repx", f"{home}/out", "local"] == [
+        part.decode() for part in (script.record, script.out, script.scheduler)
+    ]
+    assert f"{base}/artifacts/bin/{text}" == script.executable.decode()
+    assert [
+        script.executable.decode(),
+        f"{home}/out",
+        f"{home}/repx/inputs.json",
+        f"{home}/repx/parameters.json",
+    ] == [word.decode() for word in script.command]
+    assert {text: text} == json.loads(script.parameters)
+    assert {} == json.loads(script.inputs)
+    assert [] == script.needs
+    names = {text: f"{home}/out/{text}"} | {"o": f"{home}/out/o"}
+    assert list(names.values()) == [path.decode() for path in script.outputs]
+    environment = script.environment({b"PATH": b"/bin", b"A": b"old"})
+    assert {
+        b"A": text.encode(),
+        b"B": b"b",
+        b"PATH": f"{base}/artifacts/host-tools/tools/bin:/bin".encode(),
+        b"PWD": script.out,
+    } == environment
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("  :\n", "  module load x\n  :\n"),
+        ("main\nrepx", "ulimit -c 0\nmain\nrepx"),
+        ("forced=\n", "forced=$X\n"),
+        ("job=", "job=a"),
+    ],
+    ids=["environment", "main", "expansion", "glued words"],
+)
+def test_a_script_that_people_have_changed_is_left_to_bash(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    text = _script("x")
+    assert before in text
+    _read(tmp_path, text)
+
+    with pytest.raises(worker.OddError):
+        _read(tmp_path, text.replace(before, after))
+
+
+def test_a_changed_value_is_read(tmp_path: Path) -> None:
+    text = _script("x").replace("  export B=b\n", "  export B='other value'\n")
+
+    assert (b"B", b"other value") in _read(tmp_path, text).exports
+
+
+def test_a_site_s_own_prologue_is_left_to_bash(tmp_path: Path) -> None:
+    (tmp_path / "job.sh.j2").write_text(
+        '{% extends "repx/job.sh.j2" %}{% block prologue %}module load x\n{% endblock %}'
+    )
+
+    with pytest.raises(worker.OddError):
+        _read(tmp_path, _script("x", templates=str(tmp_path)))
