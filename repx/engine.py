@@ -170,7 +170,12 @@ def _slurm_files(lab: Lab, plan: Plan, target: Target, submission: str) -> Itera
 
 
 def new_id(plan: Plan) -> str:
-    """Return a new submission id: when, and a short hash that tells two of one second apart."""
+    """Return a new submission id: when (UTC), so that ids sort by time whoever made them.
+
+    Four of the last six digits tell the fraction of the second, two tell plans apart.
+    """
     now = time.time_ns()
+    seconds, rest = divmod(now, 10**9)
     digest = hashlib.sha256(f"{now} {[task.job.id for task in plan.tasks]}".encode()).hexdigest()
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now / 1e9))}-{digest[:6]}"
+    fraction = (rest << 16) // 10**9
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{fraction:04x}{digest[:2]}"

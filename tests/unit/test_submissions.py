@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from repx import storage, submissions
+from repx import engine, storage, submissions
+from repx.plan import Plan
 from repx.status import Belief, State
 from repx.submissions import Event
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def event(kind: str, job: str = "", **more: object) -> Event:
@@ -49,3 +53,17 @@ def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_pat
     assert submissions.active(store) == []
     assert submissions.plan(store, "one") == {}
     assert submissions.events(store, "one") == []
+
+
+def test_ids_sort_by_time_also_within_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "localtime", None)  # which goes back
+    before = 1_792_889_999_999_900_000
+    moments = [before + step for step in (0, 50_000, 100_000, 1_000_000, 10**9)]
+    clock = iter(moments)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+
+    made = [engine.new_id(Plan(tasks=())) for _ in moments]
+
+    assert sorted(set(made)) == made
