@@ -144,10 +144,13 @@ class Detached:
         self._ended.wait(seconds)
 
 
-def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
+def detach(
+    argv: Sequence[str], *, output: Path, cwd: Path, more_env: Mapping[str, str]
+) -> Detached:
     """Start a process that outlives this one.
 
-    It gets a session of its own, no input, and appends what it says to ``output``.
+    It gets a session of its own, no input, ``more_env`` beside our environment, and appends what
+    it says to ``output``.
     """
     log.debug("%s &", shlex.join(argv))
     with output.open("ab") as stream:
@@ -155,6 +158,7 @@ def detach(argv: Sequence[str], *, output: Path, cwd: Path) -> Detached:
             process = subprocess.Popen(  # noqa: S603  # an argv list, no shell
                 argv,
                 cwd=cwd,
+                env={**os.environ, **more_env},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def launch(store: Store, submission: str, limits: Limits) -> command.Detached:
     """Start a submission's own ``run.sh`` in a session of its own."""
     folder = Path(store.path(f"{submissions.FOLDER}/{submission}"))
     argv = ["bash", str(folder / "run.sh"), *limits.argv()]
-    return command.detach(argv, output=folder / "agent.log", cwd=folder)
+    ours = {"REPX_PYTHON": sys.executable}  # new enough, which python3 may not be
+    return command.detach(argv, output=folder / "agent.log", cwd=folder, more_env=ours)
 
 
 def alive(store: Store) -> dict[JobId, Belief]:

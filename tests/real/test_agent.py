@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -464,3 +465,33 @@ def test_half_an_event_of_a_crash_spoils_no_other(folder: MakeFolder) -> None:
     first, *rest = (made.path / "events.jsonl").read_text().splitlines()
     assert '{"t":1,"e":"st' == first
     assert "agent-start" == json.loads(rest[0])["e"]
+
+
+def test_run_sh_takes_the_python_it_is_given_and_keeps_that_from_jobs(folder: MakeFolder) -> None:
+    made = folder({"job": Work(body='[[ -z ${REPX_PYTHON-} ]]\necho "$1" >"$out/o.txt"\n')})
+    run = str(made.path / "run.sh")
+
+    assert 0 == ended(made.start("bash", run, "-j1", REPX_PYTHON=sys.executable))[0]
+    assert ["job"] == made.succeeded()
+
+
+OLD_PYTHON: Final = f"""#!/bin/sh
+shift 2 # -I -c
+exec {sys.executable} -I -c 'import sys; sys.version_info = (3, 6); exec(sys.argv.pop(1))' "$@"
+"""
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["none", "old"])
+def test_run_sh_needs_a_python_that_is_new_enough(
+    folder: MakeFolder, tmp_path: Path, *, old: bool
+) -> None:
+    made = folder({"job": Work()})
+    if old:
+        (tmp_path / "python3").write_text(OLD_PYTHON)
+        (tmp_path / "python3").chmod(0o755)
+
+    code, said = ended(made.start("/bin/bash", str(made.path / "run.sh"), PATH=str(tmp_path)))
+
+    assert (3, 1) == (code, said.count("\n"))
+    assert "python3 (3.9 or newer) is needed" in said
+    assert [] == made.succeeded()
