@@ -2,7 +2,7 @@
 
     python3 worker.py FOLDER LOCK_FD
 
-It reads assignments from stdin, ``{"job": ..., "attempt": ...}`` a line, and answers each on stdout
+It reads one assignment at a time from stdin, ``ATTEMPT JOB`` in one write, and answers on stdout
 with one line of JSON: ``{"pid", "done": true, "cpu_s", "rss_bytes"}`` when the job has succeeded,
 ``{"pid", "done": false}`` when nothing was done, because the script is not plain or something is
 out of the ordinary: then the script itself has to be started. Started in a session of its own.
@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
-import json
 import os
 import re
 import resource
@@ -174,7 +173,7 @@ class Worker:
             attempt.child = self._start(script)
         except (OSError, OddError):
             self._unlock()
-            self.answer({"done": False})
+            self.answer(b'"done":false')
             return
         status, usage = self._wait(attempt)
         whole = all(map(os.path.exists, script.outputs))
@@ -186,8 +185,8 @@ class Worker:
         except OSError:
             self._hand_over(attempt, 0)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        rss = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else None
-        self.answer({"done": True, "cpu_s": round(cpu_s, 3), "rss_bytes": rss})
+        rss = b"%d" % (usage.ru_maxrss * 1024) if usage.ru_maxrss > own else b"null"
+        self.answer(b'"done":true,"cpu_s":%.3f,"rss_bytes":%b' % (cpu_s, rss))
         complete(script)
         self.ticks = child_ticks()
         self._unlock()
@@ -245,11 +244,10 @@ class Worker:
                     signal.signal(each, signal.SIG_IGN)  # only the first counts
                 self._hand_over(attempt, 128 + number, ENDINGS[signal.Signals(number)])
 
-    def answer(self, members: dict[str, object]) -> None:
+    def answer(self, members: bytes) -> None:
         """Tell the agent, if it is still there."""
-        line = json.dumps({"pid": self.pid, **members}) + "\n"
         with contextlib.suppress(OSError):
-            os.write(1, line.encode())
+            os.write(1, b'{"pid":%d,%b}\n' % (self.pid, members))
 
     def _hand_over(self, attempt: Attempt, status: int, stopped: bytes = b"") -> NoReturn:
         """Become the script, which ends what is left of the program and marks the job."""
@@ -347,9 +345,9 @@ def main(folder: str, lock_fd: str) -> None:
     for inherited in (0, 1):
         os.set_inheritable(inherited, False)  # noqa: FBT003
     worker = Worker(os.fsencode(folder), int(lock_fd))
-    for line in sys.stdin.buffer:
-        assignment = json.loads(line)
-        worker.work(os.fsencode(assignment["job"]), assignment["attempt"])
+    while assignment := os.read(0, 1 << 16):
+        attempt, _, job = assignment.partition(b" ")
+        worker.work(job, int(attempt))
     os._exit(0)  # there is nothing to tidy up
 
 

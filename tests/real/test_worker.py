@@ -29,7 +29,7 @@ class Employed:
 
     def assign(self, job: str, attempt: int = 1) -> None:
         assert self.process.stdin
-        self.process.stdin.write(json.dumps({"job": job, "attempt": attempt}) + "\n")
+        self.process.stdin.write(f"{attempt} {job}")
         self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
