@@ -50,10 +50,11 @@ PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
 PLAN_VERSION = 1
 MARKER_BYTES = 4096  # a block, which is what the smallest file takes
 LOCK_FD = 9  # where wrappers find the lock their job holds
+WATCHED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
 HOST = socket.gethostname()
-UNKNOWN = (0.0, None)  # cpu time and memory
+UNKNOWN: tuple[float, int | None] = (0.0, None)  # cpu time and memory
 COMPACT = json.JSONEncoder(separators=(",", ":"))
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -321,6 +322,10 @@ class Store:
         """Return the folder of a job's own files, or of a part of it (``scatter``)."""
         return f"{self.outputs}/{job}/{part}repx" if part else f"{self.outputs}/{job}/repx"
 
+    def tried(self, job: str) -> bool:
+        """Tell whether a job was ever begun."""
+        return os.path.lexists(f"{self.outputs}/{job}")
+
     def succeeded(self, record: str, *, forced: bool) -> bool:
         """Tell whether there is a success, and if ``forced`` one after the plan was made."""
         try:
@@ -513,13 +518,18 @@ def read_plan(folder: str) -> dict[str, Any]:
 
 
 class Running:
-    """A unit at work. Mutable: ``told`` when it was told to end, ``ending`` says why."""
+    """A unit at work.
 
-    __slots__ = ("began", "ending", "told", "unit")
+    Mutable: ``told`` when it was told to end, ``ending`` says why; ``used`` is what a worker says
+    of its program's cpu time and memory.
+    """
+
+    __slots__ = ("began", "ending", "told", "unit", "used")
 
     def __init__(self, unit: Unit, began: float) -> None:
         """Note when, on the monotonic clock, a unit's wrapper began."""
         self.unit, self.began, self.ending, self.told = unit, began, "", False
+        self.used = UNKNOWN
 
 
 class Crew:
@@ -534,6 +544,7 @@ class Crew:
         os.set_blocking(self.ears, False)
         self.pipes: dict[int, int] = {}  # where each, by its pid, reads what to do
         self.idle: list[int] = []
+        self.useless = False  # they end before they have begun
         self.half_line = b""
 
     def assign(self, job: str, attempt: int) -> int:
@@ -561,7 +572,7 @@ class Crew:
                     (os.POSIX_SPAWN_DUP2, self.log, 2),
                 ),
                 setsid=True,
-                setsigmask=(),
+                setsigmask=WATCHED,  # which it waits for while it runs a job
             )
         except OSError:
             os.close(ours)
@@ -745,10 +756,9 @@ class Agent:
         record = self.store.record(job)
         forced = self.tasks[unit.task]["forced"]
         lock = None
+        if self._assign(unit, job):
+            return True
         try:
-            if self._for_worker(unit, job):
-                self._begin(unit, job, self.crew.assign(job, unit.attempt))
-                return True
             lock = self._lock(unit, job, record)
             if lock is None:
                 self._note_wait(unit)
@@ -770,9 +780,15 @@ class Agent:
                 os.close(lock)
         return True
 
-    def _for_worker(self, unit: Unit, job: str) -> bool:
-        """Tell whether a job's script may be a worker's business: its first attempt in all."""
-        return not (unit.phase or unit.odd or os.path.lexists(f"{self.store.outputs}/{job}"))
+    def _assign(self, unit: Unit, job: str) -> bool:
+        """Give a job to a worker, if it was never tried; tell whether that worked."""
+        if self.crew.useless or unit.odd or unit.phase or self.store.tried(job):
+            return False
+        try:
+            self._begin(unit, job, self.crew.assign(job, unit.attempt))
+        except OSError:
+            return False
+        return True
 
     def _lock(self, unit: Unit, job: str, record: str) -> int | None:
         if unit.task in self.locks:
@@ -839,21 +855,25 @@ class Agent:
 
     def _hear(self) -> None:
         for answer in self.crew.hear():
-            running = self.running.pop(answer["pid"], None)
+            running = self.running.get(answer["pid"])
             if running is None:
                 continue
+            if "cpu_s" in answer:
+                running.used = (answer["cpu_s"], answer["rss_bytes"])
+            if "done" not in answer:  # the worker has become the script, which still runs
+                continue
+            del self.running[answer["pid"]]
             self.admission.give_back(running.unit)
             if running.told:
                 self.crew.dismiss(answer["pid"])
             else:
                 self.crew.release(answer["pid"])
-            self._answered(running, answer)
+            self._answered(running, done=answer["done"])
 
-    def _answered(self, running: Running, answer: dict[str, Any]) -> None:
+    def _answered(self, running: Running, *, done: bool) -> None:
         unit = running.unit
-        if answer["done"]:
-            used = (answer["cpu_s"], answer["rss_bytes"])
-            self._note_end(unit, ok=True, reason="", used=used, began=running.began)
+        if done:
+            self._note_end(unit, ok=True, reason="", used=running.used, began=running.began)
             self._succeed(unit)
         elif running.told:
             reason = running.ending or "timeout"
@@ -861,6 +881,7 @@ class Agent:
             self._fail(unit, reason, stops=not running.ending)
         else:
             unit.odd = True
+            self.graph.state[unit.task] = READY
             self.admission.push(unit)
 
     def _reap(self) -> None:
@@ -877,8 +898,12 @@ class Agent:
             code = os.waitstatus_to_exitcode(status)
             if code < 0:
                 kill_sessions({pid})
-            # A worker has used what it used for all its jobs.
-            self._ended(running, code, UNKNOWN if hired else used(usage))
+            elif hired and not self.store.tried(self.names[running.unit.task]):
+                self.crew.useless = True
+                self._answered(running, done=False)
+                continue
+            # What a worker has used, it has used for all its jobs.
+            self._ended(running, code, running.used if hired else used(usage))
 
     def _ended(self, running: Running, code: int, used: tuple[float, int | None]) -> None:
         unit = running.unit
@@ -1111,9 +1136,8 @@ def wakeups(signals: deque[int], ears: int) -> Iterator[Callable[[float | None],
     heard, told = socket.socketpair()
     for end in (heard, told):
         end.settimeout(0)
-    watched = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {
-        each: signal.signal(each, lambda number, _frame: signals.append(number)) for each in watched
+        each: signal.signal(each, lambda number, _frame: signals.append(number)) for each in WATCHED
     }
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     selector = selectors.DefaultSelector()

@@ -103,6 +103,9 @@ def beliefs(
                 by=submission,
                 since=before.since or event.time_s,
             )
+        elif event.kind == "wait" and event.job in known:
+            reason = f"another process has it ({event.because})"
+            known[event.job] = Belief(state=State.QUEUED, reason=reason, by=submission)
         elif event.kind == "skip" or event.ends_job:
             known.pop(event.job, None)
     return known

@@ -25,18 +25,24 @@ import resource
 import signal
 import sys
 import time
+import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+LIBRARY = 0xC7CCF2C7  # crc32 of the lib.sh whose ways this file follows
+
 # What shlex.quote writes, and the rest of templates/job.sh.j2 around it.
-WORD = rb"(?:[A-Za-z0-9@%+=:,./_-]+|'[^']*'(?:\"'\"'[^']*')*)"
-WORDS = rb"(?:%b(?: %b)*)?" % (WORD, WORD)
+WORD = rb"(?:[A-Za-z0-9@%+=:,./_-]+|'[^'\0]*'(?:\"'\"'[^'\0]*')*)"
+WORDS = rb"%b(?: %b)*" % (WORD, WORD)
+FOLDER = re.escape(
+    b"case $0 in /*) folder=${0%/*}/.. ;; */*) folder=$PWD/${0%/*}/.. ;; *) folder=$PWD/.. ;; esac"
+)
 PLAIN = re.compile(
     rb"""#!/usr/bin/env bash
 (?:\#.*
-)*case \$0 in /\*\) folder=\$\{0%%/\*\}/\.\. ;; .*
+)*%(folder)b
 job=(?P<job>%(word)b)
 store=(?P<store>%(word)b)
 scheduler=(?P<scheduler>[a-z]+)
@@ -54,15 +60,15 @@ main\(\) \{
   executable=(?P<executable>%(word)b)
   command=\((?P<command>%(words)b)\)
   inputs=(?P<inputs>%(word)b)
-  needs=\((?P<needs>%(words)b)\)
-  outputs=\((?P<outputs>%(words)b)\)
+  needs=\((?P<needs>(?:%(words)b)?)\)
+  outputs=\((?P<outputs>(?:%(words)b)?)\)
 \}
 
 \. "\$folder/lib\.sh"
 main
 repx_simple "\$@"
 """
-    % {b"word": WORD, b"words": WORDS}
+    % {b"folder": FOLDER, b"word": WORD, b"words": WORDS}
 )
 EACH_WORD = re.compile(WORD)
 EXPORT = re.compile(rb"  export ([A-Za-z0-9_]+)=(%b)\n" % WORD)
@@ -160,7 +166,9 @@ class Worker:
         """Work on jobs of the submission ``folder``; programs inherit the lock as ``lock_fd``."""
         self.folder, self.lock_fd = folder, lock_fd
         self.pid = os.getpid()
-        self.no_input = os.open(os.devnull, os.O_RDONLY)
+        no_input = os.open(os.devnull, os.O_RDONLY)
+        self.no_input = fcntl.fcntl(no_input, fcntl.F_DUPFD_CLOEXEC, lock_fd + 1)
+        self._unlock()  # so that nothing is opened as just this
         self.environment = {k: v for k, v in os.environb.items() if k not in OURS}
         self.ticks = 0  # of cpu time of the programs before the present one
 
@@ -176,17 +184,16 @@ class Worker:
             self.answer(b'"done":false')
             return
         status, usage = self._wait(attempt)
+        used = b'"cpu_s":%.3f,"rss_bytes":%b' % (cpu_time(usage), resident(usage))
         whole = all(map(os.path.exists, script.outputs))
         if status or not whole or group_exists(attempt.child):
+            self.answer(used)
             self._hand_over(attempt, shell_status(status))
-        cpu_s = usage.ru_utime + usage.ru_stime
         try:
-            write(script.record + b"/SUCCESS", attempt.marker(cpu_s))
+            write(script.record + b"/SUCCESS", attempt.marker(cpu_time(usage)))
         except OSError:
             self._hand_over(attempt, 0)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        rss = b"%d" % (usage.ru_maxrss * 1024) if usage.ru_maxrss > own else b"null"
-        self.answer(b'"done":true,"cpu_s":%.3f,"rss_bytes":%b' % (cpu_s, rss))
+        self.answer(b'"done":true,' + used)
         complete(script)
         self.ticks = child_ticks()
         self._unlock()
@@ -235,14 +242,12 @@ class Worker:
     def _wait(self, attempt: Attempt) -> tuple[int, resource.struct_rusage]:
         """Wait for the program; a signal that ends the job is left to the script."""
         while True:
-            number = signal.sigwait(WATCHED)
+            number = signal.Signals(signal.sigwait(WATCHED))
             pid, status, usage = os.wait4(attempt.child, os.WNOHANG)
+            if number in ENDINGS and (not pid or status):
+                self._hand_over(attempt, 128 + number, ENDINGS[number])
             if pid:
                 return status, usage
-            if number in ENDINGS:
-                for each in ENDINGS:
-                    signal.signal(each, signal.SIG_IGN)  # only the first counts
-                self._hand_over(attempt, 128 + number, ENDINGS[signal.Signals(number)])
 
     def answer(self, members: bytes) -> None:
         """Tell the agent, if it is still there."""
@@ -251,6 +256,8 @@ class Worker:
 
     def _hand_over(self, attempt: Attempt, status: int, stopped: bytes = b"") -> NoReturn:
         """Become the script, which ends what is left of the program and marks the job."""
+        for each in ENDINGS.keys() & signal.sigpending():
+            stopped = stopped or ENDINGS[signal.Signals(each)]
         numbers = (b"%d" % attempt.child, b"%d" % status)
         argv = [b"bash", attempt.script.path, b"ended", *numbers, stopped]
         argv += [b"%.6f" % attempt.start, b"%d" % self.ticks]
@@ -258,11 +265,17 @@ class Worker:
         environment = {**os.environb, **ours}
         os.dup2(self.no_input, 0)
         os.dup2(2, 1)
+        for each in ENDINGS:
+            signal.signal(each, signal.SIG_IGN)  # only the first counts
         for each in PYTHONS:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        bash = find(b"bash", environment)
-        os.execve(bash, argv, environment)  # noqa: S606  # an argv list, no shell
+        try:
+            os.execve(find(b"bash", environment), argv, environment)  # noqa: S606  # no shell
+        except (OSError, OddError):
+            with contextlib.suppress(OSError):
+                os.killpg(attempt.child, signal.SIGKILL)
+            os._exit(3)
 
     def _unlock(self) -> None:
         os.dup2(self.no_input, self.lock_fd, inheritable=False)
@@ -332,14 +345,39 @@ def shell_status(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+def cpu_time(usage: resource.struct_rusage) -> float:
+    """Return user and system time in seconds."""
+    return usage.ru_utime + usage.ru_stime
+
+
+def resident(usage: resource.struct_rusage) -> bytes:
+    """Return the largest resident set in bytes, as JSON.
+
+    That is null where it is hidden by our own: a child counts as large as we were when it began.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return b"%d" % (usage.ru_maxrss * 1024) if usage.ru_maxrss > own else b"null"
+
+
 def child_ticks() -> int:
     """Return the cpu time of ended children as proc(5) counts it, for lib.sh."""
     times = os.times()
     return round((times.children_user + times.children_system) * 100)
 
 
+def follows(folder: bytes) -> bool:
+    """Tell whether the job scripts in ``folder`` source the lib.sh that this file follows."""
+    try:
+        with open(folder + b"/jobs/../lib.sh", "rb") as stream:
+            return zlib.crc32(stream.read()) == LIBRARY
+    except OSError:
+        return False
+
+
 def main(folder: str, lock_fd: str) -> None:
-    """Work until there are no more assignments."""
+    """Work until there are no more assignments. Raises SystemExit when bash has to do it all."""
+    if not follows(os.fsencode(folder)):
+        sys.exit("repx: lib.sh has been changed: bash runs every job, which takes longer")
     gc.disable()  # a job leaves no cycles behind
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     for inherited in (0, 1):

@@ -42,6 +42,8 @@ class Tally:
             case "start":
                 self._tried_again(event)
                 self.running[event.job, event.phase] = event.time_s
+            case "wait":
+                self.running.pop((event.job, event.phase), None)
             case "end":
                 self.running.pop((event.job, event.phase), None)
                 if event.ends_job and event.ok:

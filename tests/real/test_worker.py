@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -104,8 +106,7 @@ def test_a_job_leaves_the_same_whoever_runs_it(folder: MakeFolder, body: str) ->
     answer = worker.answer()
 
     assert (code, said) == worker.end()
-    assert bool(answer) == (code == 0 and "sleep" not in body and "rm" not in body)
-    assert answer.get("done", True)
+    assert answer.get("done", False) == (code == 0 and "sleep" not in body and "rm" not in body)
     assert by_hand == _left(made)
 
 
@@ -165,6 +166,46 @@ def test_a_signal_ends_the_job_and_all_it_started(
     assert not Path(f"/proc/{int(pid.read_text())}").exists()
 
 
+def test_a_signal_for_both_worker_and_program_is_a_wish_to_end(folder: MakeFolder) -> None:
+    """As Slurm sends it to every process of a job."""
+    made = folder({"job": Work(body='echo $$ >"$out/pid"\nexec sleep 600\n')})
+    worker = employ(made)
+    worker.assign("job")
+    pid = made.home("job") / "out/pid"
+    wait_until(lambda: pid.exists() and pid.read_text().strip())
+
+    for number in (signal.SIGSTOP, signal.SIGTERM):
+        worker.process.send_signal(number)
+    os.kill(int(pid.read_text()), signal.SIGTERM)
+    time.sleep(0.2)
+    worker.process.send_signal(signal.SIGCONT)
+
+    assert 1 == worker.end()[0]
+    assert "cancelled" == made.marker("job")["reason"]
+
+
+def test_a_signal_right_after_the_start_is_heard(folder: MakeFolder) -> None:
+    made = folder({f"j{i}": Work(body="sleep 600\n") for i in range(6)})
+    agent = made.start_agent("-j6")
+    wait_until(lambda: (made.path / "events.jsonl").exists() and len(made.events("start")) == 6)
+
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=60)
+
+    assert ["cancelled"] * 6 == [made.marker(f"j{i}")["reason"] for i in range(6)]
+
+
+def test_what_a_failed_job_used_is_told(folder: MakeFolder) -> None:
+    work = "x=$(head -c 30000000 /dev/zero | tr '\\0' a)\nexit 3\n"
+    made = folder({"job": Work(body=work)})
+
+    assert 1 == made.agent()[0]
+
+    (end,) = made.events("end")
+    assert end["cpu_s"] > 0
+    assert end["rss_bytes"] > 30_000_000
+
+
 def test_it_outlives_the_agent_until_its_job_is_marked(folder: MakeFolder) -> None:
     made = folder({"job": Work(body=f"sleep 1\n{TOUCH}"), "next": Work()})
     agent = made.start_agent("-j1")
@@ -185,6 +226,54 @@ def test_a_killed_worker_takes_its_job_along_and_another_takes_its_place(
 
     assert ["good"] == made.succeeded()
     assert ["wrapper died: signal 9", ""] == [end["reason"] for end in made.events("end")]
+
+
+def test_the_lock_s_descriptor_is_nobody_else_s(folder: MakeFolder) -> None:
+    """Also when those below are taken, so that the next to be opened is just this."""
+    made = folder({job: Work(body='cat >"$out/o.txt"\n') for job in "ab"})
+    taken = " ".join(f"{number}</dev/null" for number in range(3, LOCK_FD))
+    agent = [sys.executable, "-I", str(made.path / "agent.py"), str(made.path), "-j1"]
+
+    subprocess.run(["bash", "-c", f'exec {taken}; "$@"', "bash", *agent], check=True)
+
+    assert ["a", "b"] == made.succeeded()
+    assert "" == (made.home("b") / "out/o.txt").read_text()
+
+
+def _without_worker(made: Folder) -> None:
+    (made.path / "worker.py").unlink()
+
+
+def _broken_worker(made: Folder) -> None:
+    (made.path / "worker.py").write_text("x x\n")
+
+
+def _other_library(made: Folder) -> None:
+    library = made.path / "lib.sh"
+    library.write_text(f"{library.read_text()}export SEEN=yes\n")
+
+
+@pytest.mark.parametrize("fault", [_without_worker, _broken_worker, _other_library])
+def test_where_workers_cannot_work_bash_does(
+    folder: MakeFolder, fault: Callable[[Folder], None]
+) -> None:
+    made = folder({f"j{i}": Work(body=f'echo "${{SEEN-}}"\n{TOUCH}') for i in range(6)})
+    fault(made)
+
+    assert 0 == made.agent("-j3")[0]
+
+    assert 6 == len(made.succeeded())
+    said = "yes\n" if fault is _other_library else "\n"
+    assert {said} == {(made.record(f"j{i}") / "stdout.log").read_text() for i in range(6)}
+
+
+def test_too_few_descriptors_for_workers_fail_no_job(folder: MakeFolder) -> None:
+    made = folder({f"j{i}": Work(body=f"sleep 0.5\n{TOUCH}") for i in range(24)})
+    agent = [sys.executable, "-I", str(made.path / "agent.py"), str(made.path), "-j24"]
+
+    subprocess.run(["bash", "-c", 'ulimit -n 20; "$@"', "bash", *agent], check=True)
+
+    assert 24 == len(made.succeeded())
 
 
 def _held(made: Folder) -> None:
@@ -211,7 +300,7 @@ def _no_script(made: Folder) -> None:
 @pytest.mark.parametrize("fault", [_held, _changed, _no_program, _not_executable, _no_script])
 def test_what_is_out_of_the_ordinary_is_refused(
     folder: MakeFolder,
-    fault: Any,  # noqa: ANN401
+    fault: Callable[[Folder], None],
 ) -> None:
     made = folder({"job": Work(), "plain": Work()})
     fault(made)

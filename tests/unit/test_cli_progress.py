@@ -21,3 +21,11 @@ def test_counts_are_said_while_jobs_run_and_not_once_all_have_ended(
     assert "0/1 ok, 1 running\n" == capsys.readouterr().err
     watch([[start, end]], Tally(total=1))
     assert "" == capsys.readouterr().err
+
+
+def test_a_job_that_was_to_start_and_has_to_wait_does_not_run() -> None:
+    tally = Tally(total=1)
+    for kind in ("start", "wait"):
+        tally.add(Event(time_s=1.0, kind=kind, job="a-x-1.0"))
+
+    assert "0/1 ok, 1 waiting" == tally.line()

@@ -55,6 +55,14 @@ def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_pat
     assert submissions.events(store, "one") == []
 
 
+def test_a_job_that_another_process_has_is_queued_even_if_it_was_to_start() -> None:
+    happened = [event("start", "a"), event("wait", "a", because="n1 7")]
+
+    assert submissions.beliefs("s", ["a"], happened) == {
+        "a": Belief(state=State.QUEUED, reason="another process has it (n1 7)", by="s")
+    }
+
+
 def test_ids_sort_by_time_also_within_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

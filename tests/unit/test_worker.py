@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx import render, worker
+from repx import assets, render, worker
 from repx.model import Executable, Job, Run, StageType
 from repx.plan import Plan, Task
 from repx.target import Resources, RuntimeName, Target
@@ -98,8 +99,10 @@ def test_any_value_is_read_as_it_was_meant(
         ("main\nrepx", "ulimit -c 0\nmain\nrepx"),
         ("forced=\n", "forced=$X\n"),
         ("job=", "job=a"),
+        ("esac\n", "esac; umask 077\n"),
+        ("command=(", "command=() x=("),
     ],
-    ids=["environment", "main", "expansion", "glued words"],
+    ids=["environment", "main", "expansion", "glued words", "folder", "no command"],
 )
 def test_a_script_that_people_have_changed_is_left_to_bash(
     before: str, after: str, tmp_path: Path
@@ -110,6 +113,11 @@ def test_a_script_that_people_have_changed_is_left_to_bash(
 
     with pytest.raises(worker.OddError):
         _read(tmp_path, text.replace(before, after))
+
+
+def test_the_library_is_the_one_that_workers_follow() -> None:
+    """After a change of lib.sh make sure that worker.py still does the same, then say so there."""
+    assert worker.LIBRARY == zlib.crc32(assets.path("templates/lib.sh").read_bytes())
 
 
 def test_a_changed_value_is_read(tmp_path: Path) -> None:
