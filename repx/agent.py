@@ -898,12 +898,15 @@ class Agent:
             code = os.waitstatus_to_exitcode(status)
             if code < 0:
                 kill_sessions({pid})
-            elif hired and not self.store.tried(self.names[running.unit.task]):
+            elif hired and self._never_began(running):
                 self.crew.useless = True
                 self._answered(running, done=False)
                 continue
             # What a worker has used, it has used for all its jobs.
             self._ended(running, code, running.used if hired else used(usage))
+
+    def _never_began(self, running: Running) -> bool:
+        return running.used is UNKNOWN and not self.store.tried(self.names[running.unit.task])
 
     def _ended(self, running: Running, code: int, used: tuple[float, int | None]) -> None:
         unit = running.unit

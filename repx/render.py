@@ -142,16 +142,16 @@ def submission(
     yield RenderedFile(path="README", text=readme, mode=_TEXT)
     yield from job_scripts(made, plan, lab, target, artifact=artifact)
     if target.scheduler is SchedulerName.LOCAL:
-        yield from agent_files(made, target)
+        yield from agent_files()
+        run = fill(made, "run.sh.j2", options=_options(target))
+        yield RenderedFile(path="run.sh", text=run, mode=_SCRIPT)
 
 
-def agent_files(made: jinja2.Environment, target: Target) -> Iterator[RenderedFile]:
-    """Yield the local scheduler and the script that starts it."""
+def agent_files() -> Iterator[RenderedFile]:
+    """Yield the local scheduler."""
     for name in AGENT:
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
         yield RenderedFile(path=name, text=text, mode=_TEXT)
-    run = fill(made, "run.sh.j2", options=_options(target))
-    yield RenderedFile(path="run.sh", text=run, mode=_SCRIPT)
 
 
 def _options(target: Target) -> Raw:

@@ -51,7 +51,7 @@ def files(
     for path, jobs in made.lists.items():
         yield RenderedFile(path=path, text="".join(f"{job}\n" for job in jobs), mode=_TEXT)
     if made.loads:
-        yield from (f for f in render.agent_files(writer.made, target) if f.path in render.AGENT)
+        yield from render.agent_files()
     for number, load in enumerate(made.loads):
         folder = f"bundles/{number}"
         document = render.plan_document(

@@ -181,19 +181,20 @@ class Worker:
             attempt.child = self._start(script)
         except (OSError, OddError):
             self._unlock()
-            self.answer(b'"done":false')
+            self._answer(b'"done":false')
             return
         status, usage = self._wait(attempt)
         used = b'"cpu_s":%.3f,"rss_bytes":%b' % (cpu_time(usage), resident(usage))
         whole = all(map(os.path.exists, script.outputs))
         if status or not whole or group_exists(attempt.child):
-            self.answer(used)
+            self._answer(used)
             self._hand_over(attempt, shell_status(status))
         try:
             write(script.record + b"/SUCCESS", attempt.marker(cpu_time(usage)))
         except OSError:
+            self._answer(used)
             self._hand_over(attempt, 0)
-        self.answer(b'"done":true,' + used)
+        self._answer(b'"done":true,' + used)
         complete(script)
         self.ticks = child_ticks()
         self._unlock()
@@ -249,7 +250,7 @@ class Worker:
             if pid:
                 return status, usage
 
-    def answer(self, members: bytes) -> None:
+    def _answer(self, members: bytes) -> None:
         """Tell the agent, if it is still there."""
         with contextlib.suppress(OSError):
             os.write(1, b'{"pid":%d,%b}\n' % (self.pid, members))

@@ -108,6 +108,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, err
 
 
+def alive(pid: int) -> bool:
+    """Tell whether a process runs. Zombies have ended, whoever their parent is."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_until(what: Callable[[], object], seconds: float = 30) -> None:
     """Look fifty times a second until ``what`` is true."""
     end = time.monotonic() + seconds

@@ -7,16 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from repx.agent import LOCK_FD
-from tests.real.folders import TOUCH, Folder, MakeFolder, Work, wait_until
+from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -163,7 +161,7 @@ def test_a_signal_ends_the_job_and_all_it_started(
     assert 1 == worker.end()[0]
     assert reason == made.marker("job")["reason"]
     assert ["FAIL"] == made.markers("job")
-    assert not Path(f"/proc/{int(pid.read_text())}").exists()
+    assert not alive(int(pid.read_text()))
 
 
 def test_a_signal_for_both_worker_and_program_is_a_wish_to_end(folder: MakeFolder) -> None:
@@ -177,7 +175,7 @@ def test_a_signal_for_both_worker_and_program_is_a_wish_to_end(folder: MakeFolde
     for number in (signal.SIGSTOP, signal.SIGTERM):
         worker.process.send_signal(number)
     os.kill(int(pid.read_text()), signal.SIGTERM)
-    time.sleep(0.2)
+    wait_until(lambda: not alive(int(pid.read_text())))
     worker.process.send_signal(signal.SIGCONT)
 
     assert 1 == worker.end()[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.real.folders import TOUCH, Folder, MakeFolder, Work, ended, wait_until
+from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, ended, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,6 @@ def _pid(folder: Folder, job: str = "job") -> int:
     path = folder.home(job) / "out" / "pid"
     wait_until(lambda: path.exists() and path.read_text().strip())
     return int(path.read_text())
-
-
-def _alive(pid: int) -> bool:
-    """Zombies have ended, whoever their parent is."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # --- how a job ends --------------------------------------------------------------------------
@@ -203,7 +195,7 @@ def test_a_signal_ends_the_whole_group(folder: MakeFolder, number: int, reason: 
 
     assert 1 == ended(process)[0]
     assert (["FAIL"], reason) == (made.markers("job"), made.marker("job")["reason"])
-    assert [] == [pid for pid in pids if _alive(pid)]
+    assert [] == [pid for pid in pids if alive(pid)]
 
 
 def test_a_job_that_ignores_term_is_killed_after_the_grace(folder: MakeFolder) -> None:
@@ -215,7 +207,7 @@ def test_a_job_that_ignores_term_is_killed_after_the_grace(folder: MakeFolder) -
 
     assert 1 == ended(process)[0]
     assert "cancelled" == made.marker("job")["reason"]
-    assert not _alive(pid)
+    assert not alive(pid)
 
 
 def test_a_job_that_ends_well_on_term_is_cancelled_all_the_same(folder: MakeFolder) -> None:
@@ -248,7 +240,7 @@ def test_what_a_job_leaves_running_is_ended(folder: MakeFolder) -> None:
     made = folder({"job": Work(body=f'sleep 60 &\necho $! >"$out/pid"\n{TOUCH}')})
 
     assert (0, "") == made.script("job")
-    assert not _alive(_pid(made))
+    assert not alive(_pid(made))
 
 
 def test_signals_at_any_moment_leave_one_marker_and_nothing_running(folder: MakeFolder) -> None:
@@ -316,11 +308,11 @@ def test_the_lock_is_held_until_the_last_process_of_the_job_has_ended(folder: Ma
     process.kill()
     process.communicate()
 
-    assert _alive(pid)
+    assert alive(pid)
     assert 75 == made.script("job", REPX_LOCK="try")[0]
     assert [] == made.markers("job")
     assert 0 == made.script("job")[0]
-    assert not _alive(pid)
+    assert not alive(pid)
     assert 2 == len(made.traced())
 
 
