@@ -846,8 +846,6 @@ class Agent:
     def _environment(self, attempt: int) -> dict[str, str]:
         if attempt not in self.environments:
             ours = {"REPX_LOCK_FD": str(LOCK_FD), "REPX_ATTEMPT": str(attempt)}
-            if "LC_ALL" not in os.environ:  # a tenth of what a wrapper costs is loading a locale
-                ours |= {"LC_ALL": "C", "REPX_LOCALE": "ours"}
             self.environments[attempt] = {**os.environ, **ours}
         return self.environments[attempt]
 

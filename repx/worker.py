@@ -169,7 +169,8 @@ class Worker:
         no_input = os.open(os.devnull, os.O_RDONLY)
         self.no_input = fcntl.fcntl(no_input, fcntl.F_DUPFD_CLOEXEC, lock_fd + 1)
         self._unlock()  # so that nothing is opened as just this
-        self.environment = {k: v for k, v in os.environb.items() if k not in OURS}
+        ours = {*OURS, *([b"LC_ALL"] if b"REPX_LOCALE" in os.environb else [])}
+        self.environment = {k: v for k, v in os.environb.items() if k not in ours}
         self.ticks = 0  # of cpu time of the programs before the present one
 
     def work(self, job: bytes, number: int) -> None:

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if arguments in (["--version"], ["-V"]):
         _print_version()
     _ready_streams()
+    _restore_locale()
     sys.exit(_guarded(arguments))
 
 
@@ -38,6 +39,19 @@ def _ready_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _restore_locale() -> None:
+    """Take back what Python did to LC_CTYPE for itself (PEP 538): what we start does not see it."""
+    from contextlib import suppress
+    from pathlib import Path
+
+    with suppress(OSError):
+        given = Path("/proc/self/environ").read_bytes().split(b"\0")
+        os.environ.pop("LC_CTYPE", None)
+        for line in given:
+            if line.startswith(b"LC_CTYPE="):
+                os.environ["LC_CTYPE"] = os.fsdecode(line[9:])
 
 
 def _print_version() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -235,3 +236,21 @@ def test_a_killed_scheduler_leaves_nothing_sticky(
     ran = trace.read_text().splitlines()
     assert len(ran) == len(set(ran)) == 8
     assert set(here.states().values()) == {"succeeded"}
+
+
+@pytest.mark.parametrize("given", [(), ("LC_CTYPE=C",)], ids=["none", "C"])
+def test_jobs_see_no_locale_of_pythons_own(
+    defined: Callable[..., Place], given: tuple[str, ...]
+) -> None:
+    run = 'printf "%s\\n" "${LC_CTYPE-none}" "${LANG-none}" "${LC_ALL-none}" > "${outputs[seen]}"'
+    stage = {"outputs": {"seen": "$out/seen"}, "run": run}
+    lab = {
+        "stages": {"look": stage},
+        "pipelines": {"p": ["look"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    here = defined(lab)
+    bare = ("env", "-u", "LANG", "-u", "LC_ALL", "-u", "LC_CTYPE", *given)
+    dataclasses.replace(here, before=bare).repx("run")
+
+    assert here.output("*-look-*/out/seen") == [f"{'C' if given else 'none'}\nnone\nnone\n"]
