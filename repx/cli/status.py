@@ -40,7 +40,12 @@ _TOLD_EACH: Final = 10
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
-@click.option("-f", "--follow", is_flag=True, help="Watch what runs now, to its end.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Watch what runs now, to its end. With --json: print the states then.",
+)
 def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     """Show what is done, what runs, what failed and why.
 
@@ -51,10 +56,12 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     store = storage.of(context.target())
     lab = opened.lab
     chosen = select.jobs(lab, names)
-    if follow and queued.is_busy(store):
-        return queued.follow(lab, store)
     if follow:
-        return _follow(store)
+        try:
+            return queued.follow(lab, store) if queued.is_busy(store) else _follow(store)
+        finally:
+            if context.json:
+                console.json(_document(lab, chosen.jobs, engine.observe(lab, store)))
     states = engine.observe(lab, store)
     if context.json:
         console.json(_document(lab, chosen.jobs, states))

@@ -196,15 +196,17 @@ def test_a_detached_run_can_be_followed_and_cancelled(
     here = recorded("sweep")
     here.repx("run", "--detach", env={"REPX_FIXTURE_SLEEP": "30"})
     here.wait_until(lambda: "running" in here.states().values())
-    watcher = here.start("status", "--follow")
+    watcher = here.start("status", "--follow", "--json")
     assert watcher.stderr is not None
     assert "Ctrl-C stops watching" in watcher.stderr.readline()
     (submission,) = (path.name for path in here.store.glob("submissions/*"))
     here.repx("cancel", submission if meant == "the submission" else meant)
-    watcher.communicate(timeout=60)
+    printed, _ = watcher.communicate(timeout=60)
 
     assert watcher.returncode == 1
-    assert "succeeded" not in here.states().values()
+    states = here.states()
+    assert {job: told["state"] for job, told in json.loads(printed)["jobs"].items()} == states
+    assert "succeeded" not in states.values()
 
 
 def test_two_runs_at_once_execute_each_job_once(
