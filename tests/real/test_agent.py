@@ -495,3 +495,13 @@ def test_run_sh_needs_a_python_that_is_new_enough(
     assert (3, 1) == (code, said.count("\n"))
     assert "python3 (3.9 or newer) is needed" in said
     assert [] == made.succeeded()
+
+
+def test_a_job_that_destroys_the_store_runs_once(folder: MakeFolder) -> None:
+    destroy = 'cd /; outputs=${out%/job/out}; rm -r "$outputs"; : >"$outputs"\n'
+    made = folder({"job": Work(body=TRACE + destroy)})
+
+    code, _ = made.agent("-j2")
+
+    assert code == 1
+    assert (len(made.traced()), len(made.events("end"))) == (1, 1)
