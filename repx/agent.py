@@ -316,7 +316,6 @@ class Store:
         """Look at the store at ``base``. Raises OSError when there is no plan."""
         self.outputs = f"{base}/outputs"
         self.plan_time_ns = os.stat(plan_path).st_mtime_ns
-        self.no_locks = False
 
     def record(self, job: str, part: str = "") -> str:
         """Return the folder of a job's own files, or of a part of it (``scatter``)."""
@@ -362,7 +361,7 @@ class Store:
             os.close(lock)
             return None
         except OSError:
-            self.no_locks = True  # the file system has none
+            pass  # the file system has no locks
         return lock
 
     def holder(self, job: str) -> str:

@@ -183,18 +183,24 @@ class Store:
             raise _storage_error("write", self.path(folder), error) from error
 
     def locked(self, key: str) -> bool:
-        """Return whether a process on this machine or file system holds the lock file."""
+        """Return whether a process on this machine or file system holds the lock file.
+
+        False where the file system has no locks.
+        """
         try:
             descriptor = os.open(self.path(key), os.O_RDONLY)
         except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
+        else:
+            return False
         finally:
             os.close(descriptor)
-        return False
 
 
 def local(root: str) -> Store:

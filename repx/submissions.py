@@ -29,7 +29,6 @@ class Event:
     reason: str = ""
     because: JobId = ""
     wall_s: float = 0.0
-    pid: int | None = None
 
     @property
     def ends_job(self) -> bool:
@@ -58,7 +57,6 @@ def _event(record: Mapping[str, Any]) -> Event:
         reason=record.get("reason") or "",
         because=record.get("because") or "",
         wall_s=record.get("wall_s") or 0.0,
-        pid=record.get("pid"),
     )
 
 
@@ -82,9 +80,14 @@ def events(store: Store, submission: str) -> list[Event]:
     return list(parse_events(text.splitlines()))
 
 
+def agent_lock(submission: str) -> str:
+    """Return where a submission's local scheduler, while it works, locks ``HOST PID``."""
+    return f"{FOLDER}/{submission}/agent.lock"
+
+
 def active(store: Store) -> list[str]:
     """Return the submissions that a local scheduler works on now: it holds their lock."""
-    return [name for name in ids(store) if store.locked(f"{FOLDER}/{name}/agent.lock")]
+    return [name for name in ids(store) if store.locked(agent_lock(name))]
 
 
 def beliefs(

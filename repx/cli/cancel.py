@@ -48,16 +48,7 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     in_slurm: list[JobId] | None = None
     if not everything:
         asked, in_slurm = _meant(context, names, store)
-    told: dict[str, list[JobId] | None] = {}
-    for submission, jobs in asked.items():
-        try:
-            local.cancel(store, submission, jobs)
-        except SchedulerError as gone:
-            console.warn(gone.message)
-            continue
-        told[submission] = jobs
-        what = "all its jobs" if jobs is None else console.counted(len(jobs), "job")
-        console.note(f"asked submission {submission} to stop {what}")
+    told, elsewhere = _tell_agents(store, asked)
     cancelled = slurm.cancel(run, store, in_slurm) if in_slurm != [] else 0
     if cancelled:
         console.note(f"cancelled {cancelled} Slurm jobs and array elements")
@@ -65,7 +56,28 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
         console.note("nothing of that is queued or running")
     if context.json:
         console.json({"submissions": told, "slurm": cancelled})
+    if elsewhere:
+        raise elsewhere[0]
     return 0
+
+
+def _tell_agents(store: Store, asked: Asked) -> tuple[Asked, list[SchedulerError]]:
+    """Ask the agents to stop; return what was asked and the errors of those out of reach."""
+    told: Asked = {}
+    errors = []
+    for submission, jobs in asked.items():
+        try:
+            reached = local.cancel(store, submission, jobs)
+        except SchedulerError as error:
+            errors.append(error)
+            continue
+        if not reached:
+            console.warn(f"submission {submission} has no running scheduler")
+            continue
+        told[submission] = jobs
+        what = "all its jobs" if jobs is None else console.counted(len(jobs), "job")
+        console.note(f"asked submission {submission} to stop {what}")
+    return told, errors
 
 
 def _meant(context: Context, names: tuple[str, ...], store: Store) -> tuple[Asked, list[JobId]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from repx import console
+from repx import console, submissions
+from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
 from repx.model import short_id
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from repx.model import JobId
+    from repx.storage import Store
     from repx.submissions import Event
 
 STOPPED_WATCHING: Final = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
@@ -22,6 +25,7 @@ STOPPED_WATCHING: Final = "stopped watching; the jobs go on (`repx cancel NAME` 
 _SHOWN_JOBS: Final = 6
 _FAST_JOB_S: Final = 0.05
 _BAR_WIDTH: Final = 60
+_NAMED: Final = 3  # culprits in one message
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class Tally:
     failed_phases: dict[JobId, set[str | None]] = field(default_factory=dict)
     skipped: dict[JobId, JobId] = field(default_factory=dict)
     running: dict[tuple[JobId, str | None], float] = field(default_factory=dict)
+    over: bool = False
     interrupted: bool = False
 
     def add(self, event: Event) -> None:
@@ -54,6 +59,7 @@ class Tally:
             case "skip":
                 self.skipped[event.job] = event.because
             case "agent-end":
+                self.over = True
                 self.interrupted = event.reason == "interrupted"
             case _:
                 pass
@@ -77,7 +83,7 @@ class Tally:
             (len(self.failed), "failed"),
             (len(self.skipped), "skipped"),
             (len(self.running), "running"),
-            (max(waiting, 0), "waiting"),
+            (max(waiting, 0), "not started" if self.over else "waiting"),
         )
         return ", ".join([*parts, *(f"{count} {word}" for count, word in counts if count)])
 
@@ -190,7 +196,7 @@ def _current(tally: Tally) -> Iterator[str]:
 
 def watch(batches: Iterable[list[Event]], tally: Tally) -> Tally:
     """Show events as they come until they end; returns the tally, which the caller may keep."""
-    live = Live() if console.interactive() else None
+    live = Live() if sys.stderr.isatty() else None
     display: Display = live or Lines()
     try:
         for news in batches:
@@ -201,3 +207,27 @@ def watch(batches: Iterable[list[Event]], tally: Tally) -> Tally:
         if live is not None:
             live.stop()
     return tally
+
+
+def raise_for(tally: Tally, store: Store, submission: str, how: str = "") -> None:
+    """Raise the error that says how a submission ended, if not well; ``how`` its agent ended."""
+    again = "`repx run` continues with what is not done"
+    if tally.interrupted:
+        raise InterruptedRunError("interrupted", hint=again)
+    if tally.failed:
+        raise JobsFailedError(f"{len(tally.failed)} of {tally.total} jobs failed")
+    if tally.skipped:
+        culprits = ", ".join(sorted({short_id(job) for job in tally.skipped.values()})[:_NAMED])
+        raise JobsFailedError(
+            f"{len(tally.skipped)} of {tally.total} jobs were skipped: {culprits} failed elsewhere",
+            hint=again,
+        )
+    if tally.ok < tally.total:
+        log = store.path(f"{submissions.FOLDER}/{submission}/agent.log")
+        said = console.tail_text(log, 5)
+        raise SchedulerError(
+            "the local scheduler ended early"
+            + (f" ({how})" if how else "")
+            + (f"; it said:\n{said}" if said else ""),
+            hint=again,
+        )

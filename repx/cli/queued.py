@@ -10,7 +10,7 @@ from repx.cli import report
 from repx.cli.progress import STOPPED_WATCHING
 from repx.errors import JobsFailedError
 from repx.model import short_id
-from repx.schedulers import slurm, slurm_states
+from repx.schedulers import slurm
 from repx.status import ALIVE, State
 
 if TYPE_CHECKING:
@@ -50,17 +50,6 @@ def start(store: Store, submission: Submission, *, as_json: bool) -> None:
             f"Slurm job {submitted.continued_by} submits the rest"
         )
     console.note("`repx status` tells how it goes, `repx cancel NAME` stops it; nothing runs here")
-
-
-def is_busy(store: Store) -> bool:
-    """Return whether Slurm still has jobs for this store."""
-    return any(belief.state in ALIVE for belief in slurm_states.alive(command.run, store).values())
-
-
-def follow(lab: Lab, store: Store) -> int:
-    """Watch everything that is queued or running for this store."""
-    states = engine.observe(lab, store)
-    return watch(lab, store, {job for job, said in states.items() if said.state in ALIVE})
 
 
 def watch(

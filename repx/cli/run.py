@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,7 @@ from repx import console, engine, storage
 from repx.cli import queued, report
 from repx.cli.choosing import limit_options, selection_options
 from repx.cli.context import command
-from repx.cli.progress import Tally, watch
-from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
-from repx.model import short_id
+from repx.cli.progress import Tally, raise_for, watch
 from repx.schedulers import local
 from repx.target import SchedulerName
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from repx.plan import Plan, Wish
     from repx.schedulers.local import Limits
     from repx.storage import Store
-
-_NAMED: Final = 3  # culprits in one message
 
 
 @command(
@@ -102,34 +98,13 @@ def _to_the_end(
         watch(news, tally)
     code = agent.poll()
     report.summary(opened.lab, store, submission, tally, as_json=as_json)
-    _raise_for(tally, code, submission)
+    raise_for(tally, store, submission.id, f"exit code {code}")
     return _wait_for_others(opened.lab, store, submission.plan)
 
 
 def _wait_for_others(lab: Lab, store: Store, plan: Plan) -> int:
     """Watch the jobs that were wanted too, but that others run already."""
     return queued.watch(lab, store, plan.alive) if plan.alive else 0
-
-
-def _raise_for(tally: Tally, code: int | None, submission: Submission) -> None:
-    again = "`repx run` continues with what is not done"
-    if tally.interrupted:
-        raise InterruptedRunError("interrupted", hint=again)
-    if tally.failed:
-        raise JobsFailedError(f"{len(tally.failed)} of {tally.total} jobs failed")
-    if tally.skipped:
-        culprits = ", ".join(sorted({short_id(job) for job in tally.skipped.values()})[:_NAMED])
-        raise JobsFailedError(
-            f"{len(tally.skipped)} of {tally.total} jobs were skipped: {culprits} failed elsewhere",
-            hint=again,
-        )
-    if tally.ok < tally.total:
-        ended = f"exit code {code}" if code is not None else "no exit code"
-        said = console.tail_text(f"{submission.folder}/agent.log", 5)
-        raise SchedulerError(
-            f"the local scheduler ended early ({ended})" + (f"; it said:\n{said}" if said else ""),
-            hint=again,
-        )
 
 
 @contextmanager

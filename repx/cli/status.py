@@ -11,15 +11,14 @@ from repx import console, engine, inputs, select, storage, submissions
 from repx import status as states_of
 from repx.cli import complete, phases, queued, report
 from repx.cli.context import command
-from repx.cli.progress import STOPPED_WATCHING, Tally, watch
-from repx.errors import SchedulerError
+from repx.cli.progress import STOPPED_WATCHING, Tally, raise_for, watch
 from repx.model import short_id
 from repx.schedulers import local
-from repx.status import State
+from repx.status import ALIVE, State
 from repx.storage import FAIL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from repx.cli.context import Context
     from repx.model import Job, JobId, Lab
@@ -58,7 +57,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     chosen = select.jobs(lab, names)
     if follow:
         try:
-            return queued.follow(lab, store) if queued.is_busy(store) else _follow(store)
+            return _follow(lab, store, chosen.jobs, all_jobs=not names)
         finally:
             if context.json:
                 console.json(_document(lab, chosen.jobs, engine.observe(lab, store)))
@@ -148,23 +147,33 @@ def _told(said: JobState) -> dict[str, Any]:
     return {"state": said.state, **{name: value for name, value in facts.items() if value}}
 
 
-def _follow(store: Store) -> int:
-    """Watch the newest active submission of this machine to its end."""
-    active = submissions.active(store)
-    if not active:
+def _follow(lab: Lab, store: Store, jobs: Collection[JobId], *, all_jobs: bool) -> int:
+    """Watch those of the jobs that are queued or running; return the exit code.
+
+    Where they are all in the hands of one local scheduler, its events tell more, and sooner.
+    """
+    states = engine.observe(lab, store)
+    alive = {job: states[job].by for job in jobs if states[job].state in ALIVE}
+    if not alive:
         console.note("nothing is running here")
         return 0
-    newest = active[-1]
-    total = len(submissions.plan(store, newest).get("tasks", ()))
-    lock = f"{submissions.FOLDER}/{newest}/agent.lock"
-    news = local.follow(store, newest, ended=lambda: not store.locked(lock))
+    owners = set(alive.values())
+    if all_jobs and owners.issubset(submissions.active(store)) and len(owners) == 1:
+        return _attach(store, *owners)
+    return queued.watch(lab, store, alive)
+
+
+def _attach(store: Store, submission: str) -> int:
+    """Watch a submission of a local scheduler to its end."""
+    total = len(submissions.plan(store, submission).get("tasks", ()))
+    lock = submissions.agent_lock(submission)
+    news = local.follow(store, submission, ended=lambda: not store.locked(lock))
     try:
-        console.note(f"submission {newest}; Ctrl-C stops watching, not the jobs")
+        console.note(f"submission {submission}; Ctrl-C stops watching, not the jobs")
         tally = watch(news, Tally(total=total))
     except KeyboardInterrupt:
         console.note(STOPPED_WATCHING)
         return 130
     console.note(tally.line())
-    if not tally.interrupted and tally.ended < tally.total and not tally.failed:
-        raise SchedulerError("the local scheduler ended early", hint="`repx run` continues")
-    return 1 if tally.failed else 0
+    raise_for(tally, store, submission)
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -94,16 +95,16 @@ def _read_from(path: Path, position: int) -> bytes:
         return b""
 
 
-def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> None:
+def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> bool:
     """Ask an agent to end some of its jobs, or all of them when ``jobs`` is None.
 
-    Raises SchedulerError when the submission has no agent any more.
+    Returns False when the submission has no agent any more. Raises SchedulerError when that is
+    on another machine, StorageError when the wish cannot be written.
     """
     folder = f"{submissions.FOLDER}/{submission}"
-    pid = agent_pid(store, submission)
-    if pid is None or not store.locked(f"{folder}/agent.lock"):
-        message = f"submission {submission} has no running scheduler"
-        raise SchedulerError(message, hint="repx status")
+    pid = _agent_pid(store, submission)
+    if pid is None:
+        return False
     words = "*\n" if jobs is None else "".join(f"{job}\n" for job in jobs)
     try:
         with Path(store.path(f"{folder}/cancel")).open("a", encoding="utf-8") as stream:
@@ -113,10 +114,16 @@ def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> None:
         raise StorageError(message) from error
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGHUP)
+    return True
 
 
-def agent_pid(store: Store, submission: str) -> int | None:
-    """Return the process id of the agent that last worked on a submission, None if unknown."""
-    happened = submissions.events(store, submission)
-    started = [event.pid for event in happened if event.kind == "agent-start"]
-    return started[-1] if started else None
+def _agent_pid(store: Store, submission: str) -> int | None:
+    """Return the process id of the agent that works on a submission, None if there is none."""
+    lock = submissions.agent_lock(submission)
+    host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
+    if not host or not store.locked(lock):
+        return None
+    if host != socket.gethostname():
+        message = f"submission {submission} runs on {host}, where this machine cannot stop it"
+        raise SchedulerError(message, hint=f"log in to {host} and type the same command there")
+    return int(pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -203,10 +204,42 @@ def test_a_detached_run_can_be_followed_and_cancelled(
     here.repx("cancel", submission if meant == "the submission" else meant)
     printed, _ = watcher.communicate(timeout=60)
 
-    assert watcher.returncode == 1
+    assert watcher.returncode == 130, "as the run itself would have said"
     states = here.states()
     assert {job: told["state"] for job, told in json.loads(printed)["jobs"].items()} == states
     assert "succeeded" not in states.values()
+
+
+def test_named_jobs_can_be_followed(recorded: Callable[..., Place]) -> None:
+    here = recorded("simple-two-runs")
+    running = here.start("run", REPX_FIXTURE_SLEEP="2")
+    here.wait_until(lambda: "running" in here.states().values())
+    printed = here.repx("status", "--follow", "simulation-run", "--json")
+    running.communicate(timeout=60)
+
+    document = json.loads(printed[: printed.rindex("}") + 1])
+    assert document["runs"]["simulation-run"] == "succeeded"
+    assert document["runs"]["analysis-run"] != "succeeded"
+
+
+def test_what_runs_on_another_machine_is_not_cancelled_from_here(
+    recorded: Callable[..., Place],
+) -> None:
+    here = recorded("sweep")
+    submission = here.store / "submissions/20260101-000000-aaaaaa"
+    submission.mkdir(parents=True)
+    (submission / "plan.json").write_text(json.dumps({"tasks": []}))
+    innocent = subprocess.Popen(["sleep", "600"])
+    lock = submission / "agent.lock"
+    lock.write_text(f"login2 {innocent.pid}\n")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = here.repx("cancel", "--all", code=3)
+
+    assert "runs on login2" in said
+    assert innocent.poll() is None
+    innocent.kill()
+    innocent.wait()
 
 
 def test_two_runs_at_once_execute_each_job_once(

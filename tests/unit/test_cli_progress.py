@@ -29,3 +29,11 @@ def test_a_job_that_was_to_start_and_has_to_wait_does_not_run() -> None:
         tally.add(Event(time_s=1.0, kind=kind, job="a-x-1.0"))
 
     assert "0/1 ok, 1 waiting" == tally.line()
+
+
+def test_what_was_left_when_the_scheduler_ended_does_not_wait() -> None:
+    tally = Tally(total=2)
+    tally.add(Event(time_s=1.0, kind="end", job="a-x-1.0", ok=False, reason="exit 1"))
+    tally.add(Event(time_s=2.0, kind="agent-end"))
+
+    assert "0/2 ok, 1 failed, 1 not started" == tally.line()
