@@ -6,6 +6,8 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from repx.config import units
+from repx.config.rules import RESERVED
 from repx.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,26 +20,16 @@ log = logging.getLogger(__name__)
 # An option with its dashes, and its value; None for a flag.
 Directive: TypeAlias = tuple[str, str | None]
 
-_MIB: Final = 1024**2
-_DAY_S: Final = 86400
-
-# What a Lab may ask for is the site's business, not how the scripts work. (Targets and resource
-# files are checked where they are read.)
-_OURS: Final = frozenset(
-    (
-        *("-H", "-J", "-a", "-d", "-e", "-o", "-W", "-D"),
-        *("--array", "--begin", "--chdir", "--comment", "--dependency", "--error", "--export"),
-        *("--hold", "--job-name", "--kill-on-invalid-dep", "--no-requeue", "--open-mode"),
-        *("--output", "--parsable", "--requeue", "--signal", "--test-only", "--wait", "--wrap"),
-    )
+_SHORT: Final = frozenset(  # those of RESERVED that have a short name
+    ("-D", "-H", "-J", "-Q", "-W", "-a", "-b", "-d", "-e", "-o")
 )
 
 
 def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
-    """Return what one job asks for; later settings replace earlier ones, a Lab's words come last.
+    """Return what one job asks for; later settings replace earlier ones, ``sbatch_opts`` come last.
 
-    The order is: the target's options, then resources. Raises InputError for what a Lab asks in
-    words that are no words.
+    The order is: the target's options, then resources. Raises InputError for ``sbatch_opts`` that
+    a shell could not read.
     """
     asked: dict[str, str | int | bool | None] = {"export": "NONE", **target.slurm.options}
     asked |= {
@@ -45,8 +37,8 @@ def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
         for name, value in (
             ("partition", resources.partition),
             ("cpus-per-task", resources.cpus),
-            ("mem", resources.mem_bytes and memory(resources.mem_bytes)),
-            ("time", resources.time_s and wall_time(resources.time_s)),
+            ("mem", resources.mem_bytes and units.slurm_memory(resources.mem_bytes)),
+            ("time", resources.time_s and units.slurm_time(resources.time_s)),
         )
         if value is not None
     }
@@ -64,18 +56,6 @@ def warning(target: Target, time_s: int | None) -> tuple[int, tuple[Directive, .
     if time_s is not None:
         before_s = min(before_s, max(5, time_s // 10))
     return before_s, (("--signal", f"B:USR1@{max(1, before_s)}"),)
-
-
-def memory(size_bytes: int) -> str:
-    """Return an amount of memory as Slurm reads it, in MiB, rounded up."""
-    return f"{-(-size_bytes // _MIB)}M"
-
-
-def wall_time(time_s: int) -> str:
-    """Return a time as Slurm reads it: ``HH:MM:SS`` or ``D-HH:MM:SS``."""
-    days, rest = divmod(time_s, _DAY_S)
-    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return f"{days}-{clock}" if days else clock
 
 
 def line(directive: Directive) -> str:
@@ -97,15 +77,22 @@ def _given(asked: Mapping[str, str | int | bool | None]) -> Iterator[Directive]:
 
 
 def _words(options: Iterable[str]) -> Iterator[Directive]:
-    """Read options as a Lab writes them: ``--account=x``, ``-p main``, ``--exclusive``."""
+    """Read whole options as sbatch does: ``--account=x``, ``-p main``, ``--exclusive``."""
     for option in options:
         try:
             words = shlex.split(option)
         except ValueError as error:
-            message = f"the Lab asks for the Slurm option {option!r}: {error}"
-            raise InputError(message, hint="correct sbatch_opts in the Lab's definition") from error
-        name = words[0].partition("=")[0] if words else ""
-        if name in _OURS:
-            log.warning("the Lab's Slurm option %s is left out: repx sets it itself", option)
+            message = f"sbatch_opts: {option!r}: {error}"
+            raise InputError(message, hint="write each option as in a shell's command") from error
+        if words and _is_ours(words[0]):
+            log.warning("sbatch_opts: %s is left out: repx sets it itself", option)
         elif words:
             yield shlex.join(words), None
+
+
+def _is_ours(word: str) -> bool:
+    """Tell whether a word is one of our options, also shortened or with its value."""
+    if not word.startswith("--"):
+        return word[:2] in _SHORT
+    name = word[2:].partition("=")[0]
+    return bool(name) and any(ours.startswith(name) for ours in RESERVED)

@@ -1,4 +1,4 @@
-"""What a run is: observe, plan, render, transfer, launch; each step once, in that order."""
+"""A run up to its start: observe, plan, transfer, write the submission folder, in that order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from repx import command, graph, plan, status, storage, submissions, transfer
+from repx import command, graph, plan, runtimes, status, storage, submissions, transfer
 from repx.errors import InputError
 from repx.schedulers import local, slurm, slurm_states
 from repx.status import ALIVE, BY_HAND, Belief, State
@@ -17,11 +17,11 @@ from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from repx.lab.load import OpenLab
-    from repx.model import JobId, Lab
+    from repx.model import JobId, Lab, Run
     from repx.plan import Plan, ResourcesOf, Wish
     from repx.render import RenderedFile
     from repx.status import JobState
@@ -92,22 +92,28 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
         wish,
         observe(lab, store),
         resources=resources,
-        runtime=runtime(target),
+        runtime=runtime(target, lab.runs.values()),
         retries=target.retries,
     )
 
 
-def runtime(target: Target) -> RuntimeName:
-    """Return the first runtime of the target that repx can use, and say what was passed over."""
-    passed_over = list(takewhile(lambda name: name is not RuntimeName.NATIVE, target.runtimes))
+def runtime(target: Target, runs: Iterable[Run]) -> RuntimeName:
+    """Return what jobs of the runs get: without an image native, else the first that works.
+
+    Says what was passed over. Raises InputError when none works.
+    """
+    if not any(run.image for run in runs):
+        return RuntimeName.NATIVE
+    passed_over = list(takewhile(lambda name: not runtimes.works(name), target.runtimes))
     if len(passed_over) == len(target.runtimes):
         raise InputError(
             f"target '{target.name}': runtime {', '.join(passed_over)} does not work yet",
             hint="add native to the target's `runtime:` list",
         )
+    chosen = target.runtimes[len(passed_over)]
     if passed_over:
-        log.warning("runtime %s does not work yet; using native", ", ".join(passed_over))
-    return RuntimeName.NATIVE
+        log.warning("runtime %s does not work yet; using %s", ", ".join(passed_over), chosen)
+    return chosen
 
 
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:

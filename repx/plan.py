@@ -16,8 +16,8 @@ from repx.target import Resources, RuntimeName
 class Gate:
     """A run whose end (soft) or success (hard) other jobs wait for.
 
-    ``jobs`` are the run's final jobs that are part of the plan or alive elsewhere; those that
-    succeeded already are left out.
+    ``jobs`` are those waited for: the run's final ones, or all of it when soft. Each is part of
+    the plan or alive elsewhere; those that succeeded already are left out.
     """
 
     run: RunName

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from repx import runtimes
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from repx.command import Completed, Run
     from repx.target import Target
@@ -100,7 +102,7 @@ def target(run: Run, profile: Target) -> list[Finding]:
         store(run, profile.base_path),
         *(_finding(Part.TOOL, name, name, tools) for name in ("bash", "flock")),
         *(_scheduler(name, tools) for name in SchedulerName),
-        *(_finding(Part.RUNTIME, name, tool, tools) for name, tool in _RUNTIMES.items()),
+        *(_runtime(name, tools) for name in RuntimeName),
     ]
 
 
@@ -113,9 +115,9 @@ def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
         (Part.TOOL, "flock"),
         (Part.SCHEDULER, profile.scheduler),
     ]
-    runtimes = [(Part.RUNTIME, str(name)) for name in profile.runtimes]
-    if all(each in bad for each in runtimes):
-        wanted += runtimes
+    named = [(Part.RUNTIME, str(name)) for name in profile.runtimes]
+    if all(each in bad for each in named):
+        wanted += named
     return [bad[each] for each in wanted if each in bad]
 
 
@@ -127,12 +129,6 @@ def store(run: Run, base_path: str) -> Finding:
         return Finding(part=Part.STORE, name=base_path, usable=False, why=_complaint(done))
     free = int(words[0]) * int(words[1]) / 1024**3
     return Finding(part=Part.STORE, name=base_path, usable=True, why=f"{free:.1f} GiB free")
-
-
-def runtimes(run: Run, wanted: Sequence[RuntimeName]) -> list[Finding]:
-    """Try the wanted runtimes, in that order."""
-    tools = _tried(run, [_RUNTIMES[name] for name in wanted])
-    return [_finding(Part.RUNTIME, name, _RUNTIMES[name], tools) for name in wanted]
 
 
 def _tried(run: Run, names: Iterable[str]) -> dict[str, tuple[int, str]]:
@@ -154,6 +150,13 @@ def _scheduler(name: SchedulerName, tools: Mapping[str, tuple[int, str]]) -> Fin
     needed = _SCHEDULERS[name]
     tool = next((tool for tool in needed if tools[tool][0] != 0), needed[0])
     return _finding(Part.SCHEDULER, name, tool, tools)
+
+
+def _runtime(name: RuntimeName, tools: Mapping[str, tuple[int, str]]) -> Finding:
+    found = _finding(Part.RUNTIME, name, _RUNTIMES[name], tools)
+    if not found.usable or runtimes.works(name):
+        return found
+    return dataclasses.replace(found, usable=False, why=f"{found.why}: repx cannot use it yet")
 
 
 def _why(tool: str, code: int, said: str) -> str:

@@ -179,7 +179,7 @@ def _not_one_of(error: _Error) -> _Described:
 
 
 def _malformed(error: _Error) -> _Described:
-    """Describe text that a pattern refuses, by the schema's examples or its description."""
+    """Describe text that a pattern refuses, by the schema's examples or the pattern."""
     value, examples = error.instance, _examples(error)
     wanted = f"write it like {examples}" if examples else f"it must match {error.validator_value}"
     if "propertyNames" in error.schema_path:

@@ -107,7 +107,7 @@ def _send(subject: Subject) -> None:
 
 def _runtime(subject: Subject) -> RuntimeName:
     runs = (run for run in subject.opened.lab.runs.values() if subject.job.id in run.jobs)
-    return engine.runtime(subject.target) if any(run.image for run in runs) else RuntimeName.NATIVE
+    return engine.runtime(subject.target, runs)
 
 
 def _require(subject: Subject, chosen: Program) -> None:

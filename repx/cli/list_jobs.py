@@ -54,7 +54,7 @@ class Wish:
     metavar="TEXT",
     default="",
     shell_complete=complete.stages,
-    help="Only ids that hold TEXT.",
+    help="Only jobs whose name (the id without its hash) holds TEXT.",
 )
 @click.option(
     "--status",
@@ -85,7 +85,7 @@ def jobs(context: Context, **options: Any) -> None:  # noqa: ANN401  # the field
 def list_jobs(context: Context, wish: Wish) -> None:
     """Write the jobs that a wish means. Raises InputError for a name that the Lab lacks."""
     lab = context.open_lab().lab
-    chosen = [job for job in _chosen(lab, wish.name) if wish.stage in job]
+    chosen = [job for job in _chosen(lab, wish.name) if wish.stage in job.partition("-")[2]]
     states = context.states(lab) if wish.states else {}
     if wish.states:
         chosen = [job for job in chosen if states[job].state in wish.states]

@@ -67,7 +67,7 @@ _TIMEOUT_S: Final = 300
     "--format",
     "wanted",
     type=click.Choice([each.value for each in Format]),
-    help="What to write.  [default: by FILE's suffix, else svg]",
+    help="What to write.  [default: by FILE's suffix; dot for `-`, else svg]",
 )
 @click.option("--show-params", is_flag=True, help="Name the parameters with several values.")
 @click.option("--status", is_flag=True, help="Colour each stage by the state of its jobs.")
@@ -92,7 +92,10 @@ def viz(
         console.raw(content)
     else:
         _write(content, place)
-        console.out(str(place))
+        if context.json:
+            console.json({"file": str(place), "format": form})
+        else:
+            console.out(str(place))
 
 
 def _format(output: Path | None, wanted: str | None) -> Format:

@@ -27,7 +27,9 @@ _FIELDS: Final = {
     "time": "time",
     "partition": "partition",
 }
-_OURS: Final = frozenset(
+
+# sbatch options that the scripts rely on: who asks for one does not get it.
+RESERVED: Final = frozenset(
     (
         *("array", "begin", "chdir", "comment", "dependency", "error", "export", "hold"),
         *("job-name", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable"),
@@ -84,7 +86,7 @@ def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, 
     for name, value in options.data.items():
         if name in key_of:
             options.report(name, f"options: write '{key_of[name]}:' instead of '{name}'")
-        elif name in _OURS:
+        elif name in RESERVED:
             options.report(name, f"options: '{name}' is for repx itself to set")
         found[name] = value
     return found

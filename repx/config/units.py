@@ -74,21 +74,3 @@ def slurm_time(seconds: int) -> str:
     hours, rest = divmod(rest, _SECONDS["h"])
     clock = f"{hours:02}:{rest // 60:02}:{rest % 60:02}"
     return f"{days}-{clock}" if days else clock
-
-
-def format_memory(count: int) -> str:
-    """Return bytes exactly, in the largest unit that has no fraction: ``4G``, ``1536M``."""
-    power = 0
-    while power < len(_PREFIXES) - 1 and count and count % 1024 == 0:
-        count, power = count // 1024, power + 1
-    return f"{count}{_PREFIXES[power]}"
-
-
-def format_time(seconds: int) -> str:
-    """Return seconds exactly: ``1h30m``, ``2d``, ``45s``."""
-    parts = []
-    for unit, size in _SECONDS.items():
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"

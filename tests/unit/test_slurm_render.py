@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repx import batches, directives, render, render_slurm
+from repx.config import units
 from repx.errors import InputError, SchedulerError
 from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
@@ -190,15 +191,14 @@ def test_a_site_replaces_single_blocks(tmp_path: Path) -> None:
     assert "repx_run" in script
 
 
-def test_what_a_lab_may_not_set_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    asked = Resources(
-        sbatch_opts=("--output=/dev/null", "'--account=x y'", "-p main", "-d singleton")
-    )
+def test_what_the_scripts_rely_on_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    ours = ("--output=/dev/null", "-d singleton", "-Jx", "-o/tmp/x", "--quiet", "--job-na x")
+    asked = Resources(sbatch_opts=("'--account=x y'", "-p main", "--exclusive", *ours))
     with caplog.at_level(logging.WARNING):
         lines = [directives.line(each) for each in directives.of_resources(TARGET, asked)]
 
-    assert ["'--account=x y'", "-p main"] == lines[-2:]
-    assert 2 == len(caplog.records)
+    assert ["'--account=x y'", "-p main", "--exclusive"] == lines[-3:]
+    assert len(ours) == len(caplog.records)
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb"])
@@ -216,7 +216,7 @@ def test_words_that_are_no_words_are_refused() -> None:
     ("seconds", "text"), [(60, "00:01:00"), (86399, "23:59:59"), (90061, "1-01:01:01")]
 )
 def test_times_as_slurm_reads_them(seconds: int, text: str) -> None:
-    assert text == directives.wall_time(seconds)
+    assert text == units.slurm_time(seconds)
 
 
 @pytest.mark.parametrize(("time_s", "before_s"), [(None, 60), (30, 5), (300, 30), (36000, 60)])

@@ -143,7 +143,7 @@ if type -P flock >/dev/null && ! flock -n -E 75 9; then
 fi
 mkdir -p logs children
 if [[ ! -e $store/submissions/$submission ]]; then
-  mkdir -p -- "$store/submissions" && ln -s -- "$PWD" "$store/submissions/$submission"
+  mkdir -p -- "$store/submissions" && ln -sfn -- "$PWD" "$store/submissions/$submission" || exit 3
 fi
 repx_read_ids submitted.tsv
 room=''
