@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from repx import graph
 from repx.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -157,26 +158,13 @@ def _by_level(tasks: Iterable[Task], levels: _Levels) -> list[list[Task]]:
 
 def _connected(tasks: Sequence[Task], levels: _Levels) -> Iterator[list[Task]]:
     """Yield the groups of jobs of one level that depend on each other."""
-    neighbours: dict[JobId, list[JobId]] = {task.job.id: [] for task in tasks}
     by_id = {task.job.id: task for task in tasks}
-    for task in tasks:
-        for need in task.needs:
-            if need in neighbours and levels.together(need, task.job.id):
-                neighbours[need].append(task.job.id)
-                neighbours[task.job.id].append(need)
-    seen: set[JobId] = set()
-    for start in neighbours:
-        if start in seen:
-            continue
-        seen.add(start)
-        stack, found = [start], []
-        while stack:
-            job = stack.pop()
-            found.append(by_id[job])
-            fresh = [other for other in neighbours[job] if other not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-        yield found
+    needs = {
+        job: [need for need in task.needs if need in by_id and levels.together(need, job)]
+        for job, task in by_id.items()
+    }
+    for part in graph.components(needs):
+        yield [by_id[job] for job in part]
 
 
 def _shared_out(

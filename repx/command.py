@@ -49,7 +49,7 @@ class Run(Protocol):
         ...
 
 
-def run(  # each is one independent fact about a process
+def run(
     argv: Sequence[str],
     *,
     cwd: Path | None = None,

@@ -19,10 +19,8 @@ STATE_COLOURS: Final[Mapping[str, str]] = {
     "running": "36",
     "queued": "34",
     "pending": "2",
-    "waiting": "2",
     "blocked": "33",
     "skipped": "33",
-    "cancelled": "33",
     "lost": "35",
     "failed": "31",
 }

@@ -137,7 +137,7 @@ def render_to(
     return Submission(id=submission, folder=str(folder), plan=plan, sent=sent)
 
 
-def _write(  # what is written, where to, and under which name
+def _write(
     opened: OpenLab,
     plan: Plan,
     target: Target,

@@ -1,7 +1,7 @@
 """What each program of a job is given: input names and the paths behind them, as pure functions.
 
-The rules are those of the format, sections 2.7, 3.4 and 3.5. Paths of a step hold ``BRANCH``
-where the number of the branch goes, since one description serves all branches.
+The rules are those of docs/lab-format.md (Input, How a job is called). Paths of a step hold
+``BRANCH`` where the number of the branch goes, since one description serves all branches.
 """
 
 from __future__ import annotations

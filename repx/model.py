@@ -46,7 +46,10 @@ class Hints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One named input of an executable and where its value comes from (format section 2.7)."""
+    """One named input of an executable, and where its value comes from.
+
+    The kinds are those of docs/lab-format.md, Input.
+    """
 
     target: str
     type: str | None = None

@@ -158,7 +158,7 @@ class _Writer:
             if call.name in held:
                 yield f"release {held[call.name]}"
 
-    def _script(  # what makes one script
+    def _script(
         self,
         name: str,
         shape: Shape,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx import graph
@@ -17,22 +16,11 @@ if TYPE_CHECKING:
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The jobs a user meant, each once, and the runs these belong to, both in Lab order.
-
-    What the jobs need is not part of it; ``repx.plan`` adds that.
-    """
-
-    jobs: tuple[JobId, ...]
-    runs: tuple[RunName, ...]
-
-
-def jobs(lab: Lab, words: Iterable[str], stages: Collection[str] = ()) -> Selection:
+def jobs(lab: Lab, words: Iterable[str], stages: Collection[str] = ()) -> tuple[JobId, ...]:
     """Return the jobs of the named runs, ``@groups``, job ids and id prefixes; none named: all.
 
-    ``stages`` keeps only jobs of these stages. Raises InputError for a word that names
-    nothing or too much.
+    Each once, in Lab order; what they need is not added. ``stages`` keeps only jobs of these
+    stages. Raises InputError for a word that names nothing or too much.
     """
     named = tuple(words)
     runs: set[RunName] = set()
@@ -48,17 +36,13 @@ def jobs(lab: Lab, words: Iterable[str], stages: Collection[str] = ()) -> Select
     meant = single.union(*(lab.runs[run].jobs for run in runs))
     if stages:
         meant = _of_stages(lab, meant, stages)
-    kept = tuple(job for job in lab.jobs if job in meant)
-    touched = (
-        run.name for run in lab.runs.values() if run.name in runs or not single.isdisjoint(run.jobs)
-    )
-    return Selection(jobs=kept, runs=tuple(touched))
+    return tuple(job for job in lab.jobs if job in meant)
 
 
 def one_job(lab: Lab, word: str) -> JobId:
     """Return the one job a word means: a run's only final job, an id, or a unique prefix.
 
-    Raises InputError for a word that names nothing or several jobs (format section 8.2).
+    Raises InputError for a word that names nothing or several jobs.
     """
     if word not in lab.runs:
         return _job(lab, word)
@@ -110,15 +94,15 @@ def _job(lab: Lab, word: str) -> JobId:
 
 
 def _of_stages(lab: Lab, meant: set[JobId], stages: Collection[str]) -> set[JobId]:
-    stage_of = {job: lab.jobs[job].stage for job in meant}
-    present = set(stage_of.values())
+    found = {job: lab.jobs[job].stage for job in meant}
+    present = set(found.values())
     for stage in stages:
         if stage not in present:
             raise InputError(
                 f"no job of stage '{stage}' among those named",
                 hint=_suggestion(stage, sorted(present), "stages"),
             )
-    return {job for job, stage in stage_of.items() if stage in stages}
+    return {job for job, stage in found.items() if stage in stages}
 
 
 def _suggestion(word: str, known: Sequence[str], kind: str) -> str | None:

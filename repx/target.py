@@ -84,11 +84,9 @@ class LocalOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """One ``bundle:`` entry: which jobs share a Slurm job, and what that job asks for."""
+    """One ``bundle:`` entry: the Slurm job that several jobs share. Rules name it."""
 
     name: str
-    stages: tuple[str, ...] = ()
-    globs: tuple[str, ...] = ()
     cpus: int | None = None
     mem_bytes: int | None = None
     time_s: int | None = None

@@ -102,7 +102,7 @@ def _owners(lab: Lab, names: list[str], store: Store) -> dict[str, list[JobId]]:
     """Return the live jobs that are meant, by the submission that holds them."""
     states = engine.observe(lab, store)
     held: dict[str, list[JobId]] = defaultdict(list)
-    for job in select.jobs(lab, names).jobs:
+    for job in select.jobs(lab, names):
         if states[job].state in ALIVE:
             held[states[job].by].append(job)
     return held

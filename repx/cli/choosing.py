@@ -50,7 +50,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def command(  # one parameter per option
+    def command(
         *args: object,
         names: tuple[str, ...],
         stages: tuple[str, ...],
@@ -59,7 +59,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **others: object,
     ) -> object:
         def wish(lab: Lab) -> Wish:
-            jobs = select.jobs(lab, names, stages).jobs
+            jobs = select.jobs(lab, names, stages)
             return Wish(jobs=jobs, force=force, only_failed=failed)
 
         return function(*args, wish=wish, **others)

@@ -120,7 +120,7 @@ def _chosen(lab: Lab, name: str | None) -> list[JobId]:
 
 
 def _named(lab: Lab, name: str) -> Sequence[JobId]:
-    return select.jobs(lab, [name]).jobs
+    return select.jobs(lab, [name])
 
 
 def _columns(

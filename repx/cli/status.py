@@ -57,20 +57,20 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     chosen = select.jobs(lab, names)
     if follow:
         try:
-            return _follow(lab, store, chosen.jobs, all_jobs=not names)
+            return _follow(lab, store, chosen, all_jobs=not names)
         finally:
             if context.json:
-                console.json(_document(lab, chosen.jobs, engine.observe(lab, store)))
+                console.json(_document(lab, chosen, engine.observe(lab, store)))
     states = engine.observe(lab, store)
     if context.json:
-        console.json(_document(lab, chosen.jobs, states))
+        console.json(_document(lab, chosen, states))
         return 0
     if names:
-        _jobs(lab, store, ((job, states[job]) for job in chosen.jobs))
+        _jobs(lab, store, ((job, states[job]) for job in chosen))
     else:
         _runs(lab, states)
         _remarkable(lab, store, states)
-    console.note(report.states_line(states_of.counts(states[job].state for job in chosen.jobs)))
+    console.note(report.states_line(states_of.counts(states[job].state for job in chosen)))
     return 0
 
 

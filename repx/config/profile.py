@@ -165,8 +165,6 @@ def _bundle_rules(block: Entry) -> Rules:
 def _bundle(entry: Entry) -> Bundle:
     return Bundle(
         name=entry.get("name"),
-        stages=entry.words("stage"),
-        globs=entry.words("job"),
         cpus=entry.get("cpus"),
         mem_bytes=entry.memory("mem"),
         time_s=entry.time("time"),

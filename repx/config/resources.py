@@ -1,4 +1,4 @@
-"""What each job asks for, and which file or Lab said so (docs/lab-format.md, 5.4)."""
+"""What each job asks for, and which file or Lab said so."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def parse_memory(text: str, *, bare_bytes: bool = False) -> int:
     """Return bytes, rounded up. Raises InputError.
 
     A number without a unit is refused, since people and Slurm mean MiB; ``bare_bytes`` reads
-    it as bytes, as Labs write it (docs/lab-format.md, 2.6).
+    it as bytes, as Labs write it.
     """
     match = _MEMORY.fullmatch(text)
     if match and (bare_bytes or _WITH_UNIT.fullmatch(text)):

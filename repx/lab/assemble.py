@@ -110,7 +110,7 @@ def _stage(
 
 
 def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
-    """Return what feeds the stage's inputs (format section 2.7).
+    """Return what feeds the stage's inputs (docs/lab-format.md, Input).
 
     A stage that reads no other stage waits for the runs before its run, so it gets their
     metadata whether or not it declares the input.

@@ -37,7 +37,7 @@ class Source(TypedDict):
 
 
 class Executable(TypedDict):
-    """One program of a stage. ``inputs`` are mappings as in the format's section 2.7.
+    """One program of a stage. ``inputs`` are mappings as in docs/lab-format.md, Input.
 
     In a mapping, ``stage`` names the producer by its key instead of ``job_id``. ``outputs``
     and texts in ``resources`` may hold ``{parameter}``; ``resources`` may hold ``when``: a list

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from repx.lab.definition import Definition, Pointer, Program, Run, Stage
 
-_ARRAYS: Final = ("inputs", "parameters", "outputs")
 # ${inputs[x]} ${#inputs["x"]} ${inputs['x']:-} and inputs[x] in tests; `@` and `*` are all of them.
 _USE: Final = re.compile(
     r"""\b(inputs|parameters|outputs)\[(?:"([^"\]$`]+)"|'([^'\]]+)'|([^\]"'$`]+)|[^\]]*)\]"""

@@ -25,7 +25,7 @@ WORKER_OUTPUTS: Final = "worker__outs"
 WORK_ITEMS: Final = "work__items"
 STORE_BASE: Final = "store__base"
 METADATA: Final = "metadata__"
-# The format fixes the file's name whatever is declared (section 3.4).
+# The format fixes the file's name whatever is declared (docs/lab-format.md, How a job is called).
 _SCATTER_OUTPUTS: Final = {WORK_ITEMS: "$out/work_items.json"}
 
 

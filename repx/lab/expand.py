@@ -1,8 +1,8 @@
 """From a blueprint to a Lab: every combination of parameters becomes a job with an id of its own.
 
 Runs alone, with Python 3.9 and its standard library: ``python3 expand.py --blueprint F
---output DIR``. ``blueprint.py`` says what a blueprint is, section 11.6 of the format how ids are
-made. Where ids differ from RepX 0.5's on purpose:
+--output DIR``. ``blueprint.py`` says what a blueprint is, docs/lab-format.md (Job) what an id
+is. Where ids differ from RepX 0.5's on purpose:
 
 - Stages are expanded in topological order, so an id always covers the ids of its upstreams.
 - A job that waits for a whole run hashes one digest of that run's sorted ids instead of all of

@@ -1,4 +1,4 @@
-"""One JSON object of a Lab's metadata to one object of the model (format sections 2.1 to 2.7)."""
+"""One JSON object of a Lab's metadata to one object of the model (docs/lab-format.md)."""
 
 from __future__ import annotations
 

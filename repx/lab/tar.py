@@ -22,7 +22,7 @@ _BUFFER: Final = 1 << 18
 
 
 class TarFiles:
-    """A Lab that is a tar; below any leading folders, or none (format section 1.5)."""
+    """A Lab that is a tar; below any leading folders, or none (docs/lab-format.md, The folder)."""
 
     def __init__(self, path: Path) -> None:
         """Index the archive at ``path``, a real path. Raises LabError if it holds no Lab."""

@@ -44,7 +44,7 @@ def verify(
     full: bool = False,
     told: Callable[[int], None] = lambda _: None,
 ) -> Verdict:
-    """Compare every listed file with its sha256 (format section 1.3).
+    """Compare every listed file with its sha256 (docs/lab-format.md, Manifest).
 
     A verdict is kept below ``cache`` and holds while size, times and inode of all files
     stay the same, unless ``full``. ``told`` hears how many files are done, as it goes.

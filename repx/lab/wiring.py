@@ -53,7 +53,7 @@ def _pipeline(definition: Definition, name: str, raw: Any) -> dict[str, tuple[Fe
 
 
 def steps(definition: Definition, stage: Stage) -> dict[str, tuple[Feed, ...]]:
-    """Return, by step, what other steps feed; notes what does not fit (section 11.4)."""
+    """Return, by step, what other steps feed; notes what does not fit."""
     found = {each.step: each for each in stage.programs.values() if each.name.startswith("step-")}
     wired = {}
     for name, step in found.items():

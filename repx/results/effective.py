@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def effective(
     params: Mapping[JobId, Params], upstream: Callable[[JobId], Iterable[JobId]]
 ) -> dict[JobId, dict[str, object]]:
-    """Return every job's effective parameters (format section 9.2).
+    """Return every job's effective parameters.
 
     A job starts with those of its upstreams, laid over each other in the order given, and
     lays its own on top: later wins. An unknown upstream, or one that closes a cycle,

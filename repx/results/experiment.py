@@ -1,7 +1,7 @@
 """``Experiment``: the analysis classes of RepX 0.5, so that code written for them runs unchanged.
 
-They work on the metadata as it is written, without a store: paths come from a resolver
-(format section 10). Unlike ``Lab`` they verify nothing and know no status.
+They work on the metadata as it is written, without a store: paths come from a resolver.
+Unlike ``Lab`` they verify nothing and know no status.
 """
 
 from __future__ import annotations

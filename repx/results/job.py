@@ -189,7 +189,7 @@ class Job:
         return f"repx {command} {self.id.partition('-')[0][:12]}"
 
     def _source(self, source: Input) -> Path | None:
-        """Return where one input comes from (format section 2.7); None for work items."""
+        """Return where one input comes from (docs/lab-format.md, Input); None for work items."""
         if source.job_id and source.job_id != SELF and source.source_output:
             return self.lab.job(source.job_id).outputs.get(source.source_output)
         if source.type == "global" or source.target == "store__base":

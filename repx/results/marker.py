@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
 _OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
-"""SUCCESS first: it wins when both exist (format section 4)."""
+"""SUCCESS first: it wins when both exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The classes of RepX 0.5 behave as format section 10 says, so that old analyses keep running."""
+"""The classes of RepX 0.5 behave as they did, so that old analyses keep running."""
 
 from __future__ import annotations
 

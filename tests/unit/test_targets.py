@@ -198,8 +198,6 @@ def test_every_field_arrives(tmp_path: Path) -> None:
             bundles=(
                 Bundle(
                     name="b",
-                    stages=("s",),
-                    globs=("*-j", "k"),
                     cpus=1,
                     mem_bytes=GIB,
                     time_s=3600,
