@@ -70,14 +70,11 @@ def log(
 def _record(store: Store, job: JobId, phase: str | None) -> Path:
     """Return the folder with the logs: of the phase named, else of what failed, else the job's."""
     home = Path(store.outputs(job))
-    wanted = phase or phases.failed(home) or "gather"
-    if wanted in ("gather", "main"):
-        return home / "repx"
     there = phases.known(home)
-    if wanted not in there:
+    if phase not in (None, "main", "gather", *there):
         hint = f"there are: {', '.join([*there[:_SHOWN], 'gather'])}" if there else None
-        raise InputError(f"job {job} has no log of a phase '{wanted}'", hint=hint)
-    return home / wanted / "repx"
+        raise InputError(f"job {job} has no log of a phase '{phase}'", hint=hint)
+    return phases.record(home, phase or phases.failed(home))
 
 
 def _scheduler_log(store: Store, job: JobId) -> Path | None:

@@ -23,6 +23,11 @@ def failed(home: Path) -> str | None:
     return min(names, key=in_order, default=None)
 
 
+def record(home: Path, phase: str | None) -> Path:
+    """Return the folder with the logs of a phase; None, ``main`` and ``gather`` are the job's."""
+    return (home if phase in (None, "main", "gather") else home / phase) / "repx"
+
+
 def known(home: Path) -> list[str]:
     """Return the phases that have left a record, in order."""
     records = [*home.glob("scatter/repx"), *home.glob(f"branch-*/{STEP_PREFIX}*/repx")]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import console, graph, status
+from repx.cli import phases
 from repx.model import short_id
-from repx.storage import FAIL
 
 if TYPE_CHECKING:
     from repx.cli.progress import Tally
@@ -119,8 +119,8 @@ def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_
 
 def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     """Tell of one failed job: parameters, reason, last words, log, and how to debug it."""
-    marker = store.marker(job, FAIL)
-    log = _stderr_log(store, job, str(marker.get("reason") or reason))
+    home = Path(store.outputs(job))
+    log = str(phases.record(home, phases.failed(home)) / "stderr.log")
     console.note(f"\nFAILED {console.plain(short_id(job))}: {reason}")
     words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
     if words:
@@ -154,18 +154,6 @@ def parameters(lab: Lab, job: JobId) -> dict[str, object]:
 def _brief(value: object) -> str:
     text = console.plain(value)
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
-
-
-def _stderr_log(store: Store, job: JobId, reason: str) -> str:
-    """Return the log of what failed: of a scatter-gather job, of the phase that did."""
-    folder = Path(store.outputs(job))
-    words = reason.split()
-    if words[:1] == ["step"] and "branch" in words:
-        branch = words[words.index("branch") + 1]
-        folder = folder / f"branch-{branch}" / f"step-{words[1]}"
-    elif (folder / "scatter").exists() and not (folder / "repx" / "stderr.log").exists():
-        folder = folder / "scatter"
-    return str(folder / "repx" / "stderr.log")
 
 
 def _prefix(job: JobId) -> str:
