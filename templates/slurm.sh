@@ -361,5 +361,6 @@ repx_gather_ready() {
 repx_give_up() {
   printf 'repx: %s: cannot submit its steps: %s\n' "$1" "${stopped:+cancelled}$said" >&2
   repx_forget_children
+  [[ -n $stopped ]] || scancel "$gather"
   repx_leave 3
 }

@@ -123,11 +123,13 @@ def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dic
     logs = f"{submissions.FOLDER}/{known.submission}/logs"
     present = frozenset(store.names(logs))
     explained = dict(found) | _culprits(store, known, found)
+    scatters = {row.job: known.awaited(row) for row in reversed(known.rows)}  # or the only one
     for job, belief in found.items():
         if belief.state in ALIVE or belief.state is State.SKIPPED:
             continue
-        name = f"{belief.by.removeprefix(BUNDLE)}.out"
-        said = (store.read_text(f"{logs}/{name}") or "") if name in present else ""
+        names = [f"{id_.removeprefix(BUNDLE)}.out" for id_ in (belief.by, scatters[job])]
+        name = next((name for name in names if name in present), "")
+        said = (store.read_text(f"{logs}/{name}") or "") if name else ""
         if _SKIP in said:
             culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
             explained[job] = Belief(state=State.SKIPPED, reason=culprit)
@@ -164,7 +166,7 @@ def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict
 # What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
 _SKIP: Final = "repx: skipped, since this job did not succeed: "
 
-# What slurmstepd writes into a job's output when it ends one.
+# What slurmstepd writes into a job's output when it ends one, and slurm.sh when it gives one up.
 _SAID: Final = (
     ("DUE TO TIME LIMIT", "timeout"),
     ("DUE TO PREEMPTION", "preempted"),
@@ -172,6 +174,7 @@ _SAID: Final = (
     ("memory limit", "out of memory"),
     ("oom_kill", "out of memory"),
     ("oom-kill", "out of memory"),
+    ("cannot submit its steps", "cannot submit its steps"),
 )
 
 

@@ -4,7 +4,8 @@
 ``repx`` talk to a fresh cluster; leaving the shell takes the cluster away. It needs root and
 Debian's packages ``slurm-wlm slurmctld slurmd munge``. Everything it writes, its munge key and
 its sockets included, lies in one new folder, and its ports are picked free, so several clusters
-live side by side. The daemons die with the process that started them.
+live side by side. The daemons die with the process that started them. One with accounting is in
+slurm_accounting.py.
 """
 
 from __future__ import annotations

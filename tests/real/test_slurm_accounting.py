@@ -170,6 +170,26 @@ def test_an_array_that_never_fits_is_not_tried_for_ever(place: Place) -> None:
     assert "max_submit: 4 }" in log.read_text()
 
 
+def test_a_scatter_whose_steps_find_no_place_fails_and_says_so(place: Place) -> None:
+    """Its gather is not left in the queue, and what was scattered is kept for the next time."""
+    add_account(place, "cramped", "MaxSubmitJobs=4")
+    job = place.lab.scattered(
+        "wide", items="echo '[1,2,3,4]' >work_items.json", steps={"a": ("echo >o", [], {})}
+    )
+    place.target(slurm={"account": "cramped"})
+    place.run()
+    told = place.status()[job]
+    log = place.submissions()[-1] / f"logs/{place.ids()['all.wide.scatter']}.out"
+    admin(place, "modify", "account", "cramped", "set", "MaxSubmitJobs=-1")
+    place.run()
+
+    assert "failed" == told["state"]
+    assert told["reason"].startswith("cannot submit its steps (Slurm job ")
+    assert f"see {log}" in told["reason"]
+    assert "AssocMaxSubmitJobLimit" in log.read_text()
+    assert all_succeed(place)
+
+
 def test_limits_that_only_delay_are_told_as_reasons(place: Place) -> None:
     add_qos(place, "single", "MaxJobsPerUser=1")
     add_account(place, "narrow", "GrpTRES=cpu=1")
