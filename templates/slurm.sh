@@ -53,10 +53,11 @@ repx_sbatch_once() {
   ((code != 0)) || [[ -z $id ]] || return 0
   id=''
   case $said in
-    *"sleeping and retrying"* | *MaxSubmit* | *SubmitLimit*) return 2 ;;
+    *"sleeping and retrying"* | *SubmitJob*) return 2 ;; # as every such limit is called
     *"timed out"* | *"Unable to contact slurm controller"* | *"Connection re"* | *"Zero Bytes"* | \
       *"standby mode"* | *"temporarily unavailable"* | *"Transport endpoint"*) return 3 ;;
-    *"job submit limit"*) [[ $said == *Max*Limit* ]] || return 2 ;;
+    # Slurm has one message for all limits; which one it was, a word of its own says before.
+    *"job submit limit"*) [[ $said =~ error:\ [[:alnum:]]+$'\n' ]] || return 2 ;;
   esac
   return 1
 }
@@ -360,5 +361,6 @@ repx_gather_ready() {
 repx_give_up() {
   printf 'repx: %s: cannot submit its steps: %s\n' "$1" "${stopped:+cancelled}$said" >&2
   repx_forget_children
+  [[ -n $stopped ]] || scancel "$gather"
   repx_leave 3
 }

@@ -11,16 +11,17 @@ from typing import Final
 
 import pytest
 
-# Each component and the program that shows it is there; `docker` is looked up by its daemon,
-# since a client alone runs nothing.
+# Each component and the programs that show it is there; `docker` is looked up by its daemon,
+# since a client alone runs nothing. Who requires `slurm` requires `slurm-accounting` too.
 PROGRAMS: Final = {
-    "bwrap": "bwrap",
-    "docker": "dockerd",
-    "graphviz": "dot",
-    "podman": "podman",
-    "shellcheck": "shellcheck",
-    "slurm": "slurmctld",
-    "tmux": "tmux",
+    "bwrap": ("bwrap",),
+    "docker": ("dockerd",),
+    "graphviz": ("dot",),
+    "podman": ("podman",),
+    "shellcheck": ("shellcheck",),
+    "slurm": ("slurmctld",),
+    "slurm-accounting": ("slurmdbd", "mariadbd"),
+    "tmux": ("tmux",),
 }
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
@@ -47,13 +48,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         components.append("slurm")
     for name in components:
         if reason := _missing(name):
-            (pytest.fail if name in REQUIRED else pytest.skip)(reason)
+            required = REQUIRED & {name, name.removesuffix("-accounting")}
+            (pytest.fail if required else pytest.skip)(reason)
 
 
 def _missing(component: str) -> str | None:
-    program = PROGRAMS[component]
-    if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        return f"{component} is not installed: no {program} on PATH"
+    for program in PROGRAMS[component]:
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+            return f"{component} is not installed: no {program} on PATH"
     if component == "slurm" and os.geteuid() != 0:
         return "a private Slurm cluster needs root"
     return None

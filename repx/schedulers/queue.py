@@ -34,6 +34,7 @@ STATES: Final = {
     "OUT_OF_MEMORY": State.FAILED,
     "TIMEOUT": State.FAILED,
     "BOOT_FAIL": State.LOST,
+    "CANCELLED by Slurm": State.LOST,
     "COMPLETED": State.LOST,
     "NODE_FAIL": State.LOST,
     "PREEMPTED": State.LOST,
@@ -46,6 +47,7 @@ REASONS: Final = {
     "OUT_OF_MEMORY": "out of memory",
     "TIMEOUT": "timeout",
     "BOOT_FAIL": "node failure",
+    "CANCELLED by Slurm": "cancelled by Slurm itself",
     "COMPLETED": "ended without a marker",
     "NODE_FAIL": "node failure",
     "PREEMPTED": "preempted",
@@ -84,12 +86,16 @@ def squeue_argv(ids: Iterable[str], clusters: Iterable[str] = ()) -> list[str]:
     an array come as one line with their indices, which must not be cut short (squeue(1),
     SLURM_BITSTR_LEN).
     """
-    where = ",".join(sorted(set(clusters)))
     return [
         *("env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--all", "--states=all"),
-        *((f"--clusters={where}",) if where else ()),
+        *_where(clusters),
         *(f"--format={_FORMAT}", f"--jobs={','.join(ids)}"),
     ]
+
+
+def _where(clusters: Iterable[str]) -> tuple[str, ...]:
+    names = ",".join(sorted(set(clusters)))
+    return (f"--clusters={names}",) if names else ()
 
 
 def parse_squeue(code: int, stdout: str, stderr: str) -> dict[Key, Entry] | None:
@@ -111,14 +117,14 @@ def parse_squeue(code: int, stdout: str, stderr: str) -> dict[Key, Entry] | None
     return found
 
 
-def sacct_argv(ids: Iterable[str], since: str) -> list[str]:
+def sacct_argv(ids: Iterable[str], since: str, clusters: Iterable[str] = ()) -> list[str]:
     """Return the question about jobs the queue has forgotten; ``since`` is ``YYYY-MM-DD``.
 
     Without a start sacct looks at today only.
     """
     fields = "--format=JobID,State,Elapsed,NodeList"
     return [
-        *("sacct", "--noheader", "--parsable2", "--allocations", fields),
+        *("sacct", "--noheader", "--parsable2", "--allocations", fields, *_where(clusters)),
         *(f"--starttime={since}", f"--jobs={','.join(ids)}"),
     ]
 
@@ -131,7 +137,8 @@ def parse_sacct(code: int, stdout: str) -> dict[Key, Entry]:
         state, elapsed, node = (*rest.split("|"), "", "", "")[:3]
         array, _, index = job.partition("_")
         if array.isdigit() and "." not in index:  # `.batch` and other steps
-            word = state.partition(" ")[0]  # `CANCELLED by 1000`
+            # `CANCELLED by 1000`; without a user it was Slurm, of what waited for a failed job.
+            word = f"{state} by Slurm" if state == "CANCELLED" else state.partition(" ")[0]
             for each in expand(index.strip("[]") or "N/A"):
                 found[array, each] = _entry(word, "", seconds(elapsed), node)
     return found

@@ -58,6 +58,7 @@ def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[J
     parts = _parts(known, entries)
     continued = (known.ids.get(CONTINUE, ""), None)
     waiting = continued in entries and entries[continued].state in ALIVE
+    refused = continued in entries and entries[continued].word == "FAILED"
     for job, (by, each) in parts.items():
         if told := [entry for entry in each if entry is not None]:
             best = min(told, key=lambda entry: _RANK[entry.state])
@@ -65,6 +66,8 @@ def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[J
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
             found[job] = Belief(state=State.QUEUED, reason=reason)
+        elif refused and not by:  # its log, found by this name, has Slurm's words
+            found[job] = Belief(state=State.LOST, reason="not submitted", by=CONTINUE)
     return found
 
 
@@ -120,11 +123,13 @@ def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dic
     logs = f"{submissions.FOLDER}/{known.submission}/logs"
     present = frozenset(store.names(logs))
     explained = dict(found) | _culprits(store, known, found)
+    scatters = {row.job: known.awaited(row) for row in reversed(known.rows)}  # or the only one
     for job, belief in found.items():
         if belief.state in ALIVE or belief.state is State.SKIPPED:
             continue
-        name = f"{belief.by.removeprefix(BUNDLE)}.out"
-        said = (store.read_text(f"{logs}/{name}") or "") if name in present else ""
+        names = [f"{id_.removeprefix(BUNDLE)}.out" for id_ in (belief.by, scatters[job])]
+        name = next((name for name in names if name in present), "")
+        said = (store.read_text(f"{logs}/{name}") or "") if name else ""
         if _SKIP in said:
             culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
             explained[job] = Belief(state=State.SKIPPED, reason=culprit)
@@ -161,7 +166,7 @@ def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict
 # What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
 _SKIP: Final = "repx: skipped, since this job did not succeed: "
 
-# What slurmstepd writes into a job's output when it ends one.
+# What slurmstepd writes into a job's output when it ends one, and slurm.sh when it gives one up.
 _SAID: Final = (
     ("DUE TO TIME LIMIT", "timeout"),
     ("DUE TO PREEMPTION", "preempted"),
@@ -169,6 +174,7 @@ _SAID: Final = (
     ("memory limit", "out of memory"),
     ("oom_kill", "out of memory"),
     ("oom-kill", "out of memory"),
+    ("cannot submit its steps", "cannot submit its steps"),
 )
 
 
@@ -239,11 +245,8 @@ def _close(
 
     The first line says how long submitted.tsv was then: if it has grown, this is out of date.
     """
-    every = dict(entries)
-    ids = known.all_ids
-    forgotten = ids - {array for array, _ in entries}
-    if forgotten:
-        every |= _recall(run, sorted(forgotten), known.submission)
+    forgotten = _forgotten(known, entries)
+    every = {**(_recall(run, forgotten, known) if forgotten else {}), **entries}
     told = _explained(store, known, beliefs(known, every, now=0))
     lines = "".join(
         f"{job}\t{belief.state}\t{belief.reason}\n"
@@ -255,14 +258,24 @@ def _close(
     return told
 
 
-def _recall(run: Run, ids: list[str], submission: str) -> dict[Key, Entry]:
-    day = submission[:8]
+def _forgotten(known: Known, entries: Mapping[Key, Entry]) -> list[str]:
+    """Return the ids of which the queue no longer knows all; elements of arrays go one by one."""
+    arrays = {array for array, _ in entries}
+    keys = {(known.ids[row.call], row.index) for row in known.rows if row.call in known.ids}
+    return sorted({id_ for id_, _ in keys - entries.keys()} | (known.all_ids - arrays))
+
+
+def _recall(run: Run, ids: list[str], known: Known) -> dict[Key, Entry]:
+    day = known.submission[:8]
     since = f"{day[:4]}-{day[4:6]}-{day[6:]}" if day.isdigit() else "now-30days"
     try:
-        answer = run(queue.sacct_argv(ids, since), timeout_s=_ASK_S, check=False)
+        argv = queue.sacct_argv(ids, since, known.clusters)
+        answer = run(argv, timeout_s=_ASK_S, check=False)
     except (CommandError, CommandNotFoundError):
         return {}
-    return queue.parse_sacct(answer.code, answer.stdout)
+    told = queue.parse_sacct(answer.code, answer.stdout)
+    # What accounting takes for alive it has not heard the end of: the queue would know it.
+    return {key: entry for key, entry in told.items() if entry.state not in ALIVE}
 
 
 _STATES: Final = frozenset(map(str, State))

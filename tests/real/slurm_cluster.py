@@ -4,7 +4,8 @@
 ``repx`` talk to a fresh cluster; leaving the shell takes the cluster away. It needs root and
 Debian's packages ``slurm-wlm slurmctld slurmd munge``. Everything it writes, its munge key and
 its sockets included, lies in one new folder, and its ports are picked free, so several clusters
-live side by side. The daemons die with the process that started them.
+live side by side. The daemons die with the process that started them. One with accounting is in
+slurm_accounting.py.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Cluster:
     def __init__(self, root: Path) -> None:
         """Prepare the folder; nothing runs yet."""
         self.root = root
+        self._always: dict[str, object] = {}
         self._settings: dict[str, object] = {}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = _free_ports()
@@ -92,6 +94,7 @@ class Cluster:
         """Start munged, the controller and both nodes, and wait until the nodes are idle."""
         self._write_conf()
         self._start_munge()
+        self._start_accounting()
         self.start_controller()
         for node in NODES:
             self.start_node(node)
@@ -183,18 +186,22 @@ class Cluster:
             self.drain()
 
     def wait(self, ready: Callable[[], bool], timeout_s: float = 60) -> None:
-        """Look every 0.1 s until something is so; TimeoutError with the queue when never."""
+        """Look every 0.1 s until something is so; TimeoutError with queue and logs when never."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             if time.monotonic() > deadline:
-                log = (self.root / "slurmctld.log").read_text(errors="replace")
-                raise TimeoutError("\n".join([*self.queue(), log[-3000:]]))
+                raise TimeoutError("\n".join([*self.queue(), *self._logs()]))
             time.sleep(0.1)
+
+    def _logs(self) -> Iterator[str]:
+        for log in sorted(self.root.glob("*.log")):
+            yield f"{log.name}: {log.read_text(errors='replace')[-3000:]}"
 
     def _write_conf(self) -> None:
         text = _CONF.format(root=self.root, ports=self._ports)
-        kept = [line for line in text.splitlines() if line.partition("=")[0] not in self._settings]
-        added = [f"{name}={value}" for name, value in self._settings.items()]
+        settings = self._always | self._settings
+        kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings]
+        added = [f"{name}={value}" for name, value in settings.items()]
         (self.root / "slurm.conf").write_text("\n".join([*kept, *added, ""]))
 
     def _start_munge(self) -> None:
@@ -203,6 +210,9 @@ class Cluster:
         options = [f"--{option}={self.root / name}" for option, name in files.items()]
         self._spawn("munged", [f"{_SBIN}/munged", "--foreground", "--force", *options])
         self.wait((self.root / "munge.socket").exists)
+
+    def _start_accounting(self) -> None:
+        """Do nothing: this cluster has none; tests/real/slurm_accounting.py has one that does."""
 
     def _spawn(self, name: str, argv: Sequence[str]) -> None:
         with (self.root / f"{name}.out").open("ab") as output:
@@ -237,11 +247,11 @@ def slurm() -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Cluster]:
+def running(kind: type[Cluster] = Cluster) -> Iterator[Cluster]:
     """Give a fresh cluster and take it away again, whatever happens."""
     # Below /tmp whatever TMPDIR says: the path of a Unix socket is at most 107 bytes long.
     root = Path(tempfile.mkdtemp(prefix="repx-slurm-", dir="/tmp"))
-    cluster = Cluster(root)
+    cluster = kind(root)
     try:
         cluster.start()
         yield cluster
@@ -259,13 +269,13 @@ def missing() -> str | None:
     return f"not installed: {', '.join(absent)}" if absent else None
 
 
-def _free_ports() -> tuple[int, int, int]:
-    """Return one free port for the controller and two adjacent free ones for the nodes."""
+def _free_ports() -> tuple[int, int, int, int]:
+    """Return free ports: of the controller, two adjacent ones of the nodes, of accounting."""
     while True:
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
             first = _bind(held, 0)
             second = _bind(held, 0)
-            return first, second, _bind(held, second + 1)
+            return first, second, _bind(held, second + 1), _bind(held, 0)
 
 
 def _bind(held: contextlib.ExitStack, port: int) -> int:
@@ -333,14 +343,14 @@ def _kill(pid: int, number: int = signal.SIGKILL) -> None:
         os.kill(pid, number)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], kind: type[Cluster] = Cluster) -> int:
     """Run a command (a shell, when none is given) with a cluster around it."""
     reason = missing()
     if reason is not None:
         sys.stderr.write(f"error: {reason}\n")
         return 3
     command = [word for word in argv if word != "--"] or [os.environ.get("SHELL", "bash")]
-    with running() as cluster:
+    with running(kind) as cluster:
         return subprocess.run(command, env=cluster.env, check=False).returncode
 
 

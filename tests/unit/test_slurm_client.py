@@ -136,6 +136,44 @@ def test_accounting_fills_in_what_the_queue_has_forgotten(store: Store) -> None:
     assert "--starttime=2026-01-01" in run.asked[1]
 
 
+def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(store: Store) -> None:
+    """Slurm forgets the elements of an array one by one."""
+    accounted = "10_0|OUT_OF_MEMORY|00:01:00|n1\n10_3|FAILED|00:00:10|n1\n"
+    run = Answers(squeue="10|3|TIMEOUT|1:00|n1|TimeLimit\n", sacct=accounted)
+    found = slurm_states.alive(run, store)
+
+    assert "out of memory (Slurm job 10_0)" == found["a0"].reason
+    assert "timeout (Slurm job 10_3)" == found["a3"].reason
+
+
+def test_what_accounting_still_takes_for_alive_is_not(store: Store) -> None:
+    """The controller knows it no more, and accounting was never told of the end."""
+    found = slurm_states.alive(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store)
+
+    assert "a0" not in found
+
+
+def test_accounting_is_asked_for_the_cluster_that_was_submitted_to(store: Store) -> None:
+    folder = f"submissions/{SUBMISSION}"
+    store.write(f"{folder}/submitted.tsv", b"1-a\t10;far\t2\n")
+    run = Answers(squeue="", sacct="")
+    slurm_states.alive(run, store)
+
+    assert ["--clusters=far"] * 2 == [
+        word for argv in run.asked for word in argv if word.startswith("--clusters")
+    ]
+
+
+def test_what_a_limit_kept_from_being_submitted_says_where_to_look(store: Store) -> None:
+    folder = f"submissions/{SUBMISSION}"
+    store.write(f"{folder}/submitted.tsv", b"continue\t10\t0\n")
+    store.write(f"{folder}/logs/continue.out", b"error: Slurm refused sbatch/1-a.sh\n")
+    found = slurm_states.alive(Answers(squeue="10|N/A|FAILED|0:01|n1|NonZeroExitCode\n"), store)
+
+    assert State.LOST is found["a0"].state
+    assert found["a0"].reason.startswith("not submitted (Slurm job continue; see ")
+
+
 def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
     folder = f"submissions/{SUBMISSION}/logs"
     store.write(

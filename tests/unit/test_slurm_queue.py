@@ -98,6 +98,13 @@ def test_accounting_helps_where_it_works() -> None:
     assert {} == queue.parse_sacct(1, "Slurm accounting storage is disabled")
 
 
+def test_accounting_names_no_user_where_slurm_itself_cancelled() -> None:
+    """As it does when a job can never start: whether it was skipped, what it needed tells."""
+    entries = queue.parse_sacct(0, "6|CANCELLED|00:00:00|None assigned\n")
+
+    assert State.LOST is entries["6", None].state
+
+
 def test_the_sites_limit_is_read() -> None:
     config = (DATA / "scontrol-22.05-config.txt").read_text()
 

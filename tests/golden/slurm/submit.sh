@@ -15,7 +15,7 @@ declare -A ids=()
 
 # NAME JOBS [CONDITION=NAME,NAME[INDEX],...]...: submit one script, unless that was done before.
 submit() {
-  local name=$1 jobs=$2 condition part index on id said dependency=''
+  local name=$1 jobs=$2 condition part index on id said call dependency=''
   [[ -z ${ids[$name]-} ]] || return 0
   for condition in "${@:3}"; do
     on=''
@@ -28,8 +28,9 @@ submit() {
     dependency+=,${condition%%=*}$on
   done
   [[ -z $room ]] || ((room > jobs)) || { said="max_submit is reached" && continue_later "$name"; }
-  repx_sbatch "repx:$submission:$name" ${dependency:+--dependency="${dependency#,}"} "sbatch/$name.sh" || case $? in
-    2) continue_later "$name" ;;
+  call=("repx:$submission:$name" ${dependency:+--dependency="${dependency#,}"} "sbatch/$name.sh")
+  repx_sbatch "${call[@]}" || case $? in
+    2) if alone; then repx_sbatch "${call[@]}" || too_large "$name" "$jobs"; else continue_later "$name"; fi ;;
     *) refused "$name" ;;
   esac
   record "$name" "$id" "$jobs"
@@ -55,11 +56,13 @@ record() {
   }
 }
 
-# NAME: say why and stop.
+# NAME [HINT]: say why and stop.
 refused() {
+  local again
   [[ -n ${REPX_CONTINUATION-} ]] || give_back
+  printf -v again 'correct the target, then: repx run; or %s/sbatch/%s.sh, then: bash %q/submit.sh' "$PWD" "$1" "$PWD"
   printf '%s\nerror: Slurm refused %s\n\n' "${said%$'\n'}" "sbatch/$1.sh" >&2
-  printf 'hint: correct the target or %s/sbatch/%s.sh, then continue with: bash %q/submit.sh\n' "$PWD" "$1" "$PWD" >&2
+  printf 'hint: %s\n' "${2-$again}" >&2
   exit 3
 }
 
@@ -86,6 +89,34 @@ give_back() {
   scancel "${ids[continue]%%;*}"
   forget continue
 }
+
+# Was a place missing although nothing else of ours takes one? (Places that others share are Grp.)
+alone() {
+  local id queued
+  [[ $said == *SubmitJob* && $said != *Grp* ]] || return
+  queued=$(squeue --noheader --all --user="$(id -un)" --format=%A 2>/dev/null) || return
+  for id in $queued; do
+    [[ $id == "${ids[continue]%%;*}" ]] || return
+  done
+}
+
+# NAME JOBS: no place will ever be free for so many at once; find out for how many.
+too_large() {
+  local low=0 high=$2 middle
+  while ((high - low > 1)); do
+    middle=$(((low + high) / 2))
+    if would_fit "$1" "$middle"; then low=$middle; else high=$middle; fi
+  done
+  ((low > 0)) || refused "$1"
+  [[ -z ${ids[continue]-} ]] || ((low += 1))
+  refused "$1" "it has $2 jobs; say slurm: { max_submit: $low } in targets.yaml, and arrays are cut to fit; then: repx run"
+}
+
+# NAME JOBS
+would_fit() (
+  repx_unset_defaults "sbatch/$1.sh"
+  sbatch --test-only --array="1-$2" "sbatch/$1.sh" </dev/null &>/dev/null
+)
 
 # NAME: leave it, and what follows, to the job in Slurm.
 continue_later() {
