@@ -136,7 +136,7 @@ def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dic
             continue
         reason = next((why for words, why in _SAID if words in said), belief.reason)
         where = f"; see {store.path(f'{logs}/{name}')}" if said else ""
-        told = f"{reason} (Slurm job {belief.by}{where})"
+        told = f"{reason} (Slurm job {belief.by.removeprefix(BUNDLE)}{where})"
         explained[job] = Belief(state=belief.state, reason=told)
     return explained
 
