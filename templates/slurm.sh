@@ -233,7 +233,7 @@ repx_bundle() {
   trap 'repx_pass_on HUP' HUP
   trap 'stopped=TERM' TERM INT # Slurm tells every process; a second time would mean: at once
   [[ -v LC_ALL ]] || export LC_ALL=C REPX_LOCALE=ours # as in run.sh
-  repx_wait_for python3 -I agent.py "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
+  repx_wait_for python3 -I -S agent.py "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
   code=$?
   if [[ $stopped == USR1 ]] && (($(repx_successes "$folder/events.jsonl") > before)); then
     scontrol requeue "$SLURM_JOB_ID" && sleep 600

@@ -85,7 +85,7 @@ class Folder:
 
     def start_agent(self, *options: str, **env: str) -> subprocess.Popen[str]:
         return self.start(
-            sys.executable, "-I", str(self.path / "agent.py"), str(self.path), *options, **env
+            sys.executable, "-I", "-S", str(self.path / "agent.py"), str(self.path), *options, **env
         )
 
     def agent(self, *options: str, **env: str) -> tuple[int, str]:

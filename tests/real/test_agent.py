@@ -476,7 +476,7 @@ def test_run_sh_takes_the_python_it_is_given_and_keeps_that_from_jobs(folder: Ma
 
 
 OLD_PYTHON: Final = f"""#!/bin/sh
-shift 2 # -I -c
+shift 3 # -I -S -c
 exec {sys.executable} -I -c 'import sys; sys.version_info = (3, 6); exec(sys.argv.pop(1))' "$@"
 """
 
