@@ -63,8 +63,8 @@ runs:
   total: {{pipelines: [total], dependencies: {{chains: hard}}}}
 """
     (folder / "lab.yaml").write_text(lab, encoding="utf-8")
-    store = json.dumps(str(folder / STORE))
-    targets = f"targets: {{local: {{base_path: {store}}}}}\n"
+    # The same in every folder: a profile is written once, and its check is remembered.
+    targets = f"targets: {{local: {{base_path: {STORE}}}}}\n"
     (folder / "targets.yaml").write_text(targets, encoding="utf-8")
 
 
