@@ -45,6 +45,7 @@ GRACE_S = float(os.environ.get("REPX_GRACE_S", "10"))  # between TERM and KILL, 
 MARGIN_S = 5.0  # what a wrapper may take longer than that
 LOOK_EVERY_S = 1.0  # at locks and jobs of other runners
 SAY_EVERY_S = 1.0
+DAY_S = 86400.0
 LOOKS = 3  # until a job that nobody runs is believed to have ended
 PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
 PLAN_VERSION = 1
@@ -670,11 +671,14 @@ class Agent:
         return bool(self.deferred or self.elsewhere.jobs or self.admission.queues)
 
     def _time_to_next(self) -> float | None:
-        """Return seconds until something is due without being told, None for never."""
+        """Return seconds until something is due without being told, None for never.
+
+        Not more than a day: epoll takes no more than 24 of them.
+        """
         due = [when for when, *_ in self.limits[:1]]
         if self.deferred or self.elsewhere.jobs:
             due.append(self.look_at)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return min(max(0.0, min(due) - time.monotonic()), DAY_S) if due else None
 
     def _finish(self) -> int:
         failed, skipped = self.counts[FAILED], self.counts[SKIPPED]

@@ -30,7 +30,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u206
 _CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NUMBER: Final = re.compile(r"-?[\d.,/]+ ?[%A-Za-z]?")
 _NARROWEST = 8
-_TAIL_BLOCK = 65536
+_TAIL_FIRST: Final = 1 << 16
+_TAIL_MOST: Final = 1 << 26
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,15 +188,17 @@ def size(count: int) -> str:
 
 
 def tail(path: Path, lines: int) -> bytes:
-    """Return the last lines of a file without reading all of it."""
+    """Return the last lines of a file, reading little more, and never more than 64 MiB."""
     with path.open("rb") as stream:
-        position = stream.seek(0, 2)
-        found = b""
-        while position > 0 and found.count(b"\n") <= lines:
-            step = min(_TAIL_BLOCK, position)
-            position = stream.seek(position - step)
-            found = stream.read(step) + found
-    return b"".join(found.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
+        whole = stream.seek(0, 2)
+        size, found = _TAIL_FIRST, list[bytes]()
+        while True:
+            stream.seek(max(0, whole - size))
+            found = stream.read().splitlines(keepends=True)
+            if len(found) > lines or size >= min(whole, _TAIL_MOST):
+                break
+            size *= 4
+    return b"".join(found[-lines:]) if lines > 0 else b""
 
 
 def tail_text(path: str, lines: int) -> str:

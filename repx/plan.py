@@ -165,9 +165,9 @@ def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
 
 
 def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
-    """Return the run each job counts for: the first, in producers-first order."""
+    """Return the run each job counts for: the first, and of these one that waits for no other."""
     run_of: dict[JobId, RunName] = {}
-    for run in lab.runs.values():
+    for run in sorted(lab.runs.values(), key=lambda run: bool(run.dependencies)):
         for job in run.jobs:
             run_of.setdefault(job, run.name)
     return run_of
@@ -199,15 +199,21 @@ def _needed(
         needed[name] = _reason(states[name], forced=name in forced, meant=name in meant)
         job = lab.jobs[name]
         stack.extend(job.needs)
-        for run in _hard_upstreams(lab, job, run_of[name]):
+        for run in _hard_upstreams(lab, job, run_of):
             if run not in seen_runs:
                 seen_runs.add(run)
                 stack.extend(lab.runs[run].jobs)
     return needed, done
 
 
-def _upstream_runs(lab: Lab, job: Job, run: RunName) -> dict[RunName, DependencyType]:
-    """Return the runs a job waits for: those of its inputs and, for a first job, its run's."""
+def _upstream_runs(
+    lab: Lab, job: Job, run_of: Mapping[JobId, RunName]
+) -> dict[RunName, DependencyType]:
+    """Return the runs a job waits for: those of its inputs and, for a run's first jobs, its run's.
+
+    A first job needs no other job that counts for the same run.
+    """
+    run = run_of[job.id]
     if not lab.runs[run].dependencies:
         return {}
     found = {
@@ -215,14 +221,14 @@ def _upstream_runs(lab: Lab, job: Job, run: RunName) -> dict[RunName, Dependency
         for source in job.entry.inputs
         if source.source_run is not None and source.source_run in lab.runs
     }
-    if not job.needs:
+    if not any(run_of[need] == run for need in job.needs):
         found = {**lab.runs[run].dependencies, **found}
     found.pop(run, None)
     return found
 
 
-def _hard_upstreams(lab: Lab, job: Job, run: RunName) -> list[RunName]:
-    upstreams = _upstream_runs(lab, job, run)
+def _hard_upstreams(lab: Lab, job: Job, run_of: Mapping[JobId, RunName]) -> list[RunName]:
+    upstreams = _upstream_runs(lab, job, run_of)
     return [name for name, kind in upstreams.items() if kind is DependencyType.HARD]
 
 
@@ -231,10 +237,11 @@ def gated(lab: Lab, known: Container[JobId]) -> dict[str, tuple[str, ...]]:
     needs: dict[str, tuple[str, ...]] = dict(lab.needs)
     if not any(run.dependencies for run in lab.runs.values()):
         return needs
-    for name, run in _primary_runs(lab).items():
+    run_of = _primary_runs(lab)
+    for name, run in run_of.items():
         if name in known or not lab.runs[run].dependencies:
             continue
-        runs = _hard_upstreams(lab, lab.jobs[name], run)
+        runs = _hard_upstreams(lab, lab.jobs[name], run_of)
         needs[name] += tuple(f"{GATE}{upstream}" for upstream in runs)
         for upstream in runs:
             if f"{GATE}{upstream}" not in needs:
@@ -254,7 +261,7 @@ def _gates(
     gates_of: dict[JobId, tuple[int, ...]] = {}
     for name in needed:
         found: list[int] = []
-        for key in _upstream_runs(lab, lab.jobs[name], run_of[name]).items():
+        for key in _upstream_runs(lab, lab.jobs[name], run_of).items():
             if key not in index:
                 jobs = _waited_for(lab, *key, needed, alive)
                 index[key] = len(gates) if jobs else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.target import Target
 
+_COMPARED_BYTES = 64 << 20
 SUCCESS = "SUCCESS"
 FAIL = "FAIL"
 
@@ -100,7 +101,7 @@ class Store:
         text = self.read_text(f"outputs/{job}/repx/{name}")
         try:
             content = json.loads(text or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -125,6 +126,23 @@ class Store:
         """Return whether the key names anything."""
         path = self.path(key)
         return os.path.lexists(path) if self.fs is None else bool(self.fs.exists(path))
+
+    def holds(self, key: str, source: BinaryIO, size: int, mode: int) -> bool:
+        """Return whether a file is there with this content (looked at up to 64 MiB) and mode.
+
+        Elsewhere than on this machine's file system only the size counts.
+        """
+        path = self.path(key)
+        try:
+            if self.fs is not None:
+                return bool(self.fs.size(path) == size)
+            with open(path, "rb") as there:  # noqa: PTH123  # 100,000 times
+                found = os.fstat(there.fileno())
+                if (found.st_size, found.st_mode & 0o111) != (size, mode & 0o111):
+                    return False
+                return size > _COMPARED_BYTES or there.read() == source.read()
+        except OSError:
+            return False
 
     def write(self, key: str, content: bytes | BinaryIO, mode: int = 0o644) -> int:
         """Write a file whole: beside its place, then renamed; return its size in bytes.

@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from repx.errors import LabError
+from repx.lab.files import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 ARTIFACTS: Final = "artifacts"
 _LAYER_SUFFIX: Final = "-layer.tar"
+_EXECUTABLE: Final = 0o755
+_PLAIN: Final = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,26 +71,34 @@ def _content_path(files: LabFiles, path: str) -> str:
 
 
 def _shared(files: LabFiles, store: Store) -> Iterator[int]:
-    """Copy ``store/`` and ``host-tools/``; their names tell their content. Images go apart."""
-    present = set(store.names(f"{ARTIFACTS}/store"))
-    folders = [name for name in ("store", "host-tools") if files.kind(name) is not None]
-    for path in (path for name in folders for path in files.walk(name)):
-        folder, name = path.split("/", 2)[:2]
-        flat = folder == "store" and path.count("/") == 1
-        if path.endswith(_LAYER_SUFFIX) or (flat and name in present):
-            continue
-        # A folder may be half there, if an earlier transfer was cut off.
-        if flat or not store.exists(f"{ARTIFACTS}/{path}"):
-            yield _copy(files, path, store)
+    """Copy ``store/`` and ``host-tools/``. Images go apart."""
+    for name in ("store", "host-tools"):
+        kind = files.kind(name)
+        if kind not in (None, Kind.DIR):
+            raise LabError(f"{files.describe(name)}: a folder is wanted here")
+        for path in files.walk(name):
+            if not path.endswith(_LAYER_SUFFIX):
+                yield from _renewed(files, path, store)
 
 
 def _job_folders(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
     for task in plan.tasks:
         if _runs_from_its_folder(files, task.job):
             for path in files.walk(f"jobs/{task.job.id}"):
-                # Two Labs may hold different scripts under one id (hashMode params-only).
-                if store.read(f"{ARTIFACTS}/{path}") != files.read(path):
-                    yield _copy(files, path, store)
+                yield from _renewed(files, path, store)
+
+
+def _renewed(files: LabFiles, path: str, store: Store) -> Iterator[int]:
+    """Copy a file unless the store has just that, whatever its name promises.
+
+    A copy may have been cut off or lost its mode; another Lab may call something else by that
+    name (hashMode params-only, names not made from content).
+    """
+    with files.open(path) as source:
+        mode = _EXECUTABLE if files.is_executable(path) else _PLAIN
+        if store.holds(f"{ARTIFACTS}/{path}", source, files.size(path), mode):
+            return
+    yield _copy(files, path, store, mode)
 
 
 def _runs_from_its_folder(files: LabFiles, job: Job) -> bool:
@@ -95,39 +108,37 @@ def _runs_from_its_folder(files: LabFiles, job: Job) -> bool:
     )
 
 
-def _copy(files: LabFiles, path: str, store: Store) -> int:
+def _copy(files: LabFiles, path: str, store: Store, mode: int) -> int:
     resolved = files.resolve(path)
     if resolved != path and resolved.startswith("store/") and store.fs is None:
         store.link(f"{ARTIFACTS}/{path}", "../" * path.count("/") + resolved)
         return 0
-    mode = 0o755 if files.is_executable(path) else 0o644
     with files.open(path) as source:
         return store.write(f"{ARTIFACTS}/{path}", source, mode)
 
 
 def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:
-    """Copy the metadata under names that carry the Lab's id; the manifest comes last."""
+    """Copy the metadata under names that carry the Lab's id; the manifest comes last.
+
+    The manifest holds the sums of the rest, so where it is the same, so is the rest.
+    """
     renamed = {
         run.metadata: f"revision/{metadata_name(lab.id, run.name)}" for run in lab.runs.values()
     }
     top = f"revision/{metadata_name(lab.id, 'top')}"
-    manifest = f"lab/{lab.id}-lab-metadata.json"
-    if store.exists(f"{ARTIFACTS}/{manifest}"):
+    manifest = f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
+    entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
+    if store.read(manifest) == entry:
         return
     for path, name in renamed.items():
         document = json.loads(files.read(path))
         dependencies = document.get("dependencies") or {}
         document["dependencies"] = {renamed.get(k, k): v for k, v in dependencies.items()}
-        yield _write_json(store, name, document)
-    root = json.loads(files.read(lab.metadata))
-    root["runs"] = list(renamed.values())
-    yield _write_json(store, top, root)
-    entry = json.loads(files.read(lab.manifest))
-    entry["metadata"] = top
-    yield _write_json(store, manifest, entry)
+        yield store.write(f"{ARTIFACTS}/{name}", _json(document))
+    root = json.loads(files.read(lab.metadata)) | {"runs": list(renamed.values())}
+    yield store.write(f"{ARTIFACTS}/{top}", _json(root))
+    yield store.write(manifest, entry)
 
 
-def _write_json(store: Store, name: str, document: object) -> int:
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    store.write(f"{ARTIFACTS}/{name}", content)
-    return len(content)
+def _json(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN: Final = 5
 _LINES_SHOWN: Final = 5
+_LINE_SHOWN: Final = 500  # characters, the last ones
 _VALUE_SHOWN: Final = 80
 
 
@@ -127,7 +128,7 @@ def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
         console.note(f"  parameters: {', '.join(words)}")
     last_words = console.tail_text(log, _LINES_SHOWN).splitlines()
     for line in last_words:
-        console.note(f"  | {line}")
+        console.note(f"  | {line[-_LINE_SHOWN:]}")
     console.note(f"  log:   {log}")
     silent = reason.startswith("exit ") and not last_words
     trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""

@@ -193,7 +193,8 @@ def _group(group: str, groups: Object) -> tuple[RunName, ...]:
         raise error.within("groups") from None
 
 
-def _executable(_name: str, obj: Object) -> Executable:
+def _executable(key: str, obj: Object) -> Executable:
+    name("name", key)
     inputs = optional(obj, "inputs", list)
     return Executable(
         path=path("path", required(obj, "path", str)),
