@@ -505,3 +505,9 @@ def test_a_job_that_destroys_the_store_runs_once(folder: MakeFolder) -> None:
 
     assert code == 1
     assert (len(made.traced()), len(made.events("end"))) == (1, 1)
+
+
+def test_a_time_limit_of_months_is_no_trouble(folder: MakeFolder) -> None:
+    made = folder({"job": Work(resources=Resources(time_s=90 * 86400))})
+
+    assert made.agent() == (0, "repx: 1 succeeded, 0 failed, 0 skipped\n")

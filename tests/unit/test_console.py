@@ -226,3 +226,12 @@ def test_progress_in_a_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> Non
         told(5)
 
     assert ("", "") == capsys.readouterr()
+
+
+def test_tail_of_one_long_line_and_of_a_progress_bar_stays_short(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * (80 << 20))
+    assert len(console.tail(path, 5)) <= 64 << 20
+
+    path.write_bytes(b"\r".join(b"%d%%" % number for number in range(100_000)))
+    assert console.tail(path, 2) == b"99998%\r99999%"

@@ -319,6 +319,11 @@ def test_several_manifests_are_refused(folder: Path) -> None:
         (ANALYSIS, put([], "jobs"), "field `jobs`: expected an object, got a list"),
         (
             ANALYSIS,
+            put({"path": "x"}, *main_of(ANALYSE)[:-1], "step-x/../../y"),
+            "expected a name without '/'",
+        ),
+        (
+            ANALYSIS,
             put("firm", *main_of(ANALYSE, "inputs", 0, "dependency_type")),
             "executables.main.inputs[0].dependency_type`: expected 'hard' or 'soft', got a string",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -230,3 +231,23 @@ def test_a_plan_is_complete_ordered_and_minimal(
     assert {f"j{n}" for n in wanted} <= succeeded
     used = {need for task in made.tasks for need in task.job.needs}
     assert all(task.job.id in used or int(task.job.id[1:]) in wanted for task in made.tasks)
+
+
+@pytest.mark.parametrize(
+    "order", [("free", "up", "gated"), ("up", "gated", "free"), ("gated", "up", "free")]
+)
+def test_runs_that_share_a_first_job_wait_each_for_its_own(order: tuple[str, ...]) -> None:
+    shared = job("x", [])
+    runs = {
+        "free": [shared, job("q", ["x"])],
+        "up": [job("u", [])],
+        "gated": [shared, job("y", ["x"])],
+    }
+    of = lab({name: runs[name] for name in order})
+    gated = dataclasses.replace(of.runs["gated"], dependencies={"up": DependencyType.HARD})
+    of = dataclasses.replace(of, runs={**of.runs, "gated": gated})
+
+    assert {"x", "q"} == {task.job.id for task in make(of, "x", "q").tasks}
+    made = make(of, "x", "y")
+    assert {"x", "y", "u"} == {task.job.id for task in made.tasks}
+    assert {"x": (), "u": (), "y": (0,)} == {task.job.id: task.gates for task in made.tasks}

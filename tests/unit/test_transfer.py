@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repx import plan, storage, transfer
+from repx.errors import LabError
 from repx.lab.load import open_lab
 from repx.plan import Wish
 from repx.status import JobState, State
@@ -111,3 +112,47 @@ def test_names_of_metadata_tell_labs_and_runs_apart() -> None:
     names = {transfer.metadata_name(lab, run) for lab in "ab" for run in ("top", "x")}
 
     assert len(names) == 4
+
+
+@pytest.mark.parametrize("harm", ["cut off", "other content", "not executable"])
+def test_a_copy_that_is_not_what_the_lab_has_is_replaced(store: Store, harm: str) -> None:
+    lab = opened("sweep")
+    send(lab, store)
+    executable = next(iter(lab.lab.jobs.values())).entry.path
+    copy = Path(store.path(f"artifacts/{executable}")).resolve()
+    content = copy.read_bytes()
+    match harm:
+        case "cut off":
+            copy.write_bytes(content[:-1])
+        case "other content":
+            copy.write_bytes(bytes(reversed(content)))
+        case _:
+            copy.chmod(0o644)
+
+    assert send(lab, store).files >= 1
+    assert copy.read_bytes() == content
+    assert copy.stat().st_mode & 0o111
+
+
+def test_another_lab_of_the_same_id_brings_its_own_metadata(store: Store, tmp_path: Path) -> None:
+    send(opened("simple-two-runs"), store)
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "simple-two-runs", folder, symlinks=True)
+    path = folder / "revision/metadata-simulation-run.json"
+    path.write_text(path.read_text().replace('"type":', '"new":1,"type":', 1))
+    manifest = folder / "lab/lab-metadata.json"
+    manifest.write_text(manifest.read_text().replace('"lab_version"', '"new":1,"lab_version"', 1))
+    other = open_lab(folder)
+    send(other, store)
+
+    name = transfer.metadata_name(other.lab.id, "simulation-run")
+    assert "new" in json.loads(Path(store.path(f"artifacts/revision/{name}")).read_text())
+
+
+def test_a_store_of_a_lab_that_is_no_folder_is_named(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    (folder / "store").rename(folder / "real")
+    (folder / "store").symlink_to("real")
+    with pytest.raises(LabError, match="a folder is wanted here"):
+        send(open_lab(folder), store)
