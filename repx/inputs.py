@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from repx.errors import LabError
+from repx import graph
+from repx.errors import GraphError, LabError
 from repx.model import SELF, STEP_PREFIX, Executable, Input, Job, JobId, Lab, StageType
 
 # Cannot occur in a path, so nothing else is ever mistaken for it.
@@ -80,17 +81,11 @@ def sink(job: Job) -> str:
 
 def step_order(job: Job) -> list[str]:
     """Return the steps, each after those it needs. Raises LabError for a cycle or unknown step."""
-    order: list[str] = []
-    left = dict(job.steps)
-    while left:
-        ready = [name for name, step in left.items() if all(dep in order for dep in step.deps)]
-        if not ready:
-            message = f"job {job.id}: the steps {sorted(left)} wait for each other or for no step"
-            raise LabError(message)
-        order += ready
-        for name in ready:
-            del left[name]
-    return order
+    try:
+        return list(graph.order({name: step.deps for name, step in job.steps.items()}))
+    except GraphError as error:
+        message = f"job {job.id}: the steps {sorted(job.steps)} wait for each other or for no step"
+        raise LabError(message) from error
 
 
 def _resolve(

@@ -94,9 +94,8 @@ def beliefs(
     submission: str, jobs: Sequence[JobId], happened: Iterable[Event]
 ) -> dict[JobId, Belief]:
     """Return what an active submission tells of its jobs; nothing of those that have ended."""
-    known: dict[JobId, Belief] = {
-        job: Belief(state=State.QUEUED, reason="waits for its turn", by=submission) for job in jobs
-    }
+    waiting = Belief(state=State.QUEUED, reason="waits for its turn", by=submission)
+    known = dict.fromkeys(jobs, waiting)
     for event in happened:
         if event.kind == "start" and event.job in known:
             before = known[event.job]
@@ -111,4 +110,8 @@ def beliefs(
             known[event.job] = Belief(state=State.QUEUED, reason=reason, by=submission)
         elif event.kind == "skip" or event.ends_job:
             known.pop(event.job, None)
+        elif event.kind == "agent-start":
+            known = dict.fromkeys(jobs, waiting)
+        elif event.kind == "agent-end":  # it holds its lock a moment longer
+            known = {}
     return known

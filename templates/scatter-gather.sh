@@ -71,7 +71,7 @@ repx_scatter_kept() {
     repx_forget_steps
     return 1
   fi
-  repx_count && return
+  repx_count && repx_has_branches && return
   repx_now && start=$now
   repx_split && repx_succeed "\"branches\":$count"
 }
@@ -81,6 +81,14 @@ repx_count() {
   local line=''
   read -r line <"$home/scatter/repx/SUCCESS"
   [[ $line =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+}
+
+# Nobody took a branch away?
+repx_has_branches() {
+  local branch
+  for ((branch = 0; branch < count; branch++)); do
+    [[ -e $home/branch-$branch/repx/work_item.json ]] || return
+  done
 }
 
 # The inputs changed, so no step's result stands.

@@ -219,7 +219,10 @@ def _took(ended: Mapping[str, Any]) -> str:
     start, end = ended.get("start"), ended.get("end")
     if not isinstance(start, int | float) or not isinstance(end, int | float):
         return ""
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
+    try:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start))
+    except (OverflowError, ValueError, OSError):  # a marker of somebody else's
+        return ""
     where = f" on {console.plain(ended['host'])}" if ended.get("host") else ""
     return f"{console.duration(end - start)}, from {when}{where}"
 

@@ -85,6 +85,8 @@ def viz(
     picture = drawing.draw(lab, show_params=show_params, states=states)
     form = _format(output, wanted)
     place = output or Path(f"topology.{form}")
+    if place != _STDOUT and place.is_dir():
+        raise InputError(f"{place} is a folder", hint=f"name a file, e.g. -o {place}/lab.{form}")
     if form in _DRAWN and processes.which("dot") is None:
         form, place = Format.MERMAID, _without_graphviz(place)
     content = _content(picture, form)

@@ -56,6 +56,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _HOLE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 _NOT_IN_FILE_NAMES = re.compile(r"[\x00-\x1f\x7f/]|\$out")
 _LONGEST_NAME = 200
+_MOST_JOBS = 10_000_000  # more is a slip of the pen
 _CHUNK_BYTES = 1 << 20
 
 
@@ -393,6 +394,10 @@ class _Expansion:
             for each in self.parameters
         ]
         lookups = [(table.ids, pick) for table, pick in zip(self.tables, self.picks)]
+        if math.prod(self.sizes) > _MOST_JOBS:
+            raise BlueprintError(
+                f"stage {self.stage.pname} has {math.prod(self.sizes):,} combinations of parameters"
+            )
         for combination in itertools.product(*map(range, self.sizes)):
             params = ",".join(
                 [json[0 if place is None else combination[place]] for json, place in columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def _read(files: LabFiles, path: str, make: Callable[[Object], T]) -> T:
         raise LabError(f"{place}: {size} bytes, more than metadata may have ({MAX_METADATA_BYTES})")
     try:
         text = files.read(path).decode()
-        document = json.loads(text, parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
         if r"\ud" in text or r"\uD" in text:  # half of a surrogate pair is no character
             json.dumps(document, ensure_ascii=False).encode()
         if type(document) is not dict:
@@ -140,6 +141,13 @@ def _read(files: LabFiles, path: str, make: Callable[[Object], T]) -> T:
 
 def _no_constant(word: str) -> object:
     raise ValueError(f"{word} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {digits} is too large")
+    return value
 
 
 def _host_tools(files: LabFiles) -> str | None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from repx.lab.blueprint import File, Source
 
-_LEFT_OUT: Final = {"__pycache__", ".git"}
+_LABS: Final = ".repx"
+_LEFT_OUT: Final = {"__pycache__", ".git", _LABS}
 # ext4 keeps a link's target of up to 59 bytes in the inode itself; ../../../store/, 32 digits
 # and a dash leave 11.
 LONGEST_SCRIPT_LABEL: Final = 11
@@ -95,6 +96,8 @@ class Sources:
     def interpreter(self, program: str) -> str:
         """Return the first line of a program after ``#!``; raises when there is none."""
         path = self._inside(program)
+        if path.is_dir():
+            raise SourceError(f"'{program}' is a folder, not a program")
         with path.open("rb") as stream:
             line = stream.readline(256)
         if not line.startswith(b"#!"):
@@ -124,6 +127,8 @@ class Sources:
                 )
                 raise SourceError(f"'{name}' is {where}")
             raise SourceError(f"'{name}' does not exist in {self.folder}")
+        if not path.is_file() and not path.is_dir():
+            raise SourceError(f"'{name}' is neither a file nor a folder")
         return path
 
     def _files(self, path: Path) -> Iterator[tuple[str, Path]]:
@@ -137,10 +142,25 @@ class Sources:
                 file = Path(folder, name)
                 if not file.is_file():
                     raise SourceError(f"{file} is neither a file nor a folder")
+                if not _is_utf8(name):
+                    raise SourceError(f"the name of {str(file)!a} is not UTF-8: rename it")
                 yield os.path.relpath(file, self.folder), file
             for name in folders:
-                if Path(folder, name).is_symlink():
+                if Path(folder, name).is_symlink() and not _leads_to_a_lab(Path(folder, name)):
                     raise SourceError(f"{Path(folder, name)} is a link to a folder: copy it")
+
+
+def _leads_to_a_lab(link: Path) -> bool:
+    """Tell whether a link is one that `repx build` makes, which is no part of a definition."""
+    return _LABS in link.readlink().parts
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _executable(path: Path) -> bool:

@@ -44,6 +44,14 @@ def test_jobs_of_an_active_submission_are_queued_then_running_then_told_by_marke
     }
 
 
+def test_an_agent_that_has_ended_holds_nothing_until_it_starts_again() -> None:
+    ended = [event("agent-start"), event("start", "a"), event("agent-end")]
+
+    assert {} == submissions.beliefs("s", ["a", "b"], ended)
+    again = submissions.beliefs("s", ["a", "b"], [*ended, event("agent-start")])
+    assert {"a", "b"} == again.keys()
+
+
 def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_path: Path) -> None:
     store = storage.local(str(tmp_path))
     store.write("submissions/one/plan.json", b"{")
