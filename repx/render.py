@@ -34,6 +34,8 @@ _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PRETTY: Final = json.JSONEncoder(indent=2, ensure_ascii=False)
+_BRANCH_IN_JSON: Final = json.dumps(BRANCH)[1:-1]
+_ESCAPE: Final = re.compile(r"\\(?:u....|.)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -317,7 +319,7 @@ def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -
         return Program(
             executable=_spliced(path),
             command=_words(runtimes.argv(task.runtime, launch)),
-            inputs=_spliced(_json(given)),
+            inputs=_spliced_json(given),
             needs=_words(_pairs(given)),
             outputs=_words(_pairs(inputs.outputs(executable, out))),
         )
@@ -346,8 +348,8 @@ def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -
         "steps": steps,
         "step_names": _words([step.name for step in steps]),
         "sink": sink,
-        "worker_outs": _spliced(
-            _json(inputs.outputs(job.steps[sink], f"{inputs.step_folder(base, job.id, sink)}/out"))
+        "worker_outs": _spliced_json(
+            inputs.outputs(job.steps[sink], f"{inputs.step_folder(base, job.id, sink)}/out")
         ),
         "gather": program(
             job.final,
@@ -381,5 +383,11 @@ def _words(values: list[str]) -> Raw:
 
 def _spliced(value: str) -> Raw:
     """Quote a value; where it holds the branch's number, leave it to the shell's ``branch``."""
-    parts = value.replace("\\u0000", BRANCH).split(BRANCH)
-    return Raw('"$branch"'.join(shlex.quote(part) for part in parts))
+    return Raw('"$branch"'.join(shlex.quote(part) for part in value.split(BRANCH)))
+
+
+def _spliced_json(value: object) -> Raw:
+    text = _json(value)
+    if _BRANCH_IN_JSON in text:
+        text = _ESCAPE.sub(lambda found: found[0].replace(_BRANCH_IN_JSON, BRANCH), text)
+    return _spliced(text)
