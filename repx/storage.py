@@ -169,10 +169,12 @@ class Store:
         return size
 
     def link(self, key: str, to: str) -> None:
-        """Make a symbolic link, replacing what is there; only on this machine's file system."""
+        """Make a symbolic link unless it is there; only on this machine's file system."""
         path = self.path(key)
         part = f"{path}.{os.getpid()}.part"
         try:
+            if os.path.islink(path) and os.readlink(path) == to:  # noqa: PTH114, PTH115  # many
+                return
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(part).symlink_to(to)
             Path(part).rename(path)

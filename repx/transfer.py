@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
-from repx.lab.files import Kind
+from repx.lab.files import Kind, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from repx.lab.files import LabFiles
-    from repx.model import Job, Lab
+    from repx.model import Lab
     from repx.plan import Plan
     from repx.storage import Store
 
 ARTIFACTS: Final = "artifacts"
+_SHARED: Final = ("store", "host-tools")
 _LAYER_SUFFIX: Final = "-layer.tar"
 _EXECUTABLE: Final = 0o755
 _PLAIN: Final = 0o644
@@ -34,7 +35,8 @@ class Sent:
 def artifact_path(files: LabFiles, store: Store) -> Callable[[str], str]:
     """Return a function from an executable's path in the Lab to its path on the target.
 
-    A link into the Lab's ``store/`` leads to the one shared copy, so no job folder is needed.
+    A link into the Lab's ``store/`` that stands alone leads to the one shared copy, so no job
+    folder is needed. Beside other files it is run where it stands: it may look for them there.
     """
 
     def place(path: str) -> str:
@@ -51,8 +53,7 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store) -> Sent:
     written = [
         size
         for source in (
-            _shared(files, store),
-            _job_folders(files, plan, store),
+            _programs(files, plan, store),
             _metadata(lab, files, store),
         )
         for size in source
@@ -67,54 +68,80 @@ def metadata_name(lab_id: str, run: str) -> str:
 
 def _content_path(files: LabFiles, path: str) -> str:
     resolved = files.resolve(path)
-    return resolved if resolved.startswith("store/") else path
+    return resolved if resolved.startswith("store/") and _stands_alone(files, path) else path
 
 
-def _shared(files: LabFiles, store: Store) -> Iterator[int]:
-    """Copy ``store/`` and ``host-tools/``. Images go apart."""
-    for name in ("store", "host-tools"):
-        kind = files.kind(name)
-        if kind not in (None, Kind.DIR):
+def _stands_alone(files: LabFiles, path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    above = folder.rpartition("/")[0]
+    return files.names(folder) == [name] and all(
+        other == "bin" or other.endswith(".json") for other in files.names(above)
+    )
+
+
+def _programs(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
+    """Copy what is shared, the folders programs run from, and what links there lead to."""
+    for name in _SHARED:
+        if files.kind(name) not in (None, Kind.DIR):
             raise LabError(f"{files.describe(name)}: a folder is wanted here")
-        for path in files.walk(name):
-            if not path.endswith(_LAYER_SUFFIX):
+    todo = [*_SHARED, *_folders(files, plan)]
+    done: set[str] = set()
+    while todo:
+        folder = todo.pop()
+        if folder in done:
+            continue
+        done.add(folder)
+        for path in files.walk(folder):
+            resolved = files.resolve(path)
+            if resolved == path:
                 yield from _renewed(files, path, store)
+            elif files.kind(resolved):  # a link to nothing helps no job
+                todo.append(_folder(resolved))
+                yield from _linked(files, path, resolved, store)
 
 
-def _job_folders(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
+def _folders(files: LabFiles, plan: Plan) -> Iterator[str]:
+    """Yield the folders of the Lab that the plan's programs run from; some more than once."""
     for task in plan.tasks:
-        if _runs_from_its_folder(files, task.job):
-            for path in files.walk(f"jobs/{task.job.id}"):
-                yield from _renewed(files, path, store)
+        for executable in task.job.executables.values():
+            folder = _folder(_content_path(files, executable.path))
+            if folder not in _SHARED:
+                yield f"jobs/{task.job.id}"
+                yield folder
+
+
+def _folder(path: str) -> str:
+    """Return what is sent as a whole: one job's folder, else what stands at the Lab's root."""
+    names = parts(path)
+    return "/".join(names[: 2 if names[:1] == ["jobs"] else 1])
 
 
 def _renewed(files: LabFiles, path: str, store: Store) -> Iterator[int]:
     """Copy a file unless the store has just that, whatever its name promises.
 
     A copy may have been cut off or lost its mode; another Lab may call something else by that
-    name (hashMode params-only, names not made from content).
+    name (hashMode params-only, names not made from content). Images go apart.
     """
+    if path.endswith(_LAYER_SUFFIX):
+        return
     with files.open(path) as source:
         mode = _EXECUTABLE if files.is_executable(path) else _PLAIN
         if store.holds(f"{ARTIFACTS}/{path}", source, files.size(path), mode):
             return
-    yield _copy(files, path, store, mode)
-
-
-def _runs_from_its_folder(files: LabFiles, job: Job) -> bool:
-    return any(
-        not _content_path(files, executable.path).startswith("store/")
-        for executable in job.executables.values()
-    )
-
-
-def _copy(files: LabFiles, path: str, store: Store, mode: int) -> int:
-    resolved = files.resolve(path)
-    if resolved != path and resolved.startswith("store/") and store.fs is None:
-        store.link(f"{ARTIFACTS}/{path}", "../" * path.count("/") + resolved)
-        return 0
     with files.open(path) as source:
-        return store.write(f"{ARTIFACTS}/{path}", source, mode)
+        yield store.write(f"{ARTIFACTS}/{path}", source, mode)
+
+
+def _linked(files: LabFiles, path: str, resolved: str, store: Store) -> Iterator[int]:
+    """Make a link again, or where the store has none copy the file it leads to."""
+    if store.fs is None:
+        store.link(f"{ARTIFACTS}/{path}", "../" * path.count("/") + resolved)
+    elif files.kind(resolved) is Kind.FILE:
+        yield from _renewed(files, path, store)
+    else:
+        raise LabError(
+            f"{files.describe(path)}: the target's file system cannot hold a link to a folder"
+        )
 
 
 def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:

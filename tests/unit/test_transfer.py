@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,85 @@ def test_an_executable_that_links_to_the_store_is_run_from_there(
     assert place == store.path("artifacts/store/abc-script")
     assert store.read("artifacts/store/abc-script") == b"#!/bin/sh\n"
     assert not store.exists(f"artifacts/jobs/{job.id}")
+
+
+def test_a_program_with_something_beside_it_is_run_where_it_stands(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    lab = open_lab(folder)
+    job, other = list(lab.lab.jobs.values())[:2]
+    for each, helper in ((job, "bin/helper.sh"), (other, "helper.sh")):
+        (folder / each.entry.path).unlink()
+        (folder / each.entry.path).symlink_to("../../../store/abc-script")
+        (folder / "jobs" / each.id / helper).write_text("echo help\n")
+    (folder / "store" / "abc-script").write_text("#!/bin/sh\n")
+    send(lab, store)
+
+    place = transfer.artifact_path(lab.files, store)
+    for each, helper in ((job, "bin/helper.sh"), (other, "helper.sh")):
+        assert place(each.entry.path) == store.path(f"artifacts/{each.entry.path}")
+        assert Path(place(each.entry.path)).read_text() == "#!/bin/sh\n"
+        assert store.read(f"artifacts/jobs/{each.id}/{helper}") == b"echo help\n"
+
+
+def test_links_of_a_job_folder_lead_where_they_led(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    lab = open_lab(folder)
+    job, other = list(lab.lab.jobs.values())[:2]
+    (folder / "data" / "deep").mkdir(parents=True)
+    (folder / "data" / "deep" / "table.csv").write_text("1,2\n")
+    links = {
+        "folder": "bin",
+        "round": "..",
+        "data": "../../data/deep",
+        "table.csv": "../../data/deep/table.csv",
+        "neighbour": f"../{other.id}/bin",
+        "nothing": "nowhere",
+    }
+    for name, to in links.items():
+        (folder / "jobs" / job.id / name).symlink_to(to)
+    send(lab, store)
+
+    here = Path(store.path(f"artifacts/jobs/{job.id}"))
+    assert (here / "folder").resolve() == here / "bin"
+    assert (here / "round").resolve() == here.parent
+    assert (here / "data" / "table.csv").read_text() == "1,2\n"
+    assert (here / "table.csv").read_text() == "1,2\n"
+    assert (here / "neighbour").resolve() == here.parent / other.id / "bin"
+    assert not os.path.lexists(here / "nothing")
+    assert send(lab, store) == transfer.Sent()
+
+
+def test_a_program_outside_of_the_job_folders_brings_its_neighbours(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    (folder / "tools" / "lib").mkdir(parents=True)
+    (folder / "tools" / "tool").write_text("#!/bin/sh\n")
+    (folder / "tools" / "lib" / "more.sh").write_text("more\n")
+    job = next(iter(open_lab(folder).lab.jobs.values()))
+    for metadata in (folder / "revision").glob("metadata-*.json"):
+        metadata.write_text(metadata.read_text().replace(job.entry.path, "./tools/tool"))
+    lab = open_lab(folder)
+    send(lab, store)
+
+    place = transfer.artifact_path(lab.files, store)(lab.lab.jobs[job.id].entry.path)
+    assert Path(place).read_text() == "#!/bin/sh\n"
+    assert store.read("artifacts/tools/lib/more.sh") == b"more\n"
+
+
+def test_a_link_to_a_folder_is_refused_where_there_are_no_links(tmp_path: Path) -> None:
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    lab = open_lab(folder)
+    job = next(iter(lab.lab.jobs.values()))
+    (folder / "jobs" / job.id / "folder").symlink_to("bin")
+    with pytest.raises(LabError, match="cannot hold a link to a folder"):
+        send(lab, storage.over("memory", "/links"))
 
 
 def test_names_of_metadata_tell_labs_and_runs_apart() -> None:
