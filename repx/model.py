@@ -5,6 +5,7 @@ The fields follow ``docs/lab-format.md``; names are ours where the format's are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -177,6 +178,11 @@ def stage_of(job_id: JobId) -> str:
     name = job_id.partition("-")[2] or job_id
     stem, dash, version = name.rpartition("-")
     return stem if dash and ("." in version or version.isdigit()) else name
+
+
+def value_text(value: object) -> str:
+    """Return a parameter's value as people read it: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def short_id(job_id: JobId) -> str:

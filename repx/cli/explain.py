@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from repx import console, directives, graph, inputs
 from repx.config.resources import LAB
-from repx.model import SELF, STEP_PREFIX, StageType
+from repx.model import SELF, STEP_PREFIX, StageType, value_text
 from repx.results.effective import effective
 from repx.storage import FAIL, SUCCESS
 from repx.target import Resources, SchedulerName
@@ -182,8 +182,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the document as a person reads it, block by block."""
     yield from _head(found)
     for title, rows in (
-        ("Parameters", found["params"].items()),
-        ("Parameters of jobs before", found["inherited"].items()),
+        ("Parameters", _value_rows(found["params"])),
+        ("Parameters of jobs before", _value_rows(found["inherited"])),
         ("Resources", _resource_rows(found["resources"])),
         ("Slurm is asked", _slurm_rows(found["slurm"])),
         ("Inputs", _input_rows(found["inputs"])),
@@ -239,7 +239,12 @@ def _resource_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:
 
 
 def _value(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return " ".join(value) if isinstance(value, tuple) else value_text(value)
+
+
+def _value_rows(values: Mapping[str, object]) -> Iterator[Sequence[object]]:
+    for name, value in values.items():
+        yield name, value_text(value)
 
 
 def _slurm_rows(phases: Mapping[str, Sequence[str]]) -> Iterator[Sequence[object]]:

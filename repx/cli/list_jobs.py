@@ -11,6 +11,7 @@ from repx import console, graph, select
 from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError
+from repx.model import value_text
 from repx.results.effective import effective
 from repx.status import State
 
@@ -200,7 +201,7 @@ def _shown(value: object) -> str:
         case str() if value.startswith("/nix/store/"):
             return f".../{value.rpartition('/')[2]}"
         case _:
-            return _ABSENT if value is _MISSING else str(value)
+            return _ABSENT if value is _MISSING else value_text(value)
 
 
 def _document(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import console, graph, status
 from repx.cli import phases
-from repx.model import short_id
+from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
     from repx.cli.progress import Tally
@@ -153,7 +153,7 @@ def parameters(lab: Lab, job: JobId) -> dict[str, object]:
 
 
 def _brief(value: object) -> str:
-    text = console.plain(value)
+    text = console.plain(value_text(value))
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
 
 

@@ -12,7 +12,7 @@ from repx import status as states_of
 from repx.cli import complete, phases, queued, report
 from repx.cli.context import command
 from repx.cli.progress import STOPPED_WATCHING, Tally, raise_for, watch
-from repx.model import short_id
+from repx.model import short_id, value_text
 from repx.schedulers import local
 from repx.status import ALIVE, State
 from repx.storage import FAIL
@@ -126,7 +126,8 @@ def _why(said: JobState) -> str:
 
 
 def _parameters(lab: Lab, job: JobId) -> str:
-    return " ".join(f"{name}={value}" for name, value in report.parameters(lab, job).items())
+    parameters = report.parameters(lab, job)
+    return " ".join(f"{name}={value_text(value)}" for name, value in parameters.items())
 
 
 def _document(lab: Lab, jobs: Iterable[JobId], states: Mapping[JobId, JobState]) -> dict[str, Any]:

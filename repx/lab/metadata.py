@@ -215,7 +215,7 @@ def _input(index: int, obj: object) -> Input:
     try:
         dependency = obj.get("dependency_type")
         return Input(
-            target=intern(required(obj, "target_input", str)),
+            target=intern(_without_nul("target_input", required(obj, "target_input", str))),
             type=_word(obj, "type"),
             job_id=_word(obj, "job_id"),
             source_output=_word(obj, "source_output"),
@@ -255,10 +255,18 @@ def _shared_outputs(items: tuple[tuple[str, object], ...]) -> Mapping[str, objec
 
 def _checked_outputs(outputs: Object) -> Object:
     for key, value in outputs.items():
-        if type(value) is str and "\0" in value:
-            raise FieldError(f"outputs.{key}", "contains a NUL character")
+        _without_nul("outputs", key)
+        if type(value) is str:
+            _without_nul(f"outputs.{key}", value)
     _shallow("outputs", outputs)
     return outputs
+
+
+def _without_nul(field: str, value: str) -> str:
+    """Refuse what no argument and no path can hold."""
+    if "\0" in value:
+        raise FieldError(field, "contains a NUL character")
+    return value
 
 
 def _hints(obj: Object) -> Hints | None:

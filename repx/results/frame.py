@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.results.conditions import PARAMETER_PREFIX
 from repx.results.loading import optional
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from repx.results.job import Job
 
@@ -24,41 +24,41 @@ def of_jobs(jobs: Iterable[Job]) -> Any:  # noqa: ANN401  # pandas has no types 
 def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]]]) -> Any:  # noqa: ANN401
     """Return a table of ``(job id, facts, parameters)``, nested parameters joined by dots.
 
-    A parameter that would hide a fact, or the index, gets ``param_`` in front. No rows:
-    an empty table.
+    A parameter that would hide a fact, the index, or another parameter gets ``param_`` in
+    front. No rows: an empty table.
     """
     pandas = optional("pandas", "a table of jobs")
     ids: list[str] = []
     records: list[dict[str, object]] = []
     for job, facts, params in rows:
         ids.append(job)
-        record = dict(facts)
-        taken = {INDEX, *facts}
-        flat = flatten(params)
-        for name, value in flat.items():
-            record[_column(name, taken, flat)] = value
-        records.append(record)
+        records.append({**facts, **_columns(params, facts)})
     return pandas.DataFrame(records, index=pandas.Index(ids, name=INDEX))
 
 
-def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Return nested mappings as one, keys joined by dots."""
-    flat: dict[str, object] = {}
+def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters under names that hide no fact and not each other."""
+    flat = list(_flatten(params))
+    names = {INDEX, *facts, *(name for name, _ in flat)}
+    found: dict[str, object] = {}
+    for name, value in flat:
+        column = name
+        if name == INDEX or name in facts or name in found:
+            while column in names:
+                column = PARAMETER_PREFIX + column
+            names.add(column)
+        found[column] = value
+    return found
+
+
+def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield nested mappings as one, keys joined by dots; what is nested less deep first."""
+    nested = {key: value for key, value in params.items() if isinstance(value, Mapping) and value}
     for key, value in params.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _column(name: str, taken: Collection[str], params: Mapping[str, object]) -> str:
-    if name not in taken:
-        return name
-    column = PARAMETER_PREFIX + name
-    while column in params:
-        column = PARAMETER_PREFIX + column
-    return column
+        if key not in nested:
+            yield f"{prefix}{key}", value
+    for key, inner in nested.items():
+        yield from _flatten(inner, f"{prefix}{key}.")
 
 
 def _facts(job: Job) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from repx.model import StageType
+from repx.model import StageType, value_text
 from repx.status import State, counts, of_run
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _varying(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
-    return "null" if value is None else _short(str(value), 24)
+    return _short(value_text(value), 24)
 
 
 def _natural(text: str) -> tuple[bool, float, str]:

@@ -356,6 +356,12 @@ def test_several_manifests_are_refused(folder: Path) -> None:
         ),
         (SIMULATION, put("jobs", *main_of(TOTAL, "path")), "executable 'main' is missing: jobs"),
         (SIMULATION, put({"o": "\0"}, *main_of(TOTAL, "outputs")), "outputs.o`: contains a NUL"),
+        (SIMULATION, put({"\0": "$out/o"}, *main_of(TOTAL, "outputs")), "outputs`: contains a NUL"),
+        (
+            SIMULATION,
+            put([{"target_input": "a\0"}], *main_of(TOTAL, "inputs")),
+            "inputs[0].target_input`: contains a NUL",
+        ),
         (
             SIMULATION,
             put({"mem": 5}, "jobs", TOTAL, "resource_hints"),

@@ -245,7 +245,13 @@ def test_table_has_name_and_effective_parameters(sweep: Experiment) -> None:
 def test_parameters_never_hide_columns() -> None:
     """Nested parameters are joined by dots; ``name`` and ``job_id`` get ``param_`` in front."""
     pytest.importorskip("pandas")
-    params = {"name": "n", "job_id": "j", "param_job_id": "p", "deep": {"a": {"b": 1}, "c": {}}}
+    params: dict[str, Any] = {
+        "name": "n",
+        "job_id": "j",
+        "param_job_id": "p",
+        "deep": {"a": {"b": 1}, "c": {}},
+    }
+    params["deep.a.b"] = 2
     run = {"name": "r", "jobs": {"0-s-1.0": {"name": "s-1.0", "params": params}}}
 
     table = Experiment(_preloaded_metadata={"r": run}).jobs().to_dataframe()
@@ -255,7 +261,8 @@ def test_parameters_never_hide_columns() -> None:
         "param_name": "n",
         "param_param_job_id": "j",
         "param_job_id": "p",
-        "deep.a.b": 1,
+        "deep.a.b": 2,
+        "param_deep.a.b": 1,
         "deep.c": {},
     }
 
