@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from repx import command, graph, plan, runtimes, status, storage, submissions, transfer
 from repx.errors import InputError
 from repx.schedulers import local, slurm, slurm_states
-from repx.status import ALIVE, BY_HAND, Belief, State
+from repx.status import ALIVE, BY_HAND, JobState, State
 from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab, Run
     from repx.plan import Plan, ResourcesOf, Wish
     from repx.render import RenderedFile
-    from repx.status import JobState
     from repx.storage import Store
     from repx.target import Target
     from repx.transfer import Sent
@@ -52,12 +51,13 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     beliefs = slurm_states.alive(command.run, store) | local.alive(store)
     alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
     marked = store.markers(lab.jobs)
+    succeeded = JobState(state=State.SUCCEEDED)
     for job, name in marked.items():
         if name == SUCCESS:
-            beliefs[job] = Belief(state=State.SUCCEEDED)
+            beliefs[job] = succeeded
         elif job not in alive:
             reason = str(store.marker(job, FAIL).get("reason") or "")
-            beliefs[job] = Belief(state=State.FAILED, reason=reason)
+            beliefs[job] = JobState(state=State.FAILED, reason=reason)
     for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
         found = _unmarked(store, job)
         if found is not None and (job not in beliefs or found.state is not State.LOST):
@@ -66,7 +66,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     return status.derive(needs, graph.order(needs), beliefs)
 
 
-def _unmarked(store: Store, job: JobId) -> Belief | None:
+def _unmarked(store: Store, job: JobId) -> JobState | None:
     """Return what is known of a job that was started and has no marker.
 
     Its lock is held: it runs without an agent (by hand, or its agent was killed). Its lock is
@@ -74,14 +74,14 @@ def _unmarked(store: Store, job: JobId) -> Belief | None:
     """
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):
-        return Belief(state=State.RUNNING, reason="without a scheduler", by=BY_HAND)
+        return JobState(state=State.RUNNING, reason="without a scheduler", by=BY_HAND)
     name = store.markers([job]).get(job)
     if name == SUCCESS:
-        return Belief(state=State.SUCCEEDED)
+        return JobState(state=State.SUCCEEDED)
     if name == FAIL:
-        return Belief(state=State.FAILED, reason=str(store.marker(job, FAIL).get("reason") or ""))
+        return JobState(state=State.FAILED, reason=str(store.marker(job, FAIL).get("reason") or ""))
     if store.exists(lock):
-        return Belief(state=State.LOST, reason="killed without a trace")
+        return JobState(state=State.LOST, reason="killed without a trace")
     return None
 
 

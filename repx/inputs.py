@@ -11,7 +11,7 @@ from typing import Final
 
 from repx import graph
 from repx.errors import GraphError, LabError
-from repx.model import SELF, STEP_PREFIX, Executable, Input, Job, JobId, Lab, StageType
+from repx.model import SELF, STEP_PREFIX, Executable, Input, Job, JobId, Lab, RunName, StageType
 
 # Cannot occur in a path, so nothing else is ever mistaken for it.
 BRANCH: Final = "\0"
@@ -40,6 +40,11 @@ def scatter_out(base: str, job: JobId) -> str:
 def step_folder(base: str, job: JobId, step: str) -> str:
     """Return the folder of a step in the branch ``BRANCH``."""
     return f"{home(base, job)}/branch-{BRANCH}/{STEP_PREFIX}{step}"
+
+
+def metadata_name(lab_id: str, run: RunName) -> str:
+    """Return what a store calls a run's metadata, below ``artifacts`` (``top``: the root's)."""
+    return f"revision/{lab_id}-metadata-{run}.json"
 
 
 def of_entry(lab: Lab, base: str, job: Job) -> dict[str, str]:
@@ -109,7 +114,7 @@ def _path(lab: Lab, base: str, job: Job, source: Input, static: Mapping[str, str
     if source.type == "global" or source.target == _STORE_BASE:
         return base
     if source.source_run is not None and source.source_run in lab.runs:
-        return f"{base}/artifacts/revision/{lab.id}-metadata-{source.source_run}.json"
+        return f"{base}/artifacts/{metadata_name(lab.id, source.source_run)}"
     return static.get(source.target)
 
 

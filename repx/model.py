@@ -172,6 +172,14 @@ class Lab:
             found = {job_id: job.needs for job_id, job in self.jobs.items()}
             object.__setattr__(self, "needs", found)
 
+    def runs_of_jobs(self) -> dict[JobId, tuple[RunName, ...]]:
+        """Return the names of the runs each job belongs to."""
+        found: dict[JobId, tuple[RunName, ...]] = {}
+        for run in self.runs.values():
+            for job in run.jobs:
+                found[job] = (*found.get(job, ()), run.name)
+        return found
+
 
 def stage_of(job_id: JobId) -> str:
     """Return the stage part of a job id: no hash in front, no version behind."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from repx import assets, inputs, runtimes
 from repx.errors import InputError, RenderError
 from repx.inputs import BRANCH
+from repx.model import STEP_PREFIX
 from repx.target import SchedulerName
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _phase_entries(task: Task) -> dict[str, object]:
 
     return {
         "steps": {
-            name: {"deps": list(task.job.steps[name].deps), **limits(f"step-{name}")}
+            name: {"deps": list(task.job.steps[name].deps), **limits(f"{STEP_PREFIX}{name}")}
             for name in inputs.step_order(task.job)
         },
         "scatter": limits("scatter"),

@@ -43,12 +43,12 @@ _RUN_ORDER: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
-    """What is known of one job before its upstreams are considered.
+class JobState:
+    """A job's state and, in ``reason``, why: the exit code, the culprit, what it waits for.
 
-    ``state`` is one of succeeded, failed, running, queued, lost, skipped. ``reason`` says why it
-    failed or waits. ``by`` is the submission or scheduler id that a live job belongs to,
-    ``since`` its start in seconds since the epoch, ``where`` the node it runs on.
+    ``by`` is the submission or scheduler id that a live job belongs to, ``since`` its start in
+    seconds since the epoch, ``where`` the node it runs on. A *belief* is the state of one job
+    before its upstreams are considered: never blocked or pending.
     """
 
     state: State
@@ -58,25 +58,13 @@ class Belief:
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
-    """A job's state and, in ``reason``, why: the exit code, the culprit, what it waits for."""
-
-    state: State
-    reason: str = ""
-    by: str = ""
-    since: float | None = None
-    where: str = ""
-
-
 _PENDING: Final = JobState(state=State.PENDING, reason="can start")
-_SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
 
 
 def derive(
     needs: Mapping[JobId, Sequence[JobId]],
     order: Iterable[JobId],
-    beliefs: Mapping[JobId, Belief],
+    beliefs: Mapping[JobId, JobState],
 ) -> dict[JobId, JobState]:
     """Return every job's state; ``order`` is topological.
 
@@ -87,24 +75,12 @@ def derive(
     states: dict[JobId, JobState] = {}
     for job in order:
         belief = beliefs.get(job)
-        states[job] = _without_belief(needs[job], states) if belief is None else _told(belief)
+        states[job] = _without_belief(needs[job], states) if belief is None else belief
         if belief is not None and belief.state in (State.LOST, State.SKIPPED):
             derived = _without_belief(needs[job], states)
             if derived.state is State.SKIPPED:  # it names the culprit
                 states[job] = derived
     return {job: said for job, said in states.items() if not job.startswith(GATE)}
-
-
-def _told(belief: Belief) -> JobState:
-    if belief.state is State.SUCCEEDED:
-        return _SUCCEEDED
-    return JobState(
-        state=belief.state,
-        reason=belief.reason,
-        by=belief.by,
-        since=belief.since,
-        where=belief.where,
-    )
 
 
 def _without_belief(needs: Sequence[JobId], states: Mapping[JobId, JobState]) -> JobState:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from repx.status import Belief, State
+from repx.status import JobState, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -92,14 +92,14 @@ def active(store: Store) -> list[str]:
 
 def beliefs(
     submission: str, jobs: Sequence[JobId], happened: Iterable[Event]
-) -> dict[JobId, Belief]:
+) -> dict[JobId, JobState]:
     """Return what an active submission tells of its jobs; nothing of those that have ended."""
-    waiting = Belief(state=State.QUEUED, reason="waits for its turn", by=submission)
+    waiting = JobState(state=State.QUEUED, reason="waits for its turn", by=submission)
     known = dict.fromkeys(jobs, waiting)
     for event in happened:
         if event.kind == "start" and event.job in known:
             before = known[event.job]
-            known[event.job] = Belief(
+            known[event.job] = JobState(
                 state=State.RUNNING,
                 reason=event.phase or "",
                 by=submission,
@@ -107,7 +107,7 @@ def beliefs(
             )
         elif event.kind == "wait" and event.job in known:
             reason = f"another process has it ({event.because})"
-            known[event.job] = Belief(state=State.QUEUED, reason=reason, by=submission)
+            known[event.job] = JobState(state=State.QUEUED, reason=reason, by=submission)
         elif event.kind == "skip" or event.ends_job:
             known.pop(event.job, None)
         elif event.kind == "agent-start":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
+from repx.inputs import metadata_name
 from repx.lab.files import Kind, parts
 
 if TYPE_CHECKING:
@@ -59,11 +60,6 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store) -> Sent:
         for size in source
     ]
     return Sent(files=len(written), size_bytes=sum(written))
-
-
-def metadata_name(lab_id: str, run: str) -> str:
-    """Return the name of a run's metadata below ``artifacts/revision`` (``top``: the root's)."""
-    return f"{lab_id}-metadata-{run}.json"
 
 
 def _content_path(files: LabFiles, path: str) -> str:
@@ -149,10 +145,8 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:
 
     The manifest holds the sums of the rest, so where it is the same, so is the rest.
     """
-    renamed = {
-        run.metadata: f"revision/{metadata_name(lab.id, run.name)}" for run in lab.runs.values()
-    }
-    top = f"revision/{metadata_name(lab.id, 'top')}"
+    renamed = {run.metadata: metadata_name(lab.id, run.name) for run in lab.runs.values()}
+    top = metadata_name(lab.id, "top")
     manifest = f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
     entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
     if store.read(manifest) == entry:

@@ -8,10 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import console, directives, graph, inputs
+from repx import console, directives, inputs
 from repx.config.resources import LAB
 from repx.model import SELF, STEP_PREFIX, StageType, value_text
-from repx.results.effective import effective
+from repx.results import effective
 from repx.storage import FAIL, SUCCESS
 from repx.target import Resources, SchedulerName
 
@@ -81,9 +81,7 @@ def document(subject: Subject) -> dict[str, Any]:
 def _inherited(subject: Subject) -> dict[str, object]:
     """Return the parameters of the jobs before that the job does not set itself."""
     lab, job = subject.opened.lab, subject.job
-    reached = graph.closure(lab.needs, [job.id])
-    params = {name: lab.jobs[name].params for name in reached}
-    found = effective(params, lab.needs.__getitem__)[job.id]
+    found = effective.of_jobs(lab, [job.id])[job.id]
     return {name: value for name, value in sorted(found.items()) if name not in job.params}
 
 

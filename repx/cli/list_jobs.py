@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from repx import console, graph, select
+from repx import console, select
 from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.model import value_text
-from repx.results.effective import effective
+from repx.results import effective
 from repx.status import State
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def list_jobs(context: Context, wish: Wish) -> None:
         chosen.sort(key=lambda job: (lab.jobs[job].stage, job))
     outputs = _outputs(context, chosen) if wish.output_paths else {}
     if context.json:
-        runs = _runs_of(lab)
+        runs = lab.runs_of_jobs()
         console.json([_document(lab.jobs[job], runs[job], states, outputs) for job in chosen])
         return
     columns = _columns(lab, wish, chosen, states, outputs)
@@ -137,7 +137,7 @@ def _columns(
         columns.append(("stage", lambda job: job.stage))
     columns.append(("job", lambda job: job.id))
     if len(lab.runs) > 1 and wish.name not in lab.runs:
-        runs = _runs_of(lab)
+        runs = lab.runs_of_jobs()
         columns.append(("run", lambda job: " ".join(runs[job.id])))
     if wish.states:
         columns.append(("state", lambda job: states[job.id].state))
@@ -145,14 +145,6 @@ def _columns(
     if wish.output_paths:
         columns.append(("output", lambda job: outputs[job.id] or "(not executed)"))
     return columns
-
-
-def _runs_of(lab: Lab) -> dict[JobId, list[RunName]]:
-    found: dict[JobId, list[RunName]] = {}
-    for run in lab.runs.values():
-        for job in run.jobs:
-            found.setdefault(job, []).append(run.name)
-    return found
 
 
 def _outputs(context: Context, chosen: Sequence[JobId]) -> dict[JobId, str | None]:
@@ -166,8 +158,7 @@ def _parameter_columns(lab: Lab, keys: Sequence[str], chosen: Sequence[JobId]) -
     """Return a column for each parameter asked for, or one for all that the job itself has."""
     if not keys:
         return [("parameters", _own_parameters)]
-    reached = graph.closure(lab.needs, chosen)
-    known = effective({job: lab.jobs[job].params for job in reached}, lab.needs.__getitem__)
+    known = effective.of_jobs(lab, chosen)
 
     def cell(key: str) -> Callable[[Job], object]:
         return lambda job: _shown(_reach(known[job.id], key))

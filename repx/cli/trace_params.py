@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, graph, select
+from repx import console, select
 from repx.cli import complete
 from repx.cli.context import command
-from repx.results.effective import effective
+from repx.results import effective
 
 if TYPE_CHECKING:
     from repx.cli.context import Context
@@ -30,6 +30,5 @@ def trace_params(context: Context, job: str | None) -> None:
     """
     lab = context.open_lab().lab
     wanted = sorted(lab.jobs) if job is None else [select.one_job(lab, job)]
-    reached = graph.closure(lab.needs, wanted)
-    found = effective({name: lab.jobs[name].params for name in reached}, lab.needs.__getitem__)
+    found = effective.of_jobs(lab, wanted)
     console.json({name: dict(sorted(found[name].items())) for name in wanted})

@@ -13,9 +13,9 @@ from repx.model import STEP_PREFIX
 from repx.target import Resources, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from repx.model import Hints, Job, JobId, Lab, RunName
+    from repx.model import Hints, Job, Lab, RunName
     from repx.target import Rules
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Resolver:
         self._defaults = rules.defaults
         self._rules = tuple(_Matcher(rule) for rule in rules.rules if _on(rule, target_name))
         self._by_id = tuple(rule for rule in self._rules if rule.job)
-        self._runs_of = _runs_of(lab) if any(rule.run for rule in self._rules) else {}
+        self._runs_of = lab.runs_of_jobs() if any(rule.run for rule in self._rules) else {}
         self._known: dict[_Key, Resources] = {}
         self._hints: dict[Hints, Resources] = {}
 
@@ -122,14 +122,6 @@ def _translated(char: str) -> str:
 
 def _on(rule: Rule, target_name: str) -> bool:
     return _Globs(rule.targets).matches(target_name)
-
-
-def _runs_of(lab: Lab) -> Mapping[JobId, tuple[RunName, ...]]:
-    found: dict[JobId, tuple[RunName, ...]] = {}
-    for run in lab.runs.values():
-        for job in run.jobs:
-            found[job] = (*found.get(job, ()), run.name)
-    return found
 
 
 def _overlaid(layers: Iterable[tuple[Resources, str]]) -> Resources:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LEGACY_STAGES: Final = ("worker", "gather")
-_RESERVED_RUNS: Final = frozenset({"missing", "pending", "top"})
+RESERVED_RUNS: Final = frozenset({"missing", "pending", "top"})
 _STAGE_TYPES: Final[Mapping[str, StageType]] = {str(kind): kind for kind in StageType}
 _DEPENDENCIES: Final[Mapping[str, DependencyType]] = {str(kind): kind for kind in DependencyType}
 _NAME: Final = re.compile(r"[^/\x00-\x1f\x7f]+")
@@ -103,7 +103,7 @@ def root(obj: Object) -> Root:
 def run(obj: Object) -> RunMetadata:
     """Read one run's metadata, its jobs only so far that each has a safe id."""
     run_name = name("name", required(obj, "name", str))
-    if run_name in _RESERVED_RUNS:
+    if run_name in RESERVED_RUNS:
         raise FieldError("name", f"'{run_name}' is reserved and cannot name a run")
     image = optional(obj, "image", str)
     jobs = required(obj, "jobs", dict)

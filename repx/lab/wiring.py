@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from repx.errors import did_you_mean
 from repx.lab.definition import WORK_ITEM, WORKER_OUTPUTS
 from repx.lab.expand import BlueprintError, ordered
-from repx.model import StageType
+from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,9 @@ def _pipeline(definition: Definition, name: str, raw: Any) -> dict[str, tuple[Fe
 
 def steps(definition: Definition, stage: Stage) -> dict[str, tuple[Feed, ...]]:
     """Return, by step, what other steps feed; notes what does not fit."""
-    found = {each.step: each for each in stage.programs.values() if each.name.startswith("step-")}
+    found = {
+        each.step: each for each in stage.programs.values() if each.name.startswith(STEP_PREFIX)
+    }
     wired = {}
     for name, step in found.items():
         own = [each for each in step.inputs if each != WORK_ITEM and each not in stage.inputs]
@@ -75,7 +77,7 @@ def deps_of(step: Program) -> tuple[str, ...]:
 
 def sink(stage: Stage) -> Program | None:
     """Return the one step that no other step needs, None when there are none or several."""
-    found = [each for each in stage.programs.values() if each.name.startswith("step-")]
+    found = [each for each in stage.programs.values() if each.name.startswith(STEP_PREFIX)]
     needed = {dep for step in found for dep in deps_of(step)}
     last = [step for step in found if step.step not in needed]
     return last[0] if len(last) == 1 else None

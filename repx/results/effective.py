@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from repx import graph
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from repx.model import JobId
+    from repx.model import JobId, Lab
 
     Params = Mapping[str, object]
 
@@ -35,6 +37,12 @@ def effective(
             opened.add(job)
             stack.extend(need for need in upstream(job) if need in params and need not in opened)
     return found
+
+
+def of_jobs(lab: Lab, jobs: Iterable[JobId]) -> dict[JobId, dict[str, object]]:
+    """Return the effective parameters of the jobs, and of those before them."""
+    reached = graph.closure(lab.needs, jobs)
+    return effective({job: lab.jobs[job].params for job in reached}, lab.needs.__getitem__)
 
 
 def _merged(

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from repx import graph, select, storage
+from repx import graph, inputs, select, storage
 from repx.errors import InputError, LabError
 from repx.results.effective import effective
 from repx.results.job import Job
@@ -117,7 +117,7 @@ class Lab:
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
-        return Path(self.store.path(f"artifacts/revision/{self.model.id}-metadata-{run}.json"))
+        return Path(self.store.path(f"artifacts/{inputs.metadata_name(self.model.id, run)}"))
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
@@ -138,11 +138,7 @@ class Lab:
     @cached_property
     def runs_of(self) -> Mapping[JobId, tuple[RunName, ...]]:
         """Return the runs of each job."""
-        found: dict[JobId, list[RunName]] = {job: [] for job in self.model.jobs}
-        for run in self.model.runs.values():
-            for job in run.jobs:
-                found[job].append(run.name)
-        return {job: tuple(names) for job, names in found.items()}
+        return self.model.runs_of_jobs()
 
     @cached_property
     def _position(self) -> Mapping[JobId, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from repx.model import JobId
-    from repx.status import Belief
+    from repx.status import JobState
     from repx.storage import Store
     from repx.submissions import Event
 
@@ -52,9 +52,9 @@ def launch(store: Store, submission: str, limits: Limits) -> command.Detached:
     return command.detach(argv, output=folder / "agent.log", cwd=folder, more_env=ours)
 
 
-def alive(store: Store) -> dict[JobId, Belief]:
+def alive(store: Store) -> dict[JobId, JobState]:
     """Return the jobs that agents on this machine hold in their queues or run."""
-    known: dict[JobId, Belief] = {}
+    known: dict[JobId, JobState] = {}
     for submission in submissions.active(store):
         jobs = [task["job"] for task in submissions.plan(store, submission).get("tasks", ())]
         known |= submissions.beliefs(submission, jobs, submissions.events(store, submission))

@@ -13,7 +13,7 @@ from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError
 from repx.schedulers import queue, slurm_folder
 from repx.schedulers.slurm_folder import BUNDLE, CONTINUE, ENDED, Known
-from repx.status import ALIVE, Belief, State
+from repx.status import ALIVE, JobState, State
 from repx.storage import SUCCESS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _ASK_S: Final = 120
 
 
-def alive(run: Run, store: Store) -> dict[JobId, Belief]:
+def alive(run: Run, store: Store) -> dict[JobId, JobState]:
     """Return what Slurm knows of the jobs of all submissions that may not have ended.
 
     One squeue for all; sacct at most once per submission, when it ends. What they tell of a
@@ -52,9 +52,9 @@ def alive(run: Run, store: Store) -> dict[JobId, Belief]:
     return found
 
 
-def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[JobId, Belief]:
+def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[JobId, JobState]:
     """Return what the queue tells of a submission's jobs; nothing of those it does not know."""
-    found: dict[JobId, Belief] = {}
+    found: dict[JobId, JobState] = {}
     parts = _parts(known, entries)
     continued = (known.ids.get(CONTINUE, ""), None)
     waiting = continued in entries and entries[continued].state in ALIVE
@@ -65,9 +65,9 @@ def beliefs(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[J
             found[job] = _belief(best, by, now) if by or waiting else _halfway(known)
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
-            found[job] = Belief(state=State.QUEUED, reason=reason)
+            found[job] = JobState(state=State.QUEUED, reason=reason)
         elif refused and not by:  # its log, found by this name, has Slurm's words
-            found[job] = Belief(state=State.LOST, reason="not submitted", by=CONTINUE)
+            found[job] = JobState(state=State.LOST, reason="not submitted", by=CONTINUE)
     return found
 
 
@@ -101,21 +101,23 @@ def _parts(
     return found
 
 
-def _belief(entry: Entry, by: str, now: float) -> Belief:
+def _belief(entry: Entry, by: str, now: float) -> JobState:
     match entry.state:
         case State.RUNNING:
             since = now - entry.elapsed_s
-            return Belief(state=State.RUNNING, by=by, since=since, where=entry.node)
+            return JobState(state=State.RUNNING, by=by, since=since, where=entry.node)
         case State.QUEUED:
-            return Belief(state=State.QUEUED, reason=entry.reason, by=by)
+            return JobState(state=State.QUEUED, reason=entry.reason, by=by)
         case _:
             reason = queue.REASONS.get(entry.word, entry.word)
             # A bundle fails with any of its jobs; what has no marker was skipped or cut off.
             inside = by.startswith(BUNDLE) and entry.word == "FAILED"
-            return Belief(state=State.LOST if inside else entry.state, reason=reason, by=by)
+            return JobState(state=State.LOST if inside else entry.state, reason=reason, by=by)
 
 
-def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+def _explained(
+    store: Store, known: Known, found: Mapping[JobId, JobState]
+) -> dict[JobId, JobState]:
     """Return the beliefs, those of jobs that have ended with what their logs say.
 
     Only a Slurm job that had something to say has left a log.
@@ -132,16 +134,16 @@ def _explained(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dic
         said = (store.read_text(f"{logs}/{name}") or "") if name else ""
         if _SKIP in said:
             culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
-            explained[job] = Belief(state=State.SKIPPED, reason=culprit)
+            explained[job] = JobState(state=State.SKIPPED, reason=culprit)
             continue
         reason = next((why for words, why in _SAID if words in said), belief.reason)
         where = f"; see {store.path(f'{logs}/{name}')}" if said else ""
         told = f"{reason} (Slurm job {belief.by.removeprefix(BUNDLE)}{where})"
-        explained[job] = Belief(state=belief.state, reason=told)
+        explained[job] = JobState(state=belief.state, reason=told)
     return explained
 
 
-def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict[JobId, Belief]:
+def _culprits(store: Store, known: Known, found: Mapping[JobId, JobState]) -> dict[JobId, JobState]:
     """Return the beliefs of skipped jobs, with the job of a run before theirs that failed.
 
     Who failed among a job's own needs, its Lab tells.
@@ -155,11 +157,11 @@ def _culprits(store: Store, known: Known, found: Mapping[JobId, Belief]) -> dict
         marked = store.markers(jobs) if gate["type"] == "hard" else {}
         culprits = (job for job in jobs if marked and marked.get(job) != SUCCESS)
         culprit_of[number] = next(culprits, "")
-    explained = dict.fromkeys(skipped, Belief(state=State.SKIPPED))
+    explained = dict.fromkeys(skipped, JobState(state=State.SKIPPED))
     for task in tasks:
         named = next((culprit_of[gate] for gate in task["gates"] if culprit_of[gate]), "")
         if named and task["job"] in skipped:
-            explained[task["job"]] = Belief(state=State.SKIPPED, reason=named)
+            explained[task["job"]] = JobState(state=State.SKIPPED, reason=named)
     return explained
 
 
@@ -178,15 +180,15 @@ _SAID: Final = (
 )
 
 
-def _halfway(known: Known) -> Belief:
+def _halfway(known: Known) -> JobState:
     """Return what to say of a scatter that is held for ever, since its gather is not there."""
     reason = f"held: submission {known.submission} stopped halfway; its submit.sh continues"
-    return Belief(state=State.QUEUED, reason=reason)
+    return JobState(state=State.QUEUED, reason=reason)
 
 
 def _within_bundles(
-    store: Store, known: Known, found: Mapping[JobId, Belief]
-) -> dict[JobId, Belief]:
+    store: Store, known: Known, found: Mapping[JobId, JobState]
+) -> dict[JobId, JobState]:
     """Return the beliefs, those of jobs in running bundles as their own scheduler tells them."""
     told = dict(found)
     for rows in known.by_call().values():
@@ -204,11 +206,11 @@ def _within_bundles(
     return told
 
 
-def _unanswered(known: Known) -> dict[JobId, Belief]:
+def _unanswered(known: Known) -> dict[JobId, JobState]:
     """Return the jobs of a submission as alive: no answer is no reason to start them again."""
     reason = "submitted; Slurm does not answer now"
     return {
-        row.job: Belief(
+        row.job: JobState(
             state=State.QUEUED,
             reason=reason,
             by=known.awaited(row),
@@ -240,7 +242,7 @@ def _any_alive(known: Known, entries: Mapping[Key, Entry]) -> bool:
 
 def _close(
     run: Run, store: Store, known: Known, entries: Mapping[Key, Entry]
-) -> dict[JobId, Belief]:
+) -> dict[JobId, JobState]:
     """Return how the jobs of a submission ended; write it down, since Slurm soon forgets it.
 
     The first line says how long submitted.tsv was then: if it has grown, this is out of date.
@@ -281,14 +283,14 @@ def _recall(run: Run, ids: list[str], known: Known) -> dict[Key, Entry]:
 _STATES: Final = frozenset(map(str, State))
 
 
-def _remembered(store: Store) -> dict[JobId, Belief]:
+def _remembered(store: Store) -> dict[JobId, JobState]:
     """Return how jobs ended that left no marker, as it was seen then."""
-    found: dict[JobId, Belief] = {}
+    found: dict[JobId, JobState] = {}
     for name in submissions.ids(store):
         text = store.read_text(f"{submissions.FOLDER}/{name}/{ENDED}")
         for line in (text or "").splitlines():
             job, _, rest = line.partition("\t")
             state, _, reason = rest.partition("\t")
             if state in _STATES:
-                found[job] = Belief(state=State(state), reason=reason)
+                found[job] = JobState(state=State(state), reason=reason)
     return found

@@ -13,7 +13,7 @@ from repx import graph, plan, status
 from repx.errors import GraphError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Wish
-from repx.status import Belief, State
+from repx.status import JobState, State
 from repx.target import Resources, RuntimeName
 from tests.made import made_lab
 
@@ -68,7 +68,7 @@ def dependencies(jobs: list[Job]) -> dict[str, DependencyType]:
 
 
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
-    beliefs = {name: Belief(state=State(word), by="other") for name, word in known.items()}
+    beliefs = {name: JobState(state=State(word), by="other") for name, word in known.items()}
     needs = plan.gated(of, beliefs)
     return status.derive(needs, graph.order(needs), beliefs)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from repx import status
-from repx.status import Belief, JobState, State
+from repx.status import JobState, State
 
 NEEDS: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("b",)}
 
 
-def derive(**known: Belief) -> dict[str, JobState]:
+def derive(**known: JobState) -> dict[str, JobState]:
     return status.derive(NEEDS, ("a", "b", "c"), known)
 
 
@@ -21,7 +21,7 @@ def test_without_any_belief_first_jobs_are_pending_and_others_blocked_by_the_one
 
 
 def test_everything_after_a_failure_is_skipped_and_names_the_culprit() -> None:
-    states = derive(a=Belief(state=State.FAILED, reason="exit 3"))
+    states = derive(a=JobState(state=State.FAILED, reason="exit 3"))
 
     assert states["a"] == JobState(state=State.FAILED, reason="exit 3")
     assert states["b"] == JobState(state=State.SKIPPED, reason="a")
@@ -29,14 +29,14 @@ def test_everything_after_a_failure_is_skipped_and_names_the_culprit() -> None:
 
 
 def test_a_success_counts_whatever_happened_before_it() -> None:
-    states = derive(a=Belief(state=State.FAILED), b=Belief(state=State.SUCCEEDED))
+    states = derive(a=JobState(state=State.FAILED), b=JobState(state=State.SUCCEEDED))
 
     assert states["b"].state is State.SUCCEEDED
     assert states["c"].state is State.PENDING
 
 
 def test_a_live_job_keeps_what_is_known_of_it() -> None:
-    states = derive(a=Belief(state=State.RUNNING, by="s1", since=5.0, where="n1"))
+    states = derive(a=JobState(state=State.RUNNING, by="s1", since=5.0, where="n1"))
 
     assert states["a"] == JobState(state=State.RUNNING, by="s1", since=5.0, where="n1")
     assert states["b"] == JobState(state=State.BLOCKED, reason="a")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from repx import engine, storage, submissions
 from repx.plan import Plan
-from repx.status import Belief, State
+from repx.status import JobState, State
 from repx.submissions import Event
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def test_jobs_of_an_active_submission_are_queued_then_running_then_told_by_marke
     known = submissions.beliefs("s", ["a", "b", "c", "d"], happened)
 
     assert known == {
-        "b": Belief(state=State.RUNNING, by="s", since=1.0),
-        "c": Belief(state=State.QUEUED, reason="waits for its turn", by="s"),
+        "b": JobState(state=State.RUNNING, by="s", since=1.0),
+        "c": JobState(state=State.QUEUED, reason="waits for its turn", by="s"),
     }
 
 
@@ -67,7 +67,7 @@ def test_a_job_that_another_process_has_is_queued_even_if_it_was_to_start() -> N
     happened = [event("start", "a"), event("wait", "a", because="n1 7")]
 
     assert submissions.beliefs("s", ["a"], happened) == {
-        "a": Belief(state=State.QUEUED, reason="another process has it (n1 7)", by="s")
+        "a": JobState(state=State.QUEUED, reason="another process has it (n1 7)", by="s")
     }
 
 

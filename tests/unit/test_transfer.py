@@ -12,6 +12,7 @@ import pytest
 
 from repx import plan, storage, transfer
 from repx.errors import LabError
+from repx.inputs import metadata_name
 from repx.lab.load import open_lab
 from repx.plan import Wish
 from repx.status import JobState, State
@@ -189,7 +190,7 @@ def test_a_link_to_a_folder_is_refused_where_there_are_no_links(tmp_path: Path) 
 
 
 def test_names_of_metadata_tell_labs_and_runs_apart() -> None:
-    names = {transfer.metadata_name(lab, run) for lab in "ab" for run in ("top", "x")}
+    names = {metadata_name(lab, run) for lab in "ab" for run in ("top", "x")}
 
     assert len(names) == 4
 
@@ -225,8 +226,8 @@ def test_another_lab_of_the_same_id_brings_its_own_metadata(store: Store, tmp_pa
     other = open_lab(folder)
     send(other, store)
 
-    name = transfer.metadata_name(other.lab.id, "simulation-run")
-    assert "new" in json.loads(Path(store.path(f"artifacts/revision/{name}")).read_text())
+    name = metadata_name(other.lab.id, "simulation-run")
+    assert "new" in json.loads(Path(store.path(f"artifacts/{name}")).read_text())
 
 
 def test_a_store_of_a_lab_that_is_no_folder_is_named(store: Store, tmp_path: Path) -> None:
