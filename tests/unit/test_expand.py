@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import filecmp
 import hashlib
 import json
@@ -530,7 +529,3 @@ def test_alone_it_reports_mistakes_with_exit_code_2(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: a run cannot be called 'top'")
-
-
-def test_it_uses_no_syntax_newer_than_python_3_9() -> None:
-    ast.parse(Path(expand.__file__).read_text(encoding="utf-8"), feature_version=(3, 9))

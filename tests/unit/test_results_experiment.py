@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 CALC = "1a3w5namblrpglvbpwd14hsb93hs2gz1-calc-1.0"
 PREP = "1sfq5r0bydrm3w14jczk5n45v3rvf8n3-prep-1.0"
-REPORT = "0gxz6rw8jwygn206a2jcssa444f75mgb-c-report-1.0"
 SQUARES = "114nldsqgggscc8l3nkzg60njsdvwmrf-b-square-sum-1.0"
 
 

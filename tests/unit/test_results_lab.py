@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALC_2_5 = "1a3w5namblrpglvbpwd14hsb93hs2gz1-calc-1.0"
-PREP_1 = "12fjxpqfrldap0ba5z4ksb7sa68l164f-prep-1.0"
 MARKER = {
     "outcome": "fail",
     "exit": 3,
