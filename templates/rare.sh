@@ -20,11 +20,25 @@ repx_stop() {
 repx_end_group() {
   local tenths=0
   kill -TERM -- "-$child" 2>/dev/null
-  while kill -0 -- "-$child" 2>/dev/null && ((tenths < grace_s * 10 + 20)); do
+  while repx_group_lives && ((tenths < grace_s * 10 + 20)); do
     ((tenths != grace_s * 10)) || kill -KILL -- "-$child" 2>/dev/null
     sleep 0.1
     ((tenths += 1))
   done
+}
+
+# Does anything of the group run? What has ended stays a zombie where process 1 of a container
+# reaps nothing.
+repx_group_lives() {
+  local process stat
+  kill -0 -- "-$child" 2>/dev/null || return
+  [[ -r /proc/self/stat ]] || return 0
+  for process in /proc/[0-9]*; do
+    stat=''
+    read -r -d '' stat <"$process/stat" # a name in it may hold a newline
+    [[ ${stat##*) } != [!ZX]" "*([0-9])" $child "* ]] || return 0
+  done 2>/dev/null
+  return 1
 }
 
 # The program has ended, but not as it should: FAIL, unless its outputs only show late.
@@ -73,8 +87,10 @@ repx_fail() {
   repx_quote "$2"
   [[ -d $record ]] || repx_make "$record" # the job may have removed it,
   repx_drop "$record/SUCCESS"             # or written to it
-  { repx_mark "$part" fail "$1" "$REPLY" "" && mv -f -- "$part" "$record/FAIL"; } ||
+  if ! { repx_mark "$part" fail "$1" "$REPLY" "" && mv -f -- "$part" "$record/FAIL"; }; then
+    rm -f -- "$part"
     repx_broken "cannot write $record/FAIL"
+  fi
   repx_say "$2 (see $record/stderr.log)"
   [[ $record != "$home/repx" ]] || repx_complete fail
   return 1

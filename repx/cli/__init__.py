@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from repx.errors import RepxError
 
@@ -24,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a module here
     if arguments in (["--version"], ["-V"]):
         _print_version()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _ready_streams()
     _restore_locale()
     sys.exit(_guarded(arguments))
@@ -71,7 +75,8 @@ def _guarded(arguments: list[str]) -> int:
 
     console.setup(os.environ)
     try:
-        code = _run(arguments)
+        with _interruptible():
+            code = _run(arguments)
         sys.stdout.flush()
     except Exit as wish:
         code = wish.exit_code
@@ -95,6 +100,19 @@ def _guarded(arguments: list[str]) -> int:
         _report_bug(arguments)
         code = _BUG
     return code
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be an exception; before and after it ends the process without a traceback."""
+    ours = signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _abandon_stdout() -> None:

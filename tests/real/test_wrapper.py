@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -243,6 +245,26 @@ def test_what_a_job_leaves_running_is_ended(folder: MakeFolder) -> None:
     assert not alive(_pid(made))
 
 
+@pytest.fixture
+def nobody_reaps() -> Iterator[None]:
+    """Make this process the parent of orphans, as process 1 of a container is, and reap none."""
+    libc = ctypes.CDLL(None)
+    set_child_subreaper = 36  # prctl(2)
+    assert libc.prctl(set_child_subreaper, 1) == 0
+    yield
+    libc.prctl(set_child_subreaper, 0)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+@pytest.mark.usefixtures("nobody_reaps")
+def test_zombies_are_not_waited_for(folder: MakeFolder) -> None:
+    made = folder({"job": Work(body=f"sleep 60 &\n{TOUCH}")})
+
+    assert (0, "") == made.script("job", REPX_GRACE_S="600")
+
+
 def test_signals_at_any_moment_leave_one_marker_and_nothing_running(folder: MakeFolder) -> None:
     """Swept over the whole life of a short job, from before its start to after its end."""
     for step in range(25):
@@ -386,6 +408,7 @@ def test_a_full_disk_leaves_no_success(folder: MakeFolder, small_disk: Path) -> 
 
     assert (3, []) == (code, made.markers("job"))
     assert "cannot write" in said
+    assert [] == list(made.base.rglob("*.part"))
     (made.home("job") / "out" / "big").unlink()
     (made.base / "artifacts/jobs/job/bin/main").write_text(f"#!/bin/bash\nout=$1\n{TOUCH}")
     assert 0 == made.script("job")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,14 @@ def test_version_needs_next_to_nothing_of_repx(tmp_path: Path) -> None:
 
     assert "click" not in found
     assert {"repx", "repx.cli"} == {name for name in found if name.split(".")[0] == "repx"}
+
+
+def test_ctrl_c_while_python_still_imports_shows_no_traceback() -> None:
+    code = (
+        "import os, signal, repx.cli\n"
+        "repx.cli._restore_locale = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "repx.cli.main(['list'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (-signal.SIGINT, "", "") == (done.returncode, done.stdout, done.stderr)
