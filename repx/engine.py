@@ -147,13 +147,14 @@ def _write(
 ) -> Sent:
     from repx import render  # jinja2 costs 70 ms where nothing is to be done
 
-    sent = transfer.send(opened.lab, opened.files, plan, store)
+    key_of = transfer.places(opened.files)
+    sent = transfer.send(opened.lab, opened.files, plan, store, key_of)
     files = render.submission(
         plan,
         opened.lab,
         target,
         submission_id=submission,
-        artifact=transfer.artifact_path(opened.files, store),
+        artifact=lambda path: store.path(key_of(path)),
     )
     where, folder = place
     if target.scheduler is SchedulerName.SLURM:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
@@ -11,7 +12,7 @@ from repx.inputs import metadata_name
 from repx.lab.files import Kind, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from repx.lab.files import LabFiles
     from repx.model import Lab
@@ -33,38 +34,39 @@ class Sent:
     size_bytes: int = 0
 
 
-def artifact_path(files: LabFiles, store: Store) -> Callable[[str], str]:
-    """Return a function from an executable's path in the Lab to its path on the target.
+def places(files: LabFiles) -> Callable[[str], str]:
+    """Return a function from an executable's path in the Lab to its key in a store.
 
     A link into the Lab's ``store/`` that stands alone leads to the one shared copy, so no job
     folder is needed. Beside other files it is run where it stands: it may look for them there.
+    Remembers its answers.
     """
 
+    @cache
     def place(path: str) -> str:
-        return store.path(f"{ARTIFACTS}/{_content_path(files, path)}")
+        resolved = files.resolve(path)
+        shared = resolved.startswith("store/") and _stands_alone(files, path)
+        return f"{ARTIFACTS}/{resolved if shared else path}"
 
     return place
 
 
-def send(lab: Lab, files: LabFiles, plan: Plan, store: Store) -> Sent:
+def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[str], str]) -> Sent:
     """Copy what the plan's jobs need and the store lacks, each file whole or not at all.
+
+    ``place`` says where executables go (``places``).
 
     Raises StorageError when the store cannot be written, LabError when the Lab cannot be read.
     """
     written = [
         size
         for source in (
-            _programs(files, plan, store),
+            _programs(files, _folders(plan, place), store),
             _metadata(lab, files, store),
         )
         for size in source
     ]
     return Sent(files=len(written), size_bytes=sum(written))
-
-
-def _content_path(files: LabFiles, path: str) -> str:
-    resolved = files.resolve(path)
-    return resolved if resolved.startswith("store/") and _stands_alone(files, path) else path
 
 
 def _stands_alone(files: LabFiles, path: str) -> bool:
@@ -75,12 +77,12 @@ def _stands_alone(files: LabFiles, path: str) -> bool:
     )
 
 
-def _programs(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
+def _programs(files: LabFiles, folders: Iterable[str], store: Store) -> Iterator[int]:
     """Copy what is shared, the folders programs run from, and what links there lead to."""
     for name in _SHARED:
         if files.kind(name) not in (None, Kind.DIR):
             raise LabError(f"{files.describe(name)}: a folder is wanted here")
-    todo = [*_SHARED, *_folders(files, plan)]
+    todo = [*_SHARED, *folders]
     done: set[str] = set()
     while todo:
         folder = todo.pop()
@@ -96,11 +98,11 @@ def _programs(files: LabFiles, plan: Plan, store: Store) -> Iterator[int]:
                 yield from _linked(files, path, resolved, store)
 
 
-def _folders(files: LabFiles, plan: Plan) -> Iterator[str]:
+def _folders(plan: Plan, place: Callable[[str], str]) -> Iterator[str]:
     """Yield the folders of the Lab that the plan's programs run from; some more than once."""
     for task in plan.tasks:
         for executable in task.job.executables.values():
-            folder = _folder(_content_path(files, executable.path))
+            folder = _folder(place(executable.path).removeprefix(f"{ARTIFACTS}/"))
             if folder not in _SHARED:
                 yield f"jobs/{task.job.id}"
                 yield folder

@@ -102,7 +102,10 @@ def _send(subject: Subject) -> None:
         resources=Resources(),
         runtime=_runtime(subject),
     )
-    transfer.send(subject.opened.lab, subject.opened.files, Plan(tasks=(task,)), subject.store)
+    files = subject.opened.files
+    transfer.send(
+        subject.opened.lab, files, Plan(tasks=(task,)), subject.store, transfer.places(files)
+    )
 
 
 def _runtime(subject: Subject) -> RuntimeName:
@@ -129,9 +132,9 @@ def _require(subject: Subject, chosen: Program) -> None:
 
 def _fill(folder: Path, subject: Subject, chosen: Program) -> None:
     """Make ``out`` empty, and write the two JSON files, ``run`` and ``prologue.sh``."""
-    artifact = transfer.artifact_path(subject.opened.files, subject.store)
+    place = transfer.places(subject.opened.files)
     launch = runtimes.Launch(
-        executable=artifact(chosen.executable.path),
+        executable=subject.store.path(place(chosen.executable.path)),
         out=str(folder / "out"),
         inputs=str(folder / "inputs.json"),
         parameters=str(folder / "parameters.json"),

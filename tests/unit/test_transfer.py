@@ -49,7 +49,7 @@ def everything(of: OpenLab) -> Plan:
 
 
 def send(of: OpenLab, store: Store) -> transfer.Sent:
-    return transfer.send(of.lab, of.files, everything(of), store)
+    return transfer.send(of.lab, of.files, everything(of), store, transfer.places(of.files))
 
 
 def test_jobs_tools_and_metadata_arrive_and_a_second_time_nothing_moves(store: Store) -> None:
@@ -104,8 +104,7 @@ def test_an_executable_that_links_to_the_store_is_run_from_there(
     (folder / job.entry.path).symlink_to("../../../store/abc-script")
     send(lab, store)
 
-    place = transfer.artifact_path(lab.files, store)(job.entry.path)
-    assert place == store.path("artifacts/store/abc-script")
+    assert transfer.places(lab.files)(job.entry.path) == "artifacts/store/abc-script"
     assert store.read("artifacts/store/abc-script") == b"#!/bin/sh\n"
     assert not store.exists(f"artifacts/jobs/{job.id}")
 
@@ -124,10 +123,10 @@ def test_a_program_with_something_beside_it_is_run_where_it_stands(
     (folder / "store" / "abc-script").write_text("#!/bin/sh\n")
     send(lab, store)
 
-    place = transfer.artifact_path(lab.files, store)
     for each, helper in ((job, "bin/helper.sh"), (other, "helper.sh")):
-        assert place(each.entry.path) == store.path(f"artifacts/{each.entry.path}")
-        assert Path(place(each.entry.path)).read_text() == "#!/bin/sh\n"
+        place = transfer.places(lab.files)(each.entry.path)
+        assert place == f"artifacts/{each.entry.path}"
+        assert store.read(place) == b"#!/bin/sh\n"
         assert store.read(f"artifacts/jobs/{each.id}/{helper}") == b"echo help\n"
 
 
@@ -174,8 +173,8 @@ def test_a_program_outside_of_the_job_folders_brings_its_neighbours(
     lab = open_lab(folder)
     send(lab, store)
 
-    place = transfer.artifact_path(lab.files, store)(lab.lab.jobs[job.id].entry.path)
-    assert Path(place).read_text() == "#!/bin/sh\n"
+    place = transfer.places(lab.files)(lab.lab.jobs[job.id].entry.path)
+    assert store.read(place) == b"#!/bin/sh\n"
     assert store.read("artifacts/tools/lib/more.sh") == b"more\n"
 
 
