@@ -84,8 +84,7 @@ def _programs(files: LabFiles, folders: Iterable[str], store: Store) -> Iterator
             raise LabError(f"{files.describe(name)}: a folder is wanted here")
     todo = [*_SHARED, *folders]
     done: set[str] = set()
-    while todo:
-        folder = todo.pop()
+    for folder in todo:  # it grows on the way
         if folder in done:
             continue
         done.add(folder)

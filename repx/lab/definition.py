@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx import document
+from repx.config.units import parse_time, slurm_time
 from repx.errors import InputError, ProblemsError, did_you_mean
 from repx.model import STEP_PREFIX, StageType
 
@@ -172,7 +173,7 @@ def _stage(key: str, raw: Mapping[str, Json]) -> Stage:
         parameters=parameters,
         inputs=inputs,
         outputs=last.outputs,
-        resources=raw.get("resources", {}),
+        resources=_resources(raw),
         programs={each.name: each for each in programs},
     )
 
@@ -200,12 +201,26 @@ def _program(name: str, raw: Mapping[str, Json], at: Pointer, inputs: Iterable[s
         inputs=tuple(inputs),
         outputs=raw.get("outputs", {}),
         # A simple stage's resources are the job's, not its only program's.
-        resources={} if name == "main" else raw.get("resources", {}),
+        resources={} if name == "main" else _resources(raw),
         run=raw.get("run"),
         script=raw.get("script"),
         files=tuple(raw.get("files", ())),
         deps=tuple(raw.get("deps", ())),
     )
+
+
+def _resources(raw: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return what a stage or program asks for, times as Slurm and RepX 0.5 write them."""
+    found = _with_slurm_time(raw.get("resources", {}))
+    if "when" in found:
+        found["when"] = [_with_slurm_time(rule) for rule in found["when"]]
+    return found
+
+
+def _with_slurm_time(fields: Mapping[str, Json]) -> dict[str, Json]:
+    time = fields.get("time", "")
+    has_units = time[-1:].isalpha() and "{" not in time  # a parameter may give anything
+    return {**fields, "time": slurm_time(parse_time(time))} if has_units else dict(fields)
 
 
 def _run(name: str, raw: Mapping[str, Json], pipelines: tuple[str, ...]) -> Run:

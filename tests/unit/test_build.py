@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from repx.errors import InputError
+from repx.errors import InputError, ProblemsError
 from repx.lab.build import Built, build
 from repx.lab.load import OpenLab, open_lab
 from repx.lab.verify import verify
@@ -253,6 +253,31 @@ def test_an_edited_program_or_file_gives_new_jobs(tmp_path: Path, name: str) -> 
     built(tmp_path, SCRIPT, **{name: f"{PROGRAM[name]}# edited\n"})
 
     assert jobs(open_lab(tmp_path / "result")).keys().isdisjoint(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("5m", "00:05:00"),
+        ("1d2h", "1-02:00:00"),
+        ('"00:05:00"', "00:05:00"),
+        ('"90"', "90"),
+        ('"{n}h"', "1h"),
+    ],
+)
+def test_times_are_kept_as_slurm_writes_them(tmp_path: Path, given: str, kept: str) -> None:
+    resources = f"    resources: {{time: 1h, when: [{{if: {{n: 1}}, time: {given}}}]}}\n    run:"
+    built(tmp_path, LAB.replace("    run:", resources))
+
+    found = open_lab(tmp_path / "result").lab.jobs.values()
+    times = {job.params["n"]: job.hints.time for job in found}
+    assert {1: kept, 2: "01:00:00"} == times
+
+
+@pytest.mark.parametrize("given", ["0m", "5m1h", "1.5h", "5x", "soon"])
+def test_other_times_are_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ProblemsError, match="is not understood, write it like 30m"):
+        built(tmp_path, LAB.replace("    run:", f"    resources: {{time: {given}}}\n    run:"))
 
 
 def test_edited_resources_keep_every_job(tmp_path: Path) -> None:
