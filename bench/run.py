@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -111,9 +110,7 @@ def cold_of(bench: Bench, work: Workload) -> Iterator[Figure]:
     def take(tool: Tool) -> Sample:
         folder = bench.folder()
         tool.write(folder, work)
-        sample = bench.run(tool.commands(work), folder)
-        shutil.rmtree(folder)
-        return sample
+        return bench.run(tool.commands(work), folder)
 
     tools = [tool for tool in TOOLS if work.jobs <= tool.most_jobs]
     samples = bench.interleaved({tool.name: partial(take, tool) for tool in tools})
@@ -152,15 +149,16 @@ def questions(bench: Bench, folder: Path, work: Workload, limit_s: float) -> Ite
 def large(bench: Bench) -> Iterator[Figure]:
     """Build a large Lab, mark all of its jobs as done and ask about it."""
     work = Workload.of_jobs("SWEEP", bench.scale.large)
-    folder = bench.folder()
+
+    folders: list[Path] = []
 
     def build() -> Sample:
-        shutil.rmtree(folder)
-        folder.mkdir()
-        ours.write_definition(folder, work)
-        return bench.run([[REPX, "build"]], folder)
+        folders.append(bench.folder())
+        ours.write_definition(folders[-1], work)
+        return bench.run([[REPX, "build"]], folders[-1])
 
     samples = bench.interleaved({"repx": build})
+    folder = folders[-1]
     yield seconds(f"`repx build`, {work.shape} {work.jobs:,}", samples, 30)
     yield memory(f"`repx build`, {work.shape} {work.jobs:,}", samples)
     ours.succeed_all(folder)
