@@ -102,22 +102,24 @@ def make(
         job: states[job].by for job in lab.jobs if job not in needed and _promised(states[job])
     }
     gates, gates_of = _gates(lab, needed, alive, run_of)
-    order = _order(lab, needed, gates, gates_of, run_of)
-    tasks = tuple(
-        Task(
-            job=(job := lab.jobs[name]),
-            run=run_of[name],
+
+    def task(name: JobId) -> Task:
+        job, run = lab.jobs[name], run_of[name]
+        asked = resources(job, run, None)
+        return Task(
+            job=job,
+            run=run,
             reason=needed[name],
-            resources=(asked := resources(job, run_of[name], None)),
-            runtime=runtime if lab.runs[run_of[name]].image else RuntimeName.NATIVE,
+            resources=asked,
+            runtime=runtime if lab.runs[run].image else RuntimeName.NATIVE,
             needs=tuple(need for need in job.needs if need in needed or need in alive),
             gates=gates_of.get(name, ()),
-            phases=_phases(job, run_of[name], resources),
+            phases=_phases(job, run, resources),
             retries=asked.retries if asked.retries is not None else retries,
             forced=name in forced,
         )
-        for name in order
-    )
+
+    tasks = tuple(map(task, _order(lab, needed, gates, gates_of, run_of)))
     waited = {job for task in tasks for job in task.needs}.union(
         wanted, *(gate.jobs for gate in gates)
     )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from repx.lab import expand
 from repx.lab.expand import BlueprintError, compact, nix_hash
 from repx.lab.load import open_lab
+from repx.lab.metadata import RESERVED_RUNS
 from repx.lab.verify import verify
 
 Raw = dict[str, Any]
@@ -529,3 +530,7 @@ def test_alone_it_reports_mistakes_with_exit_code_2(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: a run cannot be called 'top'")
+
+
+def test_the_reader_and_the_expander_reserve_the_same_names_of_runs() -> None:
+    assert frozenset(expand.RESERVED_RUNS) == RESERVED_RUNS  # expand.py stands alone
