@@ -20,7 +20,7 @@ def order(needs: Needs[Node]) -> tuple[Node, ...]:
 
     Raises GraphError naming a cycle, or a need that is no node.
     """
-    missing = {node: sum(1 for _ in wanted) for node, wanted in needs.items()}
+    missing = {node: len(wanted) for node, wanted in needs.items()}
     users = dependents(needs)
     ready = deque(node for node, count in missing.items() if not count)
     ordered: list[Node] = []
