@@ -30,7 +30,6 @@ import os
 import resource
 import selectors
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -53,7 +52,7 @@ LOCK_FD = 9  # where wrappers find the lock their job holds
 WATCHED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 WAITING, READY, STARTED, OK, FAILED, SKIPPED, STOPPED = range(7)
-HOST = socket.gethostname()
+HOST = os.uname().nodename
 UNKNOWN: tuple[float, int | None] = (0.0, None)  # cpu time and memory
 COMPACT = json.JSONEncoder(separators=(",", ":"))
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -1136,21 +1135,20 @@ def wakeups(signals: deque[int], ears: int) -> Iterator[Callable[[float | None],
 
     It also wakes when there is something to read from ``ears``.
     """
-    heard, told = socket.socketpair()
-    for end in (heard, told):
-        end.settimeout(0)
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
     before = {
         each: signal.signal(each, lambda number, _frame: signals.append(number)) for each in WATCHED
     }
-    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     selector = selectors.DefaultSelector()
-    for each in (heard.fileno(), ears):
+    for each in (heard, ears):
         selector.register(each, selectors.EVENT_READ)
 
     def wait(timeout_s: float | None) -> None:
         for key, _ in selector.select(timeout_s):
-            if key.fd == heard.fileno():
-                heard.recv(65536)
+            if key.fd == heard:
+                os.read(heard, 65536)
 
     try:
         yield wait
@@ -1159,8 +1157,8 @@ def wakeups(signals: deque[int], ears: int) -> Iterator[Callable[[float | None],
         for each, handler in before.items():
             signal.signal(each, handler)
         selector.close()
-        heard.close()
-        told.close()
+        os.close(heard)
+        os.close(told)
 
 
 def find(program: str) -> str | None:

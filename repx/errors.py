@@ -18,7 +18,6 @@ The tree, with exit codes::
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -124,5 +123,7 @@ class InterruptedRunError(RepxError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the known word closest to ``word``, or None."""
+    import difflib  # only for a mistake
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean '{near[0]}'?" if near else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from typing import Final
 
 from repx.errors import InputError
@@ -38,6 +37,8 @@ def parse_memory(text: str, *, bare_bytes: bool = False) -> int:
     A number without a unit is refused, since people and Slurm mean MiB; ``bare_bytes`` reads
     it as bytes, as Labs write it.
     """
+    from decimal import Decimal  # most commands parse no amount
+
     match = _MEMORY.fullmatch(text)
     if match and (bare_bytes or _WITH_UNIT.fullmatch(text)):
         number, unit = Decimal(match[1]), (match[2] or "B").upper()

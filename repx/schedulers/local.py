@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ def _agent_pid(store: Store, submission: str) -> int | None:
     host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
     if not host or not store.locked(lock):
         return None
-    if host != socket.gethostname():
+    if host != os.uname().nodename:
         message = f"submission {submission} runs on {host}, where this machine cannot stop it"
         raise SchedulerError(message, hint=f"log in to {host} and type the same command there")
     return int(pid)
