@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _ready_streams()
     _restore_locale()
-    sys.exit(_guarded(arguments))
+    code = _guarded(arguments)
+    gc.freeze()  # else Python looks through all of it once more before it ends
+    sys.exit(code)
 
 
 def _ready_streams() -> None:
