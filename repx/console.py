@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
+from repx import progress
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from logging import LogRecord
@@ -40,6 +42,7 @@ class _Look:
 
     verbosity: int = 0
     coloured: bool = False
+    bar_shown: bool = False
 
 
 _look = _Look()
@@ -51,7 +54,7 @@ def setup(environment: Mapping[str, str]) -> None:
 
 
 def listen() -> None:
-    """Show what the library logs: warnings always, decisions and commands when asked to."""
+    """Show what the library logs (warnings always, the rest when asked to) and how far it is."""
     import logging  # only when a command runs
 
     log = logging.getLogger("repx")
@@ -60,6 +63,7 @@ def listen() -> None:
     log.handlers = [handler]
     log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(_look.verbosity, 2)])
     log.propagate = False
+    progress.listen(bar)
 
 
 def set_verbosity(level: int) -> None:
@@ -212,7 +216,7 @@ def tail_text(path: str, lines: int) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Give a function that shows how many of ``total`` are done, on a terminal's stderr.
 
     Nothing is shown in the first second.
@@ -227,7 +231,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         nonlocal shown
         if (now := time.monotonic()) - shown < 0.2:  # noqa: PLR2004  # seconds between paints
             return
-        shown = now
+        shown, _look.bar_shown = now, True
         left = (now - start) / max(done, 1) * (total - done)
         percent = 100 * done // max(total, 1)
         sys.stderr.write(f"\r\x1b[K{what} {done}/{total} ({percent}%), {duration(left)} left")
@@ -236,9 +240,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     try:
         yield show
     finally:
-        if shown > start + 0.8:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        _clear_bar()
 
 
 def _aligned(headers: Sequence[str], rows: list[list[str]], width: int) -> Iterator[str]:
@@ -303,8 +305,16 @@ def _paint(text: str, codes: str, stream: TextIO) -> str:
 
 def _say(text: str, *, safe: bool = True) -> None:
     sys.stdout.flush()
+    _clear_bar()
     sys.stderr.write(f"{_safe(text) if safe else text}\n")
     sys.stderr.flush()
+
+
+def _clear_bar() -> None:
+    if _look.bar_shown:
+        _look.bar_shown = False
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def _safe(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from repx import graph
+from repx import graph, progress
 from repx.model import DependencyType, Job, JobId, Lab, RunName, StageType
 from repx.status import ALIVE, BY_HAND, GATE, JobState, State
 from repx.target import Resources, RuntimeName
@@ -119,7 +119,8 @@ def make(
             forced=name in forced,
         )
 
-    tasks = tuple(map(task, _order(lab, needed, gates, gates_of, run_of)))
+    order = _order(lab, needed, gates, gates_of, run_of)
+    tasks = tuple(map(task, progress.through(order, "planning jobs:")))
     waited = {job for task in tasks for job in task.needs}.union(
         wanted, *(gate.jobs for gate in gates)
     )

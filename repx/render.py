@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import assets, inputs, runtimes
+from repx import assets, inputs, progress, runtimes
 from repx.errors import InputError, RenderError
 from repx.inputs import BRANCH
 from repx.model import STEP_PREFIX
@@ -255,7 +255,7 @@ def job_scripts(
         "host_tools": _host_tools(lab, target),
         "environment": _environment(target),
     }
-    for task in plan.tasks:
+    for task in progress.through(plan.tasks, "writing scripts:"):
         text = fill(
             made,
             "job.sh.j2",

@@ -11,10 +11,11 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from repx import progress
 from repx.errors import InputError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -45,7 +46,7 @@ class Store:
         """Return the absolute path of a job's folder, which holds ``out`` and ``repx``."""
         return f"{self.root}/outputs/{job}"
 
-    def markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
+    def markers(self, jobs: Collection[JobId]) -> dict[JobId, str]:
         """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL."""
         if self.fs is None:
             return self._local_markers(jobs)
@@ -59,10 +60,10 @@ class Store:
                     found[job] = name
         return found
 
-    def _local_markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
+    def _local_markers(self, jobs: Collection[JobId]) -> dict[JobId, str]:
         started = self.started()
         found: dict[JobId, str] = {}
-        for job in jobs:
+        for job in progress.through(jobs, "looking at jobs:"):
             if job not in started:
                 continue
             folder = f"{self.root}/outputs/{job}/repx"

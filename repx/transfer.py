@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from repx import progress
 from repx.errors import LabError
 from repx.inputs import metadata_name
 from repx.lab.files import Kind, parts
@@ -99,7 +100,7 @@ def _programs(files: LabFiles, folders: Iterable[str], store: Store) -> Iterator
 
 def _folders(plan: Plan, place: Callable[[str], str]) -> Iterator[str]:
     """Yield the folders of the Lab that the plan's programs run from; some more than once."""
-    for task in plan.tasks:
+    for task in progress.through(plan.tasks, "looking for programs:"):
         for executable in task.job.executables.values():
             folder = _folder(place(executable.path).removeprefix(f"{ARTIFACTS}/"))
             if folder not in _SHARED:

@@ -89,7 +89,7 @@ def _progress(stack: ExitStack) -> Callable[[int, int], None]:
 
     def show(done: int, total: int) -> None:
         if not shows:
-            shows.append(stack.enter_context(console.progress("writing jobs", total)))
+            shows.append(stack.enter_context(console.bar("writing jobs", total)))
         shows[0](done)
 
     return show

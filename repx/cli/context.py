@@ -57,8 +57,7 @@ class Context:
 
         folder = xdg.cache(os.environ)
         cache = folder and folder / "verified"
-        with console.progress("checking files of the Lab:", len(opened.lab.files)) as told:
-            return verify(opened, cache=cache, full=full, told=told)
+        return verify(opened, cache=cache, full=full)
 
     def targets(self) -> Targets:
         """Return the target profiles. Raises ProblemsError with every mistake in them."""

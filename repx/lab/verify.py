@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from repx import progress
 from repx.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from repx.lab.files import LabFiles
@@ -42,20 +42,18 @@ def verify(
     *,
     cache: Path | None,
     full: bool = False,
-    told: Callable[[int], None] = lambda _: None,
 ) -> Verdict:
     """Compare every listed file with its sha256 (docs/lab-format.md, Manifest).
 
     A verdict is kept below ``cache`` and holds while size, times and inode of all files
-    stay the same, unless ``full``. ``told`` hears how many files are done, as it goes.
-    Raises LabError naming path, expected and actual.
+    stay the same, unless ``full``. Raises LabError naming path, expected and actual.
     """
     started_ns = time.time_ns()
     seal, newest_ns = _seal(opened)
     record = None if cache is None else cache / f"{opened.lab.id}.json"
     if record is not None and not full and _recorded(record) == seal:
         return Verdict(listed=len(opened.lab.files), hashed=0)
-    hashed = _hash_all(opened, told)
+    hashed = _hash_all(opened)
     if record is not None and newest_ns < started_ns - _TICK_NS:
         _keep(record, seal)
     return Verdict(listed=len(opened.lab.files), hashed=hashed)
@@ -65,17 +63,16 @@ def _seal(opened: OpenLab) -> tuple[str, int]:
     """Return a digest over what is expected and what is there, and the newest change (ns)."""
     digest = hashlib.sha256()
     newest_ns = 0
-    for path, expected in opened.lab.files.items():
+    for path, expected in progress.through(opened.lab.files.items(), "looking at files:"):
         found = opened.files.fingerprint(path)
         newest_ns = max(newest_ns, found[2])
         digest.update(f"{path}\0{expected}\0{found}\n".encode())
     return digest.hexdigest(), newest_ns
 
 
-def _hash_all(opened: OpenLab, told: Callable[[int], None]) -> int:
+def _hash_all(opened: OpenLab) -> int:
     known: dict[str, str] = {}
-    for number, (path, expected) in enumerate(opened.lab.files.items()):
-        told(number)
+    for path, expected in progress.through(opened.lab.files.items(), "checking files of the Lab:"):
         real = opened.files.resolve(path)
         actual = known.get(real) or known.setdefault(real, _sha256(opened.files, real))
         if actual != expected:

@@ -211,7 +211,7 @@ def test_json_keeps_text_that_is_not_unicode(capsys: pytest.CaptureFixture[str])
 def test_progress_is_silent_at_first_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    with a_terminal() as terminal, console.progress("checking", 10) as told:
+    with a_terminal() as terminal, console.bar("checking", 10) as told:
         told(1)
         assert "" == terminal.getvalue()
         now = 2.0
@@ -221,8 +221,21 @@ def test_progress_is_silent_at_first_and_leaves_no_trace(monkeypatch: pytest.Mon
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+def test_what_is_said_amid_a_bar_stands_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with a_terminal() as terminal, console.bar("checking", 10) as told:
+        now = 2.0
+        told(5)
+        console.note("full")
+
+    assert terminal.getvalue().endswith("2s left\r\x1b[Kfull\n")
+
+
 def test_progress_in_a_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress("checking", 10) as told:
+    with console.bar("checking", 10) as told:
         told(5)
 
     assert ("", "") == capsys.readouterr()
