@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from repx import assets, render, worker
@@ -61,6 +61,7 @@ def _read(folder: Path, text: str) -> worker.Script:
 
 
 @given(text=TEXTS)
+@example(text="$out")
 def test_any_value_is_read_as_it_was_meant(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -81,7 +82,8 @@ def test_any_value_is_read_as_it_was_meant(
     assert {text: text} == json.loads(script.parameters)
     assert {} == json.loads(script.inputs)
     assert [] == script.needs
-    names = {text: f"{home}/out/{text}"} | {"o": f"{home}/out/o"}
+    templates = {text: f"$out/{text}"} | {"o": "$out/o"}  # every $out of a template is meant
+    names = {name: path.replace("$out", f"{home}/out") for name, path in templates.items()}
     assert list(names.values()) == [path.decode() for path in script.outputs]
     environment = script.environment({b"PATH": b"/bin", b"A": b"old"})
     assert {
