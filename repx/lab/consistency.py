@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from repx import graph
+from repx import graph, progress
 from repx.errors import LabError, did_you_mean
 from repx.lab.files import Kind
 from repx.lab.jobs import glance
@@ -56,7 +56,7 @@ def links(scope: Scope, members: Mapping[JobId, Object], place: str) -> Links:
     needs: dict[JobId, tuple[JobId, ...]] = {}
     runs: dict[RunName, DependencyType] = {}
     many = len(members) > _FEW_JOBS
-    for job_id in members:
+    for job_id in progress.through(members, "reading jobs:"):
         found = glance(scope.documents, job_id, scope.listed) if many else None
         if found is None:
             job = scope.jobs[job_id]

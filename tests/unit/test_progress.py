@@ -62,6 +62,7 @@ def test_each_part_of_a_start_that_grows_with_the_lab_says_how_far_it_is(
     repx("render", "--lab", str(labs / "sweep"), "--output", str(tmp_path / "scripts"))
 
     assert told.totals == {
+        "reading jobs:": 8,
         "looking at files:": 29,
         "checking files of the Lab:": 29,
         "looking at jobs:": 8,
