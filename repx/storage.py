@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -183,25 +184,32 @@ class Store:
             raise _storage_error("write", path, error) from error
 
     def write_new(self, folder: str, files: Iterable[tuple[str, bytes, int]]) -> None:
-        """Fill a folder nobody reads yet: ``(name below it, content, mode)`` each.
+        """Make a folder: ``(name below it, content, mode)`` each. One that is there is empty.
 
-        Not renamed one by one: the folder is made known only when it is complete.
+        Nobody reads it before it is complete, so no file is renamed into place. What cannot be
+        completed, whatever the reason, is removed.
         """
-        try:
-            made: set[str] = set()
-            for name, content, mode in files:
-                path = self.path(f"{folder}/{name}")
-                parent = os.path.dirname(path)  # noqa: PTH120  # 100,000 times
-                if parent not in made:
-                    Path(parent).mkdir(parents=True, exist_ok=True)
-                    made.add(parent)
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-                try:
-                    _write_all(descriptor, content)
-                finally:
-                    os.close(descriptor)
-        except OSError as error:
-            raise _storage_error("write", self.path(folder), error) from error
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.path(folder), ignore_errors=True)
+            try:
+                self._fill(folder, files)
+            except OSError as error:
+                raise _storage_error("write", self.path(folder), error) from error
+            undo.pop_all()
+
+    def _fill(self, folder: str, files: Iterable[tuple[str, bytes, int]]) -> None:
+        made: set[str] = set()
+        for name, content, mode in files:
+            path = self.path(f"{folder}/{name}")
+            parent = os.path.dirname(path)  # noqa: PTH120  # 100,000 times
+            if parent not in made:
+                Path(parent).mkdir(parents=True, exist_ok=True)
+                made.add(parent)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            try:
+                _write_all(descriptor, content)
+            finally:
+                os.close(descriptor)
 
     def locked(self, key: str) -> bool:
         """Return whether a process on this machine or file system holds the lock file.
@@ -263,7 +271,7 @@ def _write_local(path: str, part: str, source: BinaryIO, mode: int) -> int:
             shutil.copyfileobj(source, target)
             size = target.tell()
         Path(part).rename(path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         Path(part).unlink(missing_ok=True)
         raise
     return size

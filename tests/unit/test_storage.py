@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
 from repx import storage
-from repx.errors import StorageError
+from repx.errors import RenderError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,32 @@ def test_a_new_folder_is_filled_with_files_and_modes(tmp_path: Path) -> None:
 
     assert store.read("s/1/jobs/a.sh") == b"x"
     assert (tmp_path / "s/1/run.sh").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("mistake", [OSError("full"), RenderError("template"), KeyboardInterrupt()])
+def test_a_new_folder_that_cannot_be_completed_is_removed(
+    mistake: BaseException, tmp_path: Path
+) -> None:
+    def files() -> Iterator[tuple[str, bytes, int]]:
+        yield "jobs/a.sh", b"x", 0o644
+        raise mistake
+
+    wanted = StorageError if isinstance(mistake, OSError) else type(mistake)
+    with pytest.raises(wanted):
+        storage.local(str(tmp_path)).write_new("submissions/1", files())
+
+    assert [] == list((tmp_path / "submissions").iterdir())
+
+
+def test_a_file_that_cannot_be_completed_leaves_nothing(tmp_path: Path) -> None:
+    class Interrupted(BytesIO):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        storage.local(str(tmp_path)).write("a/b", Interrupted())
+
+    assert [] == list((tmp_path / "a").iterdir())
 
 
 def test_a_link_is_replaced(tmp_path: Path) -> None:
