@@ -44,6 +44,7 @@ MARGIN_S = 5.0  # what a wrapper may take longer than that
 LOOK_EVERY_S = 1.0  # at locks and jobs of other runners
 SAY_EVERY_S = 1.0
 DAY_S = 86400.0
+LOOKERS_WAITS_S = (0.05, 0.1, 0.2)  # for those that ask whether a lock is held
 LOOKS = 3  # until a job that nobody runs is believed to have ended
 PATIENCE = 20  # times that a job may be passed over by smaller ones behind it
 PLAN_VERSION = 1
@@ -408,10 +409,12 @@ class Elsewhere:
         self.store, self.submissions, self.own = store, submissions, own
         self.jobs = set(jobs)
         self.promised: dict[str, str] = {}
+        self.searched = False  # for promises, since the call began
         self.doubts: dict[str, int] = dict.fromkeys(self.jobs, 0)
 
     def ended(self) -> Iterator[tuple[str, bool]]:
         """Yield each job that has ended since the last call, and whether it succeeded."""
+        self.searched = False
         for job in sorted(self.jobs):
             record = self.store.record(job)
             if self.store.succeeded(record, forced=False):
@@ -427,7 +430,7 @@ class Elsewhere:
     def _pending(self, job: str, record: str) -> bool:
         """Tell whether an agent that is alive still has the job in its queue."""
         folder = self.promised.get(job)
-        if folder is None or not held(f"{folder}/agent.lock"):
+        if not self.searched and (folder is None or not held(f"{folder}/agent.lock")):
             self._find_promises()
             folder = self.promised.get(job)
         if folder is None:
@@ -439,6 +442,7 @@ class Elsewhere:
         return failed_at < os.stat(f"{folder}/plan.json").st_mtime_ns
 
     def _find_promises(self) -> None:
+        self.searched = True
         self.promised = {}
         with contextlib.suppress(OSError):
             for name in os.listdir(self.submissions):
@@ -1241,7 +1245,7 @@ def only_agent(folder: str) -> bool:
     """Hold the folder's lock for as long as this process lives; tell whether that worked."""
     lock = os.open(f"{folder}/agent.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_patiently(lock)
     except BlockingIOError:
         holder = os.read(lock, 200).decode(errors="replace").strip()
         print(f"repx: {folder}: another agent works on it ({holder})", file=sys.stderr)
@@ -1251,6 +1255,19 @@ def only_agent(folder: str) -> bool:
     os.truncate(lock, 0)
     os.pwrite(lock, f"{HOST} {os.getpid()}\n".encode(), 0)
     return True
+
+
+def lock_patiently(lock: int) -> None:
+    """Lock a file, though others may hold it for a moment to see whether somebody does.
+
+    Raises BlockingIOError when it stays locked; OSError when the file system has no locks.
+    """
+    for wait_s in LOOKERS_WAITS_S:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(wait_s)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def register(folder: str, plan: dict[str, Any]) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repx import agent
-from repx.agent import Admission, Graph, Phases, Unit
+from repx.agent import Admission, Elsewhere, Graph, Phases, Store, Unit
+
+if TYPE_CHECKING:
+    from pytest_mock import MockerFixture
 
 
 def _task(*needs: int, gates: tuple[int, ...] = (), waits: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -237,6 +245,51 @@ def test_kept_steps_are_not_started_but_those_behind_a_missing_one_are() -> None
 def test_nothing_to_do_goes_straight_to_gather() -> None:
     assert ["gather"] == _labels(Phases(0, _PLAN).branches(0, lambda *_: False))
     assert ["gather"] == _labels(Phases(0, _PLAN).branches(3, lambda *_: True))
+
+
+# --- other runners ---------------------------------------------------------------------------
+
+
+def test_a_plan_is_read_once_a_look_however_many_of_its_jobs_are_waited_for(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    jobs = [f"job-{i}" for i in range(50)]
+    theirs = tmp_path / "submissions" / "theirs"
+    theirs.mkdir(parents=True)
+    plan = {"version": agent.PLAN_VERSION, "tasks": [{"job": job} for job in jobs[:25]]}
+    (theirs / "plan.json").write_text(json.dumps(plan))
+    lock = os.open(theirs / "agent.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    read_plan = mocker.spy(agent, "read_plan")
+    store = Store(str(tmp_path), str(theirs / "plan.json"))
+    elsewhere = Elsewhere(store, str(tmp_path / "submissions"), "ours", jobs)
+
+    looks = [list(elsewhere.ended()) for _ in range(agent.LOOKS)]
+
+    assert [[], [], [(job, False) for job in sorted(jobs[25:])]] == looks
+    assert read_plan.call_count == agent.LOOKS
+    os.close(lock)
+
+
+@pytest.mark.parametrize("looks", [1, len(agent.LOOKERS_WAITS_S)])
+def test_who_looks_whether_a_lock_is_held_is_not_taken_for_its_holder(
+    tmp_path: Path, mocker: MockerFixture, looks: int
+) -> None:
+    looker, ours = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(2))
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    waits = iter(range(1, looks + 1))
+
+    def look_away(_seconds: float) -> None:
+        if next(waits) == looks:
+            fcntl.flock(looker, fcntl.LOCK_UN)
+
+    mocker.patch("time.sleep", look_away)
+
+    agent.lock_patiently(ours)
+
+    assert agent.held(str(tmp_path / "lock"))
+    for each in (looker, ours):
+        os.close(each)
 
 
 # --- the command line ------------------------------------------------------------------------
