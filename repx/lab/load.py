@@ -109,7 +109,9 @@ def _scope(files: LabFiles, manifest: Manifest, read: Mapping[str, RunMetadata])
 
 def _manifest_path(files: LabFiles) -> str:
     if files.kind("lab") is None:
-        raise LabError(f"{files.describe('lab')}: missing, so this is not a Lab", hint=_NO_LAB)
+        built = files.kind("result") is not None
+        hint = f"did you mean '{files.describe('result')}'?" if built else _NO_LAB
+        raise LabError(f"{files.describe('lab')}: missing, so this is not a Lab", hint=hint)
     found = [name for name in files.names("lab") if name.endswith(_MANIFEST_SUFFIX)]
     if len(found) != 1:
         problem = f"several manifests: {', '.join(found)}" if found else f"no *{_MANIFEST_SUFFIX}"

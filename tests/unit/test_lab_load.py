@@ -271,6 +271,17 @@ def test_a_folder_that_is_no_lab_says_what_is_missing(tmp_path: Path) -> None:
         open_lab(tmp_path)
 
 
+def test_the_folder_of_a_project_is_no_lab_but_its_result_is(folder: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "result").symlink_to(folder)
+
+    with pytest.raises(LabError, match="so this is not a Lab") as caught:
+        open_lab(project)
+
+    assert caught.value.hint == f"did you mean '{project}/result'?"
+
+
 def test_several_manifests_are_refused(folder: Path) -> None:
     shutil.copy(folder / MANIFEST, folder / "lab/0abc-lab-metadata.json")
 
