@@ -409,11 +409,12 @@ class Elsewhere:
         self.store, self.submissions, self.own = store, submissions, own
         self.jobs = set(jobs)
         self.promised: dict[str, str] = {}
-        self.searched = False  # for promises, since the call began
+        self.searched = False  # for promises, in this look
         self.doubts: dict[str, int] = dict.fromkeys(self.jobs, 0)
 
     def ended(self) -> Iterator[tuple[str, bool]]:
         """Yield each job that has ended since the last call, and whether it succeeded."""
+        self._forget_the_dead()
         self.searched = False
         for job in sorted(self.jobs):
             record = self.store.record(job)
@@ -429,10 +430,9 @@ class Elsewhere:
 
     def _pending(self, job: str, record: str) -> bool:
         """Tell whether an agent that is alive still has the job in its queue."""
-        folder = self.promised.get(job)
-        if not self.searched and (folder is None or not held(f"{folder}/agent.lock")):
+        if job not in self.promised and not self.searched:
             self._find_promises()
-            folder = self.promised.get(job)
+        folder = self.promised.get(job)
         if folder is None:
             return False
         try:
@@ -441,9 +441,16 @@ class Elsewhere:
             return True
         return failed_at < os.stat(f"{folder}/plan.json").st_mtime_ns
 
+    def _forget_the_dead(self) -> None:
+        """Forget the promises of agents that do not live any more."""
+        folders = set(self.promised.values())
+        dead = {folder for folder in folders if not held(f"{folder}/agent.lock")}
+        if dead:
+            kept = {job: folder for job, folder in self.promised.items() if folder not in dead}
+            self.promised = kept
+
     def _find_promises(self) -> None:
         self.searched = True
-        self.promised = {}
         with contextlib.suppress(OSError):
             for name in os.listdir(self.submissions):
                 folder = f"{self.submissions}/{name}"

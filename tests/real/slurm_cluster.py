@@ -62,7 +62,7 @@ SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=100
 ReturnToService=2
 MpiDefault=none
-KillWait=5
+KillWait=30
 SlurmdParameters=config_overrides
 NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] \
 CPUs=8 RealMemory=8000 State=UNKNOWN

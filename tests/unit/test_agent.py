@@ -250,7 +250,7 @@ def test_nothing_to_do_goes_straight_to_gather() -> None:
 # --- other runners ---------------------------------------------------------------------------
 
 
-def test_a_plan_is_read_once_a_look_however_many_of_its_jobs_are_waited_for(
+def test_an_agent_is_looked_at_once_a_look_however_many_of_its_jobs_are_waited_for(
     tmp_path: Path, mocker: MockerFixture
 ) -> None:
     jobs = [f"job-{i}" for i in range(50)]
@@ -260,7 +260,7 @@ def test_a_plan_is_read_once_a_look_however_many_of_its_jobs_are_waited_for(
     (theirs / "plan.json").write_text(json.dumps(plan))
     lock = os.open(theirs / "agent.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    read_plan = mocker.spy(agent, "read_plan")
+    read_plan, held = mocker.spy(agent, "read_plan"), mocker.spy(agent, "held")
     store = Store(str(tmp_path), str(theirs / "plan.json"))
     elsewhere = Elsewhere(store, str(tmp_path / "submissions"), "ours", jobs)
 
@@ -268,7 +268,11 @@ def test_a_plan_is_read_once_a_look_however_many_of_its_jobs_are_waited_for(
 
     assert [[], [], [(job, False) for job in sorted(jobs[25:])]] == looks
     assert read_plan.call_count == agent.LOOKS
+    asked = [call.args[0] for call in held.call_args_list].count(f"{theirs}/agent.lock")
+    assert asked == 2 * agent.LOOKS - 1  # whether it still lives, and for jobs nobody promised
     os.close(lock)
+    assert [] == list(elsewhere.ended())
+    assert not elsewhere.promised
 
 
 @pytest.mark.parametrize("looks", [1, len(agent.LOOKERS_WAITS_S)])
