@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx import arrays, bundles, directives, graph, inputs
 from repx.arrays import Array, Group, Node, NodeId, Reference
-from repx.errors import SchedulerError
+from repx.errors import OutOfReachError
 from repx.model import DependencyType
 from repx.target import Resources
 
@@ -220,10 +220,7 @@ class _Drawing:
             return (f"gather\0{job}" if job in self._scattered else job), True
         match = _SLURM_ID.fullmatch(by)
         if match is None:
-            raise SchedulerError(
-                f"job {job} waits or runs where Slurm cannot wait for it ({by or 'not submitted'})",
-                hint="try again when it has ended; `repx status` follows it",
-            )
+            raise OutOfReachError(job, by, "Slurm")
         bundle, array, index = match.groups()
         node = f"placed\0{array}" if bundle else job
         self.placed[node] = Reference(array, int(index) if index else None)

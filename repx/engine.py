@@ -119,7 +119,8 @@ def runtime(target: Target, runs: Iterable[Run]) -> RuntimeName:
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:
     """Write the plan's submission folder and what its jobs need to the store.
 
-    Nothing is started. Raises StorageError when the store cannot be written.
+    Nothing is started. Raises StorageError when the store cannot be written, SchedulerError when
+    jobs wait for others that the target's scheduler cannot wait for.
     """
     submission = new_id(plan)
     folder = f"{submissions.FOLDER}/{submission}"
@@ -147,6 +148,8 @@ def _write(
 ) -> Sent:
     from repx import render  # jinja2 costs 70 ms where nothing is to be done
 
+    if target.scheduler is SchedulerName.LOCAL:
+        local.check(plan, store)
     key_of = transfer.places(opened.files)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of)
     files = render.submission(

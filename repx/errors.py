@@ -109,6 +109,18 @@ class SchedulerError(RepxError):
     """A scheduler answered what nobody expected."""
 
 
+class OutOfReachError(SchedulerError):
+    """A job has to wait for one that its scheduler knows nothing of."""
+
+    def __init__(self, job: str, by: str, scheduler: str) -> None:
+        """Name the job that has to end first, and ``by``, who has it."""
+        super().__init__(
+            f"job {job} waits or runs where {scheduler} cannot wait for it"
+            f" ({by or 'not submitted'})",
+            hint="try again when it has ended; `repx status` follows it",
+        )
+
+
 class JobsFailedError(RepxError):
     """The run ended and some jobs did not succeed."""
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import command, submissions
-from repx.errors import SchedulerError, StorageError
+from repx.errors import OutOfReachError, SchedulerError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from repx.model import JobId
+    from repx.plan import Plan
     from repx.status import JobState
     from repx.storage import Store
     from repx.submissions import Event
@@ -41,6 +42,18 @@ class Limits:
             word for name, value in given if value is not None for word in (name, str(value))
         ]
         return [*options, "--keep-going"] if self.keep_going else options
+
+
+def check(plan: Plan, store: Store) -> None:
+    """Raise OutOfReachError when a job waits for one that no agent has, but Slurm."""
+    if not plan.alive:
+        return
+    waited = {job for task in plan.tasks for job in task.needs}
+    waited.update(job for gate in plan.gates for job in gate.jobs)
+    agents = submissions.ids(store)
+    for job, by in plan.alive.items():
+        if job in waited and by not in agents:
+            raise OutOfReachError(job, by, "the local scheduler")
 
 
 def launch(store: Store, submission: str, limits: Limits) -> command.Detached:

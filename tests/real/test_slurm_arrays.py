@@ -113,6 +113,27 @@ def test_jobs_alive_are_not_submitted_again_and_others_wait_for_them(place: Plac
     assert ["0", "1", "2"] == [place.out(job) for job in second]
 
 
+def test_a_local_run_does_not_take_what_slurm_has_for_ended(place: Place) -> None:
+    gate = place.folder / "gate"
+    first = place.lab.job("prep", f"until test -e '{gate}'; do sleep 0.1; done; echo 1 >o")
+    second = place.lab.job("calc", COPY, needs=[first])
+    place.target()
+    place.target("here", scheduler="local")
+    place.repx("run", "--stage", "prep")
+    before = place.submissions()
+    (id_,) = place.ids().values()
+    said = place.repx("run", target="here", code=3)
+    left = place.submissions()
+    gate.touch()
+    place.cluster.drain()
+    place.repx("run", target="here")
+
+    assert f"error: job {first} waits or runs where the local scheduler cannot wait" in said
+    assert f"({id_}" in said
+    assert before == left
+    assert "1" == place.out(second)
+
+
 def test_the_submitters_environment_stays_where_it_is(place: Place) -> None:
     job = place.lab.job("look", 'echo "${LEAKED-clean} ${SLURM_EXPORT_ENV-}" >o')
     place.repx("run", LEAKED="leaked", SBATCH_EXPORT="ALL", SBATCH_JOB_NAME="other")
