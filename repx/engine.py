@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from repx import command, graph, plan, runtimes, status, storage, submissions, transfer
+from repx import graph, plan, runtimes, status, storage, submissions, transfer
 from repx.errors import InputError
-from repx.schedulers import local, slurm, slurm_states
+from repx.places import command
+from repx.schedulers import local
+from repx.schedulers.slurm import calls as slurm
+from repx.schedulers.slurm import states
 from repx.status import ALIVE, BY_HAND, JobState, State
 from repx.storage import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
@@ -48,7 +51,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     Raises StorageError when the store cannot be read.
     """
     # Agents may work beside any other scheduler, and other targets may share the store.
-    beliefs = slurm_states.alive(command.run, store) | local.alive(store)
+    beliefs = states.alive(command.run, store) | local.alive(store)
     alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
     marked = store.markers(lab.jobs)
     succeeded = JobState(state=State.SUCCEEDED)
@@ -167,15 +170,15 @@ def _write(
 
 
 def _slurm_files(lab: Lab, plan: Plan, target: Target, submission: str) -> Iterator[RenderedFile]:
-    from repx import render_slurm
+    from repx.schedulers.slurm import scripts
 
     asked = None if target.slurm.max_array_size else slurm.max_array_size(command.run)
-    return render_slurm.files(
+    return scripts.files(
         plan,
         lab,
         target,
         submission_id=submission,
-        max_array_size=asked or render_slurm.DEFAULT_MAX_ARRAY_SIZE,
+        max_array_size=asked or scripts.DEFAULT_MAX_ARRAY_SIZE,
     )
 
 

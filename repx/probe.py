@@ -14,7 +14,7 @@ from repx.target import RuntimeName, SchedulerName
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from repx.command import Completed, Run
+    from repx.places.command import Completed, Run
     from repx.target import Target
 
 _TIMEOUT_S: Final = 20

@@ -76,7 +76,7 @@ def _summary(built: Built) -> dict[str, object]:
 
 
 def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str] | None:
-    from repx.command import run, which
+    from repx.places.command import run, which
 
     if which(argv[0]) is None:
         return None

@@ -10,9 +10,10 @@ import click
 from repx import console, engine, select, storage, submissions
 from repx.cli import complete
 from repx.cli.context import command
-from repx.command import run
 from repx.errors import InputError, SchedulerError
-from repx.schedulers import local, slurm
+from repx.places.command import run
+from repx.schedulers import local
+from repx.schedulers.slurm import calls as slurm
 from repx.status import ALIVE
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import engine, inputs, render, render_slurm, runtimes, transfer
+from repx import engine, inputs, render, runtimes, transfer
 from repx.cli import phases
 from repx.errors import InputError, StorageError
 from repx.model import STEP_PREFIX, StageType, short_id
 from repx.plan import Plan, Task
+from repx.schedulers.slurm import scripts
 from repx.storage import SUCCESS
 from repx.target import Resources, RuntimeName
 
@@ -143,7 +144,7 @@ def _fill(folder: Path, subject: Subject, chosen: Program) -> None:
     (folder / "out").mkdir(exist_ok=True)
     for name, value in (("inputs", chosen.inputs), ("parameters", subject.job.params)):
         _write(folder / f"{name}.json", json.dumps(value, indent=2, ensure_ascii=False))
-    _write(folder / "prologue.sh", "\n".join(render_slurm.prologue(subject.target)))
+    _write(folder / "prologue.sh", "\n".join(scripts.prologue(subject.target)))
     words = " ".join(map(render.quote, runtimes.argv(_runtime(subject), launch)))
     traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
     _write(folder / "run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null")

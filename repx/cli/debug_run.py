@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from repx import command as processes
 from repx import console, select, transfer
 from repx.cli import complete, debug_folder
 from repx.cli.context import command
 from repx.model import short_id
+from repx.places import command as processes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import console, directives, inputs
+from repx import console, inputs
 from repx.config.resources import LAB
 from repx.model import SELF, STEP_PREFIX, StageType, value_text
 from repx.results import effective
+from repx.schedulers.slurm import directives
 from repx.storage import FAIL, SUCCESS
 from repx.target import Resources, SchedulerName
 

@@ -12,7 +12,7 @@ from repx import console, select
 from repx.cli import complete, phases
 from repx.cli.context import command
 from repx.errors import InputError
-from repx.schedulers import slurm
+from repx.schedulers.slurm import calls as slurm
 from repx.storage import FAIL, SUCCESS
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from repx import command, console, engine, status
+from repx import console, engine, status
 from repx.cli import report
 from repx.cli.progress import STOPPED_WATCHING
 from repx.errors import JobsFailedError
 from repx.model import short_id
-from repx.schedulers import slurm
+from repx.places import command
+from repx.schedulers.slurm import calls as slurm
 from repx.status import ALIVE, State
 
 if TYPE_CHECKING:

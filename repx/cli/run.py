@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from repx.cli.context import Context
-    from repx.command import Detached
     from repx.engine import Submission
     from repx.lab.load import OpenLab
     from repx.model import Lab
+    from repx.places.command import Detached
     from repx.plan import Plan, Wish
     from repx.schedulers.local import Limits
     from repx.storage import Store

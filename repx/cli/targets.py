@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repx import command, console, probe
+from repx import console, probe
 from repx.cli import complete
 from repx.cli.context import group
 from repx.config import targets as profiles
 from repx.errors import InputError
+from repx.places import command
 from repx.probe import Part
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import command as processes
 from repx import console
 from repx.cli.context import command
 from repx.errors import InputError, StorageError, did_you_mean
+from repx.places import command as processes
 from repx.viz import dot, drawing, mermaid
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import command, submissions
+from repx import submissions
 from repx.errors import OutOfReachError, SchedulerError, StorageError
+from repx.places import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

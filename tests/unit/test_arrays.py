@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repx import arrays
-from repx.arrays import Array, Condition, Dependency, Group, Node, Reference
+from repx.schedulers.slurm import arrays
+from repx.schedulers.slurm.arrays import Array, Condition, Dependency, Group, Node, Reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repx import bundles
 from repx.errors import InputError
 from repx.model import DependencyType, Executable, Job, StageType
 from repx.plan import Gate, Plan, Task
+from repx.schedulers.slurm import bundles
 from repx.target import Bundle, Resources, RuntimeName
 
 

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from repx import command
-from repx.command import Completed
 from repx.errors import CommandError, CommandNotFoundError
+from repx.places import command
+from repx.places.command import Completed
 
 
 def test_what_a_command_says_and_how_it_ends_are_returned() -> None:

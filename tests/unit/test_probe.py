@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repx import probe
-from repx.command import Completed
+from repx.places.command import Completed
 from repx.probe import Finding, Part
 from repx.target import RuntimeName, SchedulerName, Target
 
@@ -199,7 +199,7 @@ def test_missing_is_what_the_target_needs_and_not_what_it_could_use() -> None:
 @pytest.mark.real
 def test_this_machine_can_run_jobs(tmp_path: Path) -> None:
     """Bash, flock and python3 are where the tests run, so the local target works."""
-    from repx.command import run
+    from repx.places.command import run
 
     profile = Target(name="local", base_path=str(tmp_path / "store"))
 

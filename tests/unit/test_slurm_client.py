@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repx import storage
-from repx.command import Completed
 from repx.errors import CommandNotFoundError, SchedulerError
-from repx.schedulers import slurm, slurm_states
+from repx.places.command import Completed
+from repx.schedulers.slurm import calls as slurm
+from repx.schedulers.slurm import states
 from repx.status import State
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def test_one_squeue_tells_of_everything(store: Store) -> None:
     )
     said += "20|0-2|RUNNING|0:10|n2|None\n13|N/A|RUNNING|0:10|n2|None\n"
     run = Answers(squeue=said)
-    found = slurm_states.alive(run, store)
+    found = states.alive(run, store)
 
     assert 1 == len(run.asked)
     assert "--jobs=10,11,12,13,20" in run.asked[0]
@@ -96,7 +97,7 @@ def test_silence_is_no_reason_to_start_anything_again(
         message = "`squeue` is not installed"
         raise CommandNotFoundError(message)
 
-    found = slurm_states.alive(Answers(squeue=answer or absent), store)
+    found = states.alive(Answers(squeue=answer or absent), store)
 
     assert {State.QUEUED} == {belief.state for belief in found.values()}
     assert {"a0", "a3", "sg", "b0", "b1"} == set(found)
@@ -105,11 +106,9 @@ def test_silence_is_no_reason_to_start_anything_again(
 def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> None:
     """The first look after the end writes it down; later ones ask nothing."""
     said = "10|0|TIMEOUT|1:00|n1|None\n10|3|CANCELLED|0:00||DependencyNeverSatisfied\n"
-    first = slurm_states.alive(
-        Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store
-    )
+    first = states.alive(Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store)
     run = Answers()
-    later = slurm_states.alive(run, store)
+    later = states.alive(run, store)
 
     assert [] == run.asked
     assert (State.FAILED, "timeout (Slurm job 10_0)") == (later["a0"].state, later["a0"].reason)
@@ -119,18 +118,18 @@ def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> 
 
 def test_what_is_submitted_after_the_end_was_seen_is_asked_about(store: Store) -> None:
     """A look between two calls of sbatch, when all submitted so far has ended."""
-    slurm_states.alive(Answers(squeue=""), store)
+    states.alive(Answers(squeue=""), store)
     folder = f"submissions/{SUBMISSION}"
     before = (store.read_text(f"{folder}/submitted.tsv") or "").replace("1-a\t10\t2\n", "")
     store.write(f"{folder}/submitted.tsv", f"{before}1-a\t99\t2\nmore\t100\t1\n".encode())
-    found = slurm_states.alive(Answers(squeue="99|0-3|PENDING|0:00||Priority\n"), store)
+    found = states.alive(Answers(squeue="99|0-3|PENDING|0:00||Priority\n"), store)
 
     assert State.QUEUED is found["a0"].state
 
 
 def test_accounting_fills_in_what_the_queue_has_forgotten(store: Store) -> None:
     run = Answers(squeue="", sacct="10_0|OUT_OF_MEMORY|00:01:00|n1\n")
-    found = slurm_states.alive(run, store)
+    found = states.alive(run, store)
 
     assert "out of memory (Slurm job 10_0)" == found["a0"].reason
     assert "--starttime=2026-01-01" in run.asked[1]
@@ -140,7 +139,7 @@ def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(sto
     """Slurm forgets the elements of an array one by one."""
     accounted = "10_0|OUT_OF_MEMORY|00:01:00|n1\n10_3|FAILED|00:00:10|n1\n"
     run = Answers(squeue="10|3|TIMEOUT|1:00|n1|TimeLimit\n", sacct=accounted)
-    found = slurm_states.alive(run, store)
+    found = states.alive(run, store)
 
     assert "out of memory (Slurm job 10_0)" == found["a0"].reason
     assert "timeout (Slurm job 10_3)" == found["a3"].reason
@@ -148,7 +147,7 @@ def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(sto
 
 def test_what_accounting_still_takes_for_alive_is_not(store: Store) -> None:
     """The controller knows it no more, and accounting was never told of the end."""
-    found = slurm_states.alive(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store)
+    found = states.alive(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store)
 
     assert "a0" not in found
 
@@ -157,7 +156,7 @@ def test_accounting_is_asked_for_the_cluster_that_was_submitted_to(store: Store)
     folder = f"submissions/{SUBMISSION}"
     store.write(f"{folder}/submitted.tsv", b"1-a\t10;far\t2\n")
     run = Answers(squeue="", sacct="")
-    slurm_states.alive(run, store)
+    states.alive(run, store)
 
     assert ["--clusters=far"] * 2 == [
         word for argv in run.asked for word in argv if word.startswith("--clusters")
@@ -168,7 +167,7 @@ def test_what_a_limit_kept_from_being_submitted_says_where_to_look(store: Store)
     folder = f"submissions/{SUBMISSION}"
     store.write(f"{folder}/submitted.tsv", b"continue\t10\t0\n")
     store.write(f"{folder}/logs/continue.out", b"error: Slurm refused sbatch/1-a.sh\n")
-    found = slurm_states.alive(Answers(squeue="10|N/A|FAILED|0:01|n1|NonZeroExitCode\n"), store)
+    found = states.alive(Answers(squeue="10|N/A|FAILED|0:01|n1|NonZeroExitCode\n"), store)
 
     assert State.LOST is found["a0"].state
     assert found["a0"].reason.startswith("not submitted (Slurm job continue; see ")
@@ -181,7 +180,7 @@ def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
     )
     store.write(f"{folder}/10_3.out", b"repx: skipped, since this job did not succeed: b1\n")
     said = "10|0|FAILED|1:00|n1|NonZeroExitCode\n10|3|FAILED|0:01|n1|NonZeroExitCode\n"
-    found = slurm_states.alive(Answers(squeue=said), store)
+    found = states.alive(Answers(squeue=said), store)
 
     assert found["a0"].reason.startswith("timeout (Slurm job 10_0; see ")
     assert (State.SKIPPED, "b1") == (found["a3"].state, found["a3"].reason)
@@ -220,7 +219,7 @@ def test_a_running_bundle_tells_of_its_own_jobs(store: Store) -> None:
     folder = f"submissions/{SUBMISSION}/bundles/0"
     store.write(f"{folder}/events.jsonl", "\n".join([*events, ""]).encode())
     run = Answers(squeue="13|N/A|RUNNING|0:10|n2|None\n")
-    found = slurm_states.alive(run, store)
+    found = states.alive(run, store)
 
     assert (State.RUNNING, "n2", 4) == (found["b0"].state, found["b0"].where, found["b0"].since)
     assert (State.QUEUED, "bundle:13") == (found["b1"].state, found["b1"].by)
@@ -228,7 +227,7 @@ def test_a_running_bundle_tells_of_its_own_jobs(store: Store) -> None:
 
 def test_a_scatter_whose_gather_was_never_submitted_says_what_to_do(store: Store) -> None:
     store.write(f"submissions/{SUBMISSION}/submitted.tsv", b"1-a\t10\t2\n2-s\t11\t1\n")
-    found = slurm_states.alive(Answers(squeue="11|N/A|PENDING|0:00||JobHeldUser\n"), store)
+    found = states.alive(Answers(squeue="11|N/A|PENDING|0:00||JobHeldUser\n"), store)
 
     assert "its submit.sh continues" in found["sg"].reason
 
@@ -238,7 +237,7 @@ def test_a_withdrawn_call_waits_for_the_job_that_submits_the_rest(store: Store) 
     before = store.read_text(f"{folder}/submitted.tsv") or ""
     lines = f"{before}1-a\t-\tcancelled\ncontinue\t30\t0\n"
     store.write(f"{folder}/submitted.tsv", lines.encode())
-    found = slurm_states.alive(Answers(squeue="30|N/A|PENDING|0:00||BeginTime\n"), store)
+    found = states.alive(Answers(squeue="30|N/A|PENDING|0:00||BeginTime\n"), store)
 
     assert State.QUEUED is found["a0"].state
     assert "Slurm job 30 submits it" in found["a0"].reason

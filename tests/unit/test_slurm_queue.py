@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx.schedulers import queue
-from repx.schedulers.queue import Entry
+from repx.schedulers.slurm import queue
+from repx.schedulers.slurm.queue import Entry
 from repx.status import State
 
 DATA = Path(__file__).parent / "data"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from repx import batches, directives, render, render_slurm
+from repx import render
 from repx.config import units
 from repx.errors import InputError, SchedulerError
 from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
+from repx.schedulers.slurm import batches, directives, scripts
 from repx.target import Bundle, Resources, RuntimeName, SchedulerName, SlurmOptions, Target
 from tests.made import made_lab
 
@@ -113,7 +114,7 @@ def everything() -> Plan:
 
 def rendered(plan: Plan, target: Target = TARGET) -> dict[str, str]:
     """Return the files of a submission by path."""
-    made = render_slurm.files(plan, LAB, target, submission_id="20260101-000000-abcdef")
+    made = scripts.files(plan, LAB, target, submission_id="20260101-000000-abcdef")
     return {file.path: file.text for file in made}
 
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError
-from repx.schedulers import queue, slurm_folder
-from repx.schedulers.slurm_folder import BUNDLE, CONTINUE, ENDED, Known
+from repx.schedulers.slurm import folder, queue
+from repx.schedulers.slurm.folder import BUNDLE, CONTINUE, ENDED, Known
 from repx.status import ALIVE, JobState, State
 from repx.storage import SUCCESS
 
 if TYPE_CHECKING:
-    from repx.command import Run
     from repx.model import JobId
-    from repx.schedulers.queue import Entry, Key
+    from repx.places.command import Run
+    from repx.schedulers.slurm.queue import Entry, Key
     from repx.storage import Store
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def alive(run: Run, store: Store) -> dict[JobId, JobState]:
     One squeue for all; sacct at most once per submission, when it ends. What they tell of a
     job that has ended counts only where the job left no marker.
     """
-    opened = [slurm_folder.read(store, name) for name in slurm_folder.unfinished(store)]
+    opened = [folder.read(store, name) for name in folder.unfinished(store)]
     remembered = _remembered(store)
     ids = sorted({id_ for known in opened for id_ in known.all_ids})
     if not ids:

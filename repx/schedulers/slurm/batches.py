@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from repx import arrays, bundles, directives, graph, inputs
-from repx.arrays import Array, Group, Node, NodeId, Reference
+from repx import graph, inputs
 from repx.errors import OutOfReachError
 from repx.model import DependencyType
+from repx.schedulers.slurm import arrays, bundles, directives
+from repx.schedulers.slurm.arrays import Array, Group, Node, NodeId, Reference
 from repx.target import Resources
 
 if TYPE_CHECKING:
-    from repx.bundles import Load
-    from repx.directives import Directive
     from repx.model import JobId
     from repx.plan import Plan, Task
+    from repx.schedulers.slurm.bundles import Load
+    from repx.schedulers.slurm.directives import Directive
     from repx.target import Target
 
 # A script lists its jobs, and every element of the array gets a copy of it.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from repx import submissions
 from repx.errors import CommandNotFoundError, SchedulerError
-from repx.schedulers import queue, slurm_folder
-from repx.schedulers.slurm_folder import BUNDLE, CONTINUE, Known
+from repx.schedulers.slurm import folder as folders
+from repx.schedulers.slurm import queue
+from repx.schedulers.slurm.folder import BUNDLE, CONTINUE, Known
 
 if TYPE_CHECKING:
-    from repx.command import Run
     from repx.model import JobId
+    from repx.places.command import Run
     from repx.storage import Store
 
 _ASK_S: Final = 120
@@ -46,7 +47,7 @@ def submit(run: Run, store: Store, submission: str) -> Submitted:
     if answer.code != 0:
         message, _, hint = answer.stderr.strip().partition("\n\nhint: ")
         raise SchedulerError(message or f"submit.sh ended with {answer.code}", hint=hint or None)
-    known = slurm_folder.read(store, submission)
+    known = folders.read(store, submission)
     return Submitted(
         ids={name: id_ for name, id_ in known.ids.items() if name != CONTINUE},
         continued_by=known.ids.get(CONTINUE),
@@ -58,7 +59,7 @@ def logs(store: Store, job: JobId) -> list[str]:
     found = []
     for submission in submissions.ids(store):
         folder = f"{submissions.FOLDER}/{submission}"
-        known = slurm_folder.read(store, submission)
+        known = folders.read(store, submission)
         ids = [known.awaited(row) for row in known.rows if row.job == job]
         ids = [id_.removeprefix(BUNDLE) for id_ in ids if id_]
         children = tuple(f"{id_}_" for id_ in known.children.get(job, ()))
@@ -122,4 +123,4 @@ def _scancel(run: Run, ids: list[str]) -> None:
 
 
 def _unfinished(store: Store) -> Iterator[Known]:
-    return (slurm_folder.read(store, name) for name in slurm_folder.unfinished(store))
+    return (folders.read(store, name) for name in folders.unfinished(store))

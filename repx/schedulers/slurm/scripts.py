@@ -7,16 +7,17 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from repx import batches, directives, render
-from repx.batches import Call, Kind, Shape
+from repx import render
 from repx.render import Raw, RenderedFile
+from repx.schedulers.slurm import batches, directives
+from repx.schedulers.slurm.batches import Call, Kind, Shape
 
 if TYPE_CHECKING:
-    from repx.batches import Batches
-    from repx.bundles import Load
-    from repx.directives import Directive
     from repx.model import JobId, Lab
     from repx.plan import Plan
+    from repx.schedulers.slurm.batches import Batches
+    from repx.schedulers.slurm.bundles import Load
+    from repx.schedulers.slurm.directives import Directive
     from repx.target import Target
 
 DEFAULT_MAX_ARRAY_SIZE: Final = 1000
