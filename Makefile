@@ -10,7 +10,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 TEST_PACKAGES := graphviz mariadb-server-core munge shellcheck slurm-wlm slurmctld slurmd slurmdbd tmux
-SHELL_SCRIPTS := $(wildcard .ci/* examples/*.sh templates/*.sh)
+SHELL_SCRIPTS := $(wildcard .ci/* examples/*.sh repx/lab/expand/*.sh templates/*.sh)
 
 # In CI a missing component is a failure, not a skipped test.
 ifdef CI

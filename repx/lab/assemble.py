@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from repx import __version__
-from repx.lab import checks, script, sweeps, wiring
+from repx.lab import checks, sweeps, wiring
 from repx.lab.blueprint import VERSION
 from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
-from repx.lab.expand import store_name
 from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, Sources
 from repx.model import STEP_PREFIX, StageType
 
@@ -44,6 +43,7 @@ def blueprint_of(definition: Definition) -> blueprint.Blueprint:
         "git_hash": "unknown",
         "groups": {name: list(members) for name, members in definition.groups.items()},
         "files": list(sources.entries.values()),
+        "own_names": sources.own_names,
         "runs": runs,
     }
 
@@ -188,16 +188,12 @@ class _Executables:
         ]
         return found
 
-    def _script(self, program: Program) -> blueprint.Source:
-        outputs = {
-            name: template
-            for name, template in program.outputs.items()
-            if isinstance(template, str)
+    def _script(self, program: Program) -> blueprint.Script:
+        return {
+            "label": self._stage.key[:LONGEST_SCRIPT_LABEL],
+            "notes": self._notes(program),
+            "body": self._body(program),
         }
-        title = self._stage.key if program.name == "main" else f"{self._stage.key}, {program.name}"
-        text = script.render(title, self._notes(program), outputs, self._body(program))
-        source: blueprint.Source = {"label": self._stage.key[:LONGEST_SCRIPT_LABEL], "text": text}
-        return {**source, "name": store_name(source)}
 
     def _notes(self, program: Program) -> list[str]:
         """Return comments on what the script reads; they make wiring a part of job ids."""
@@ -211,7 +207,7 @@ class _Executables:
             ]
         return notes
 
-    def _body(self, program: Program) -> script.Body:
+    def _body(self, program: Program) -> blueprint.Body:
         language = ""
         files = None
         try:
@@ -224,9 +220,9 @@ class _Executables:
             self._definition.error(at, str(error))
         names = (*program.files, program.script or "")
         uses_python = "python" in language or any(name.endswith(".py") for name in names)
-        return script.Body(
-            lines=program.run,
-            program=program.script,
-            files=files,
-            python=self._sources.repx_py() if uses_python else None,
-        )
+        return {
+            "lines": program.run,
+            "program": program.script,
+            "files": files,
+            "python": self._sources.repx_py() if uses_python else None,
+        }

@@ -1,6 +1,6 @@
-"""The shape of a blueprint: what definitions (lab.yaml, Nix) hand to ``expand.py``, as JSON.
+"""The shape of a blueprint: what definitions (lab.yaml, Nix) hand to ``expand``, as JSON.
 
-Data only. ``expand.py`` runs where repx is not installed, so it reads the same JSON untyped.
+Data only. ``expand`` runs where repx is not installed, so it reads the same JSON untyped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,40 @@ class File(TypedDict):
     executable: NotRequired[bool]
 
 
+class Body(TypedDict):
+    """What a stage does, as ``expand/script.py`` renders it: ``lines``, or else a ``program``.
+
+    ``files`` (which hold the program) and ``python`` (``repx_py``) are names in the store.
+    ``bash`` and ``path`` pin the interpreter and the folders of the commands.
+    """
+
+    lines: NotRequired[str | None]
+    program: NotRequired[str | None]
+    files: NotRequired[str | None]
+    python: NotRequired[str | None]
+    bash: NotRequired[str]
+    path: NotRequired[list[str]]
+
+
+class Script(TypedDict):
+    """The script of an executable: a ``body`` to render around, or the whole ``text``.
+
+    ``notes`` are comments in it. ``identity`` is what it counts as in job ids, by default the
+    name it gets in the store.
+    """
+
+    label: str
+    body: NotRequired[Body]
+    notes: NotRequired[list[str]]
+    text: NotRequired[str]
+    identity: NotRequired[str]
+
+
 class Source(TypedDict):
     """One entry of the Lab's store: ``text``, a file to copy (``path``), or a folder (``tree``).
 
     ``name`` is what the entry is called there; without it the expander makes the name from the
-    content and ``label``. ``identity`` is what an executable counts as in job ids, by default
-    its name in the store; Nix gives the script's store path.
+    content and ``label``.
     """
 
     label: str
@@ -33,7 +61,6 @@ class Source(TypedDict):
     path: NotRequired[str]
     tree: NotRequired[dict[str, File]]
     executable: NotRequired[bool]
-    identity: NotRequired[str]
 
 
 class Executable(TypedDict):
@@ -44,7 +71,7 @@ class Executable(TypedDict):
     of resources with ``if``, the values of parameters for which they hold.
     """
 
-    script: Source
+    script: Script
     inputs: list[dict[str, Json]]
     outputs: dict[str, Json]
     resources: dict[str, Json]
@@ -94,7 +121,10 @@ class Run(TypedDict):
 
 
 class Blueprint(TypedDict):
-    """A whole Lab before its jobs are counted out; ``files`` are further store entries."""
+    """A whole Lab before its jobs are counted out; ``files`` are further store entries.
+
+    ``own_names`` says what parameter values that are stored paths are called in the project.
+    """
 
     version: int
     lab_version: str
@@ -102,4 +132,5 @@ class Blueprint(TypedDict):
     git_hash: str
     groups: dict[str, list[str]]
     files: list[Source]
+    own_names: dict[str, str]
     runs: list[Run]

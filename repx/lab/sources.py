@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import itertools
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import assets
 from repx.lab.expand import LAB_PATH, store_name
+from repx.lab.expand.store import LONGEST_LABEL, plain_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,10 +33,14 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The store entries of one Lab by name; ``folder`` is that of lab.yaml."""
+    """The store entries of one Lab by name; ``folder`` is that of lab.yaml.
+
+    ``own_names`` says what a value that is a stored path was called in the project.
+    """
 
     folder: Path
     entries: dict[str, Source] = field(default_factory=dict)
+    own_names: dict[str, str] = field(default_factory=dict)
 
     def add(self, source: Source) -> str:
         """Add an entry and return its name in the store."""
@@ -68,12 +75,16 @@ class Sources:
         """Add every file (or folder) that matches; return what stands for them as values."""
         # Path.glob refuses absolute patterns.
         found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))  # noqa: PTH207
+        top = _fixed_part(pattern)
         values = []
         for name in found:
             path = self.folder / name
             if path.is_dir() != folders or not path.exists():
                 continue
-            label = path.name
+            own_name = os.path.relpath(name, top)
+            if not _is_utf8(own_name):
+                raise SourceError(f"the name of {str(path)!a} is not UTF-8: rename it")
+            label = stored_label(own_name)
             if folders:
                 tree: dict[str, File] = {
                     os.path.relpath(file, path): {
@@ -88,6 +99,7 @@ class Sources:
                     {"label": label, "path": str(path), "executable": _executable(path)}
                 )
             values.append(f"{LAB_PATH}store/{entry}")
+            self.own_names[values[-1]] = own_name
         if not values:
             what = "folder" if folders else "file"
             raise SourceError(f"no {what} matches '{pattern}' in {self.folder}")
@@ -148,6 +160,22 @@ class Sources:
             for name in folders:
                 if Path(folder, name).is_symlink() and not _leads_to_a_lab(Path(folder, name)):
                     raise SourceError(f"{Path(folder, name)} is a link to a folder: copy it")
+
+
+def stored_label(own_name: str) -> str:
+    """Return a label that only files of this name have, though the store's names are plain."""
+    last = own_name.rpartition("/")[2]
+    plain = plain_label(last)
+    if plain == own_name:
+        return plain
+    return f"{hashlib.sha256(own_name.encode()).hexdigest()[:8]}-{plain[-LONGEST_LABEL + 9 :]}"
+
+
+def _fixed_part(pattern: str) -> str:
+    """Return the folder of a pattern before its first wildcard."""
+    parts = pattern.split("/")[:-1]
+    fixed = itertools.takewhile(lambda part: not glob.has_magic(part), parts)
+    return "/".join(fixed) or ("/" if pattern.startswith("/") else ".")
 
 
 def _leads_to_a_lab(link: Path) -> bool:

@@ -184,7 +184,7 @@ def test_a_scan_gives_one_job_for_each_file(tmp_path: Path) -> None:
     assert [value[:11] for value in values] == ["$lab/store/"] * 2
     texts = {(opened.root / value[5:]).read_text(encoding="utf-8") for value in values}
     assert texts == {"1\n", "2\n"}
-    assert {value[44:] for value in values} == {"b.csv", "a_b_c.csv"}
+    assert {value[44:] for value in values} == {"b.csv", "01f8dffe-a_b_c.csv"}
 
 
 def test_an_edited_file_gives_a_new_job_and_keeps_the_others(tmp_path: Path) -> None:

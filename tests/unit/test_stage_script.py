@@ -17,9 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repx import assets
-from repx.lab import script
-from repx.lab.expand import fill, shown
-from repx.lab.script import Body
+from repx.lab.expand import fill, script, shown
+from repx.lab.expand.script import Body
 
 # NUL-separated, in pairs: nothing else can be told apart from what a value may hold.
 DUMP: Final = r"""
@@ -160,8 +159,8 @@ def test_a_hostile_value_arrives_whole(job: Job, value: str) -> None:
     ("written", "text"),
     [
         ("1.0", "1.0"),
-        ("1e+16", "1e16"),
-        ("1E16", "1e16"),
+        ("1e+16", "1e+16"),
+        ("1E16", "1e+16"),
         ("1e-05", "0.00001"),
         ("1.5e-05", "0.000015"),
         ("-2e-07", "-2e-7"),
@@ -321,7 +320,7 @@ def python_job(job: Job, source: str) -> Path:
     """Write a Python program and the script that starts it, as a build would."""
     shim = job.root / "lab/store/py/repx_py"
     shim.mkdir(parents=True)
-    own = Path(script.__file__).parents[2]
+    own = Path(script.__file__).parents[3]
     for target, path in (
         ("__init__.py", assets.path("templates/stage_repx_py.py")),
         ("stage_script.py", own / "repx_py/stage_script.py"),

@@ -1,8 +1,9 @@
-"""Three files run alone, on targets and in sandboxes where repx is not installed."""
+"""Some files run alone, on targets and in sandboxes where repx is not installed."""
 
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,16 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE: Final = Path(repx.__file__).parent
-FILES: Final = ("agent.py", "worker.py", "lab/expand.py")
+EXPANDER: Final = sorted(
+    os.fspath(path.relative_to(PACKAGE)) for path in (PACKAGE / "lab/expand").glob("*.py")
+)
+OWN: Final = "repx.lab.expand"
+FILES: Final = ("agent.py", "worker.py", *EXPANDER)
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the top-level name of everything that ``source`` imports, anywhere in it."""
+    """Yield the top-level name of everything that ``source`` imports, anywhere in it.
+
+    The expander is a package: what it imports from itself is left out.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else (node.module or "").partition(".")[0]
+            name = "." if node.level else node.module or ""
+            if name.partition(OWN)[0]:
+                yield name.partition(".")[0]
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -70,12 +70,12 @@ repx_nested() {
   repx_value+=${repx_rest%?}
 }
 
-# Write the number repx_rest as serde_json does, whoever wrote the file: 1e16, 0.00001, 1e-6.
+# Write the number repx_rest as serde_json does, whoever wrote the file: 1e+16, 0.00001, 1e-6.
 repx_number() {
   local sign whole fraction exponent
   [[ $repx_rest =~ ^(-?)([0-9]+)(\.([0-9]+))?[eE]([+-]?)0*([0-9]+)$ ]] || return 0
   sign=${BASH_REMATCH[1]} whole=${BASH_REMATCH[2]} fraction=${BASH_REMATCH[4]}
-  exponent=${BASH_REMATCH[5]#+}${BASH_REMATCH[6]}
+  exponent=${BASH_REMATCH[5]:-+}${BASH_REMATCH[6]}
   repx_rest=$sign$whole${fraction:+.$fraction}e$exponent
   [[ $exponent != -5 || $whole != [1-9] ]] || repx_rest=${sign}0.0000$whole$fraction
 }

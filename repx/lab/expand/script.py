@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from repx import assets
+from repx.lab.expand.store import store_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PIECE: Final = re.compile(r"\{\{|\}\}|\{[A-Za-z_][A-Za-z0-9_-]*\}|\$out")
+_PIECE = re.compile(r"\{\{|\}\}|\{[A-Za-z_][A-Za-z0-9_-]*\}|\$out")
 # Arrays filled through a reference, and functions defined by `eval`, look unused or unknown.
-_SHELLCHECK: Final = "# shellcheck disable=SC2004,SC2034,SC2154\n"
-_LAB_VALUES: Final = """\
+_SHELLCHECK = "# shellcheck disable=SC2004,SC2034,SC2154\n"
+_LAB_VALUES = """\
 if [[ "${parameters[*]}" == *'$lab/'* ]]; then
   for repx_rest in "${!parameters[@]}"; do
     [[ ${parameters[$repx_rest]} != '$lab/'* ]] ||
@@ -23,7 +24,7 @@ if [[ "${parameters[*]}" == *'$lab/'* ]]; then
   done
 fi
 """
-_BEGIN: Final = """\
+_BEGIN = """\
 for repx_rest in "${!outputs[@]}"; do
   REPX_OUTPUTS=${REPX_OUTPUTS-},\\"$repx_rest\\":\\"${outputs[$repx_rest]}\\"
 done
@@ -46,18 +47,54 @@ cd -- "$out"
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Body:
     """What a stage does: ``lines`` of bash, or else the file ``program`` in the folder ``files``.
 
     ``files`` and ``python`` are names in the Lab's store: the stage's files, and the folder
-    that holds ``repx_py`` for Python programs.
+    that holds ``repx_py`` for Python programs. ``bash`` is the interpreter and ``path`` the
+    folders of the commands where these are pinned; without them the machine's are used.
     """
 
     lines: str | None = None
     program: str | None = None
     files: str | None = None
     python: str | None = None
+    bash: str | None = None
+    path: Sequence[str] = ()
+
+
+def with_scripts(blueprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the blueprint with every script as a text: bodies are rendered."""
+    return {**blueprint, "runs": [_run(run) for run in blueprint["runs"]]}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    pipelines = [
+        {**pipeline, "stages": [_stage(stage) for stage in pipeline["stages"]]}
+        for pipeline in run["pipelines"]
+    ]
+    return {**run, "pipelines": pipelines}
+
+
+def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
+    executables = {}
+    for name, executable in stage["executables"].items():
+        title = stage["key"] if name == "main" else f"{stage['key']}, {name}"
+        script = _script(title, executable["script"], executable.get("outputs") or {})
+        executables[name] = {**executable, "script": script}
+    return {**stage, "executables": executables}
+
+
+def _script(title: str, source: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in source.items() if name not in ("body", "notes")}
+    if "body" in source:
+        templates = {name: text for name, text in outputs.items() if isinstance(text, str)}
+        body = Body(**source["body"])
+        found["text"] = render(title, source.get("notes") or (), templates, body)
+    if "name" not in found:
+        found["name"] = store_name(found)
+    return found
 
 
 def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: Body) -> str:
@@ -67,17 +104,18 @@ def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: B
     head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
     needs_parameters = body.lines is not None or any(map(_placeholders, outputs.values()))
     parts = [
-        f"#!/usr/bin/env bash\n{head}{_SHELLCHECK}",
+        f"#!{body.bash or '/usr/bin/env bash'}\n{head}{_SHELLCHECK}",
+        f"export PATH={shlex.quote(':'.join(body.path))}\n" if body.path else "",
         _template("stage.sh"),
         'repx_json "$2" inputs\n' if body.lines is not None else "",
         f'repx_json "$3" parameters\n{_LAB_VALUES}' if needs_parameters else "",
-        *(f"outputs[{name}]={expression(path)}\n" for name, path in outputs.items()),
+        *(f"outputs[{_quoted(name)}]={expression(path)}\n" for name, path in outputs.items()),
         _BEGIN,
         *_environment(body),
         "\n# --- the stage ---\n",
         _work(body),
         "\n\nexit\n",  # two, for a last line that ends in a backslash
-        _template("stage-rare.sh"),
+        _template("stage-exceptional.sh"),
     ]
     return "".join(parts)
 
@@ -108,9 +146,9 @@ def _placeholders(template: str) -> bool:
 
 
 def _template(name: str) -> str:
-    """Return a shipped piece of script without the comment lines that begin it."""
-    text = assets.path(f"templates/{name}").read_text(encoding="utf-8")
-    lines = text.splitlines(keepends=True)
+    """Return a piece of script that lies beside this file, without its leading comments."""
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as stream:
+        lines = stream.readlines()
     start = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     return "".join(lines[start:])
 

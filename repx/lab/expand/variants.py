@@ -1,0 +1,77 @@
+"""What jobs of one stage share: ids, executables and metadata but for what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from repx.lab.expand.text import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAPPING_FIELDS = (
+    "type",
+    "job_id_template",
+    "source_output",
+    "target_input",
+    "source_run",
+    "dependency_type",
+    "source_value",
+    "source",
+    "source_key",
+    "job_id",
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is the same for all jobs of a stage whose templates give the same texts.
+
+    ``texts`` are the pieces of the metadata between the places where an id stands; ``slots``
+    says which: an upstream job by index, or (-1) the job itself.
+    """
+
+    pname: str
+    identities: str
+    mappings: str
+    head: str
+    tail: str
+    texts: Sequence[str]
+    slots: Sequence[int]
+
+    def metadata(self, params: str, upstream: Sequence[str], jid: str) -> str:
+        """Return the job's metadata as JSON."""
+        ids = [*upstream, jid]
+        pieces = [self.head]
+        for text, slot in zip(self.texts, self.slots):
+            pieces += (text, ids[slot])
+        pieces += (self.texts[-1], params, self.tail)
+        return "".join(pieces)
+
+
+def mappings_json(mappings: Sequence[Mapping[str, Any]], pnames: Mapping[str, str]) -> str:
+    """Return mappings as they are hashed: all ten fields in the format's order, no job ids."""
+    rows = []
+    for mapping in mappings:
+        row = {name: mapping.get(name) for name in MAPPING_FIELDS}
+        if mapping.get("stage") is not None:
+            row["job_id_template"] = pnames[mapping["stage"]]
+        rows.append(row)
+    return dumps(rows, sort_keys=False)
+
+
+def resolved(
+    mapping: Mapping[str, Any], upstream: Mapping[str, str], pnames: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a mapping as the metadata holds it."""
+    found = {name: mapping[name] for name in MAPPING_FIELDS if mapping.get(name) is not None}
+    if mapping.get("stage") is not None:
+        found["job_id_template"] = pnames[mapping["stage"]]
+        found["job_id"] = upstream[mapping["stage"]]
+    return found
+
+
+def pname_of(jid: str, version: str) -> str:
+    """Return the stage's name in a job's id."""
+    return jid[33 : -len(version) - 1]
