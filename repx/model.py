@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from repx.errors import LabError
+from repx import graph
+from repx.errors import GraphError, LabError
 
 JobId: TypeAlias = str
 RunName: TypeAlias = str
@@ -78,6 +79,25 @@ class Executable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One program of a job, started on its own: ``main``, or ``scatter``, ``step-<s>``, ``gather``.
+
+    ``needs`` names phases of the same job. What is ``per_branch`` starts once for each branch
+    that scatter makes.
+    """
+
+    name: str
+    executable: Executable
+    needs: tuple[str, ...] = ()
+    per_branch: bool = False
+
+    @property
+    def step(self) -> str:
+        """Return a step's name, without the ``step-`` prefix."""
+        return self.name.removeprefix(STEP_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One node of the job graph: a stage with one combination of parameters.
 
@@ -103,28 +123,65 @@ class Job:
         object.__setattr__(self, "needs", tuple(sorted(found)))
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Return what the job does, each phase after those it needs.
+
+        Gather needs the one step that no other step needs. Raises LabError where the Lab lacks
+        a phase, or its steps have no order or no single last one.
+        """
+        if not self.is_scatter_gather:
+            return (Phase(name="main", executable=self._executable("main")),)
+        steps = self._ordered_steps()
+        needed = {need for step in steps for need in step.needs}
+        last = tuple(step.name for step in steps if step.name not in needed)
+        if len(last) != 1:
+            message = f"job {self.id}: one step must be the last, but {len(last)} are: {list(last)}"
+            raise LabError(message)
+        scatter = Phase(name="scatter", executable=self._executable("scatter"))
+        gather = Phase(name="gather", executable=self._executable("gather"), needs=last)
+        return (scatter, *steps, gather)
+
+    def _ordered_steps(self) -> list[Phase]:
+        deps = {
+            name: tuple(f"{STEP_PREFIX}{dep}" for dep in executable.deps)
+            for name, executable in self.executables.items()
+            if name.startswith(STEP_PREFIX)
+        }
+        try:
+            order = graph.order(deps)
+        except GraphError as error:
+            steps = sorted(name.removeprefix(STEP_PREFIX) for name in deps)
+            message = f"job {self.id}: the steps {steps} wait for each other or for no step"
+            raise LabError(message) from error
+        return [
+            Phase(
+                name=name,
+                executable=self.executables[name],
+                needs=deps[name] or ("scatter",),
+                per_branch=True,
+            )
+            for name in order
+        ]
+
+    @property
+    def is_scatter_gather(self) -> bool:
+        """Return whether the job has more than one phase."""
+        return self.stage_type is StageType.SCATTER_GATHER
+
+    @property
     def entry(self) -> Executable:
         """Return the executable that starts first: ``main``, or ``scatter``."""
-        return self._executable("main" if self.stage_type is StageType.SIMPLE else "scatter")
+        return self._executable("scatter" if self.is_scatter_gather else "main")
 
     @property
     def final(self) -> Executable:
         """Return the executable whose outputs are the job's: ``main``, or ``gather``."""
-        return self._executable("main" if self.stage_type is StageType.SIMPLE else "gather")
+        return self._executable("gather" if self.is_scatter_gather else "main")
 
     def _executable(self, name: str) -> Executable:
         if name not in self.executables:
             raise LabError(f"job {self.id} cannot run: it has no executable '{name}'")
         return self.executables[name]
-
-    @property
-    def steps(self) -> Mapping[str, Executable]:
-        """Return the steps of a scatter-gather job by name, without the ``step-`` prefix."""
-        return {
-            name.removeprefix(STEP_PREFIX): executable
-            for name, executable in self.executables.items()
-            if name.startswith(STEP_PREFIX)
-        }
 
     @property
     def stage(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from repx import graph, progress
-from repx.model import DependencyType, Job, JobId, Lab, RunName, StageType
+from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
 from repx.status import ALIVE, BY_HAND, GATE, JobState, State
 from repx.target import Resources, RuntimeName
 
@@ -26,25 +26,42 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One phase of a job that will run: what one process does.
+
+    ``ladder`` is what each attempt asks for: the first, the second, ...; the last one repeats.
+    """
+
+    phase: Phase
+    ladder: tuple[Resources, ...]
+    runtime: RuntimeName
+
+    @property
+    def resources(self) -> Resources:
+        """Return what the first attempt asks for."""
+        return self.ladder[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One job that will run.
+    """One job that will run; ``units`` are its phases, in the order of ``Job.phases``.
 
     ``needs`` are the jobs of this plan (or alive from an earlier one) that must succeed
     first, ``gates`` are indices into ``Plan.gates``. ``reason`` says why the job runs.
-    ``phases`` holds the resources of a scatter-gather job's executables by name (``scatter``,
-    ``step-<s>``, ``gather``); a simple job has only ``resources``.
     """
 
     job: Job
     run: RunName
     reason: str
-    resources: Resources
-    runtime: RuntimeName
+    units: tuple[Unit, ...]
     needs: tuple[JobId, ...] = ()
     gates: tuple[int, ...] = ()
-    phases: Mapping[str, Resources] = field(default_factory=dict)
     retries: int = 0
     forced: bool = False
+
+    def unit(self, phase: str) -> Unit:
+        """Return the unit of a phase."""
+        return next(unit for unit in self.units if unit.phase.name == phase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +88,9 @@ class Wish:
 
 
 class ResourcesOf(Protocol):
-    """How a job's resources are found; ``phase`` is an executable's name, None the job."""
+    """How the resources of a job's phase are found; equal ones are the same object."""
 
-    def __call__(self, job: Job, run: RunName, phase: str | None) -> Resources:
+    def __call__(self, job: Job, run: RunName, phase: Phase) -> Resources:
         """Return the resolved resources."""
         ...
 
@@ -105,17 +122,20 @@ def make(
 
     def task(name: JobId) -> Task:
         job, run = lab.jobs[name], run_of[name]
-        asked = resources(job, run, None)
+        chosen = runtime if lab.runs[run].image else RuntimeName.NATIVE
+        units = tuple(
+            Unit(phase=phase, ladder=(resources(job, run, phase),), runtime=chosen)
+            for phase in job.phases
+        )
+        asked = units[0].resources.retries
         return Task(
             job=job,
             run=run,
             reason=needed[name],
-            resources=asked,
-            runtime=runtime if lab.runs[run].image else RuntimeName.NATIVE,
+            units=units,
             needs=tuple(need for need in job.needs if need in needed or need in alive),
             gates=gates_of.get(name, ()),
-            phases=_phases(job, run, resources),
-            retries=asked.retries if asked.retries is not None else retries,
+            retries=retries if asked is None else asked,
             forced=name in forced,
         )
 
@@ -310,9 +330,3 @@ def _order(
     for number, gate in enumerate(gates):
         edges[f"{GATE}{number}"] = tuple(job for job in gate.jobs if job in needed)
     return [name for name in graph.order(edges) if not name.startswith(GATE)]
-
-
-def _phases(job: Job, run: RunName, resources: ResourcesOf) -> dict[str, Resources]:
-    if job.stage_type is StageType.SIMPLE:
-        return {}
-    return {phase: resources(job, run, phase) for phase in job.executables}

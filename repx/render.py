@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import assets, inputs, progress, runtimes
+from repx import assets, launch, progress, runtimes
 from repx.errors import InputError, RenderError
-from repx.inputs import BRANCH
-from repx.model import STEP_PREFIX
+from repx.launch import BRANCH
 from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     import jinja2
 
-    from repx.model import Executable, Job, Lab
-    from repx.plan import Gate, Plan, Task
+    from repx.launch import Launch
+    from repx.model import Lab
+    from repx.plan import Gate, Plan, Task, Unit
     from repx.target import Resources, Target
 
 PLAN_VERSION: Final = 1
@@ -195,27 +195,29 @@ def _task_entry(task: Task, plan: Plan, places: Mapping[str, int]) -> dict[str, 
         "needs": [places[need] for need in task.needs if need in places],
         "waits": [need for need in task.needs if need not in places and need in plan.alive],
         "gates": list(task.gates),
-        **_limits(task.resources),
+        **_limits(task.units[0].resources),
         "retries": task.retries,
         "forced": task.forced,
         "reason": task.reason,
     }
-    if inputs.is_scatter_gather(task.job):
+    if len(task.units) > 1:
         entry |= _phase_entries(task)
     return entry
 
 
 def _phase_entries(task: Task) -> dict[str, object]:
-    def limits(name: str) -> dict[str, object]:
-        return _limits(task.phases.get(name, task.resources))
-
+    steps = [unit for unit in task.units if unit.phase.per_branch]
+    names = {unit.phase.name: unit.phase.step for unit in steps}
     return {
         "steps": {
-            name: {"deps": list(task.job.steps[name].deps), **limits(f"{STEP_PREFIX}{name}")}
-            for name in inputs.step_order(task.job)
+            unit.phase.step: {
+                "deps": [names[need] for need in unit.phase.needs if need in names],
+                **_limits(unit.resources),
+            }
+            for unit in steps
         },
-        "scatter": limits("scatter"),
-        "gather": limits("gather"),
+        "scatter": _limits(task.units[0].resources),
+        "gather": _limits(task.units[-1].resources),
     }
 
 
@@ -302,72 +304,45 @@ class Step:
 
 
 def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -> dict[str, object]:
-    """Return what the template needs to know of the job's executables."""
-    job = task.job
-    home = inputs.home(base, job.id)
-    static = inputs.of_entry(lab, base, job)
-
-    def program(
-        executable: Executable, given: Mapping[str, str], out: str, inputs_file: str
-    ) -> Program:
-        path = artifact(executable.path)
-        launch = runtimes.Launch(
-            executable=path,
-            out=out,
-            inputs=inputs_file,
-            parameters=f"{home}/repx/parameters.json",
-        )
-        return Program(
-            executable=_spliced(path),
-            command=_words(runtimes.argv(task.runtime, launch)),
-            inputs=_spliced_json(given),
-            needs=_words(_pairs(given)),
-            outputs=_words(_pairs(inputs.outputs(executable, out))),
-        )
-
-    inputs_file = f"{home}/repx/inputs.json"
-    if not inputs.is_scatter_gather(job):
-        main = program(job.entry, static, f"{home}/out", inputs_file)
-        return {"phases": False, "main": main}
-    sink = inputs.sink(job)
+    """Return what the template needs to know of the job's programs."""
+    launches = launch.of_job(lab, base, task.job, artifact)
+    programs = [_program(unit, it) for unit, it in zip(task.units, launches, strict=True)]
+    if len(programs) == 1:
+        return {"phases": False, "main": programs[0]}
     steps = [
-        Step(
-            name=name,
-            later=_words(_later(job, name)),
-            program=program(
-                job.steps[name],
-                inputs.of_step(lab, base, job, name, static),
-                f"{inputs.step_folder(base, job.id, name)}/out",
-                f"{inputs.step_folder(base, job.id, name)}/repx/inputs.json",
-            ),
-        )
-        for name in inputs.step_order(job)
+        Step(name=unit.phase.step, later=_words(_later(task, unit.phase.name)), program=program)
+        for unit, program in zip(task.units, programs, strict=True)
+        if unit.phase.per_branch
     ]
+    (sink,) = task.units[-1].phase.needs
     return {
         "phases": True,
-        "scatter": program(job.entry, static, inputs.scatter_out(base, job.id), inputs_file),
+        "scatter": programs[0],
         "steps": steps,
         "step_names": _words([step.name for step in steps]),
-        "sink": sink,
-        "worker_outs": _spliced_json(
-            inputs.outputs(job.steps[sink], f"{inputs.step_folder(base, job.id, sink)}/out")
-        ),
-        "gather": program(
-            job.final,
-            inputs.of_gather(lab, base, job, static),
-            f"{home}/out",
-            f"{home}/repx/gather_inputs.json",
-        ),
+        "sink": task.unit(sink).phase.step,
+        "worker_outs": _spliced_json(next(it.outputs for it in launches if it.phase == sink)),
+        "gather": programs[-1],
     }
 
 
-def _later(job: Job, step: str) -> list[str]:
+def _program(unit: Unit, it: Launch) -> Program:
+    return Program(
+        executable=_spliced(it.executable),
+        command=_words(runtimes.prepared(unit.runtime, it).run),
+        inputs=_spliced_json(it.inputs),
+        needs=_words(_pairs(it.inputs)),
+        outputs=_words(_pairs(it.outputs)),
+    )
+
+
+def _later(task: Task, step: str) -> list[str]:
     """Return the steps that depend on ``step``, directly or not."""
     found = {step}
-    for name in inputs.step_order(job):
-        if found.intersection(job.steps[name].deps):
-            found.add(name)
-    return sorted(found - {step})
+    for unit in task.units:
+        if unit.phase.per_branch and found.intersection(unit.phase.needs):
+            found.add(unit.phase.name)
+    return sorted(task.unit(name).phase.step for name in found - {step})
 
 
 def _json(value: object) -> str:
@@ -378,7 +353,7 @@ def _pairs(values: Mapping[str, str]) -> list[str]:
     return [word for pair in values.items() for word in pair]
 
 
-def _words(values: list[str]) -> Raw:
+def _words(values: Iterable[str]) -> Raw:
     return Raw(" ".join(map(_spliced, values)))
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from repx import progress
 from repx.errors import LabError
-from repx.inputs import metadata_name
 from repx.lab.files import Kind, parts
+from repx.launch import metadata_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -11,22 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import engine, inputs, render, runtimes, transfer
+from repx import engine, launch, render, runtimes, transfer
 from repx.cli import phases
 from repx.errors import InputError, StorageError
-from repx.model import STEP_PREFIX, StageType, short_id
+from repx.model import STEP_PREFIX, short_id
 from repx.plan import Plan, Task
 from repx.schedulers.slurm import scripts
 from repx.storage import SUCCESS
-from repx.target import Resources, RuntimeName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from repx.lab.load import OpenLab
-    from repx.model import Executable, Job
+    from repx.launch import Launch
+    from repx.model import Job
     from repx.storage import Store
-    from repx.target import Target
+    from repx.target import RuntimeName, Target
 
 _SHOWN: Final = 5
 
@@ -41,43 +40,35 @@ class Subject:
     job: Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """The executable to debug and the inputs it is given; ``phase`` as a person names it."""
+def program(subject: Subject, phase: str | None) -> Launch:
+    """Return what to debug; without a phase, what failed.
 
-    phase: str
-    executable: Executable
-    inputs: Mapping[str, str]
-
-
-def program(subject: Subject, phase: str | None) -> Program:
-    """Return what to debug; without a phase, what failed. Raises InputError for an unknown one."""
-    lab, store, job = subject.opened.lab, subject.store, subject.job
-    base = store.root
-    static = inputs.of_entry(lab, base, job)
-    if job.stage_type is StageType.SIMPLE:
-        if phase is not None:
-            raise InputError(f"job {job.id} has no phases", hint="leave out --phase")
-        return Program(phase="main", executable=job.entry, inputs=static)
-    wanted = phase or phases.failed(Path(store.outputs(job.id))) or "scatter"
-    if wanted == "scatter":
-        return Program(phase=wanted, executable=job.entry, inputs=static)
-    if wanted == "gather":
-        given = inputs.of_gather(lab, base, job, static)
-        return Program(phase=wanted, executable=job.final, inputs=given)
-    found = phases.STEP.fullmatch(wanted)
-    if found is None or found["step"] not in job.steps:
-        steps = ", ".join(f"branch-N/{STEP_PREFIX}{name}" for name in job.steps)
-        hint = f"there are: scatter, {steps}, gather"
-        raise InputError(f"job {job.id} has no phase '{wanted}'", hint=hint)
-    given = {
-        name: path.replace(inputs.BRANCH, found["branch"])
-        for name, path in inputs.of_step(lab, base, job, found["step"], static).items()
-    }
-    return Program(phase=wanted, executable=job.steps[found["step"]], inputs=given)
+    A step's phase names its branch, as a person does: ``branch-2/step-fit``. Raises InputError
+    for an unknown phase.
+    """
+    job, store = subject.job, subject.store
+    place = transfer.places(subject.opened.files)
+    launches = launch.of_job(
+        subject.opened.lab, store.root, job, lambda path: store.path(place(path))
+    )
+    if not job.is_scatter_gather and phase is not None:
+        raise InputError(f"job {job.id} has no phases", hint="leave out --phase")
+    wanted = phase or phases.failed(Path(store.outputs(job.id))) or launches[0].phase
+    step = phases.STEP.fullmatch(wanted)
+    name, branch = (f"{STEP_PREFIX}{step['step']}", step["branch"]) if step else (wanted, "")
+    found = next((each for each in launches if each.phase == name), None)
+    if found is None or (launch.BRANCH in found.folder) != bool(branch):
+        known = (
+            f"branch-N/{each.phase}" if launch.BRANCH in each.folder else each.phase
+            for each in launches
+        )
+        message = f"job {job.id} has no phase '{wanted}'"
+        raise InputError(message, hint=f"there are: {', '.join(known)}")
+    given = {key: path.replace(launch.BRANCH, branch) for key, path in found.inputs.items()}
+    return dataclasses.replace(found, phase=wanted, inputs=given)
 
 
-def prepare(subject: Subject, chosen: Program) -> Path:
+def prepare(subject: Subject, chosen: Launch) -> Path:
     """Fill the job's folder below ``debug`` anew and return it, locked until this process ends.
 
     Raises InputError when an input does not exist or another process uses the folder.
@@ -96,13 +87,7 @@ def prepare(subject: Subject, chosen: Program) -> Path:
 
 def _send(subject: Subject) -> None:
     """Bring the job's program and the Lab's metadata to the store, as a run would."""
-    task = Task(
-        job=subject.job,
-        run=next(iter(subject.opened.lab.runs)),
-        reason="debug",
-        resources=Resources(),
-        runtime=_runtime(subject),
-    )
+    task = Task(job=subject.job, run=next(iter(subject.opened.lab.runs)), reason="debug", units=())
     files = subject.opened.files
     transfer.send(
         subject.opened.lab, files, Plan(tasks=(task,)), subject.store, transfer.places(files)
@@ -114,7 +99,7 @@ def _runtime(subject: Subject) -> RuntimeName:
     return engine.runtime(subject.target, runs)
 
 
-def _require(subject: Subject, chosen: Program) -> None:
+def _require(subject: Subject, chosen: Launch) -> None:
     """Raise InputError, naming what to run first, if an input does not exist yet."""
     missing = [name for name, path in chosen.inputs.items() if not os.path.lexists(path)]
     if not missing:
@@ -131,21 +116,20 @@ def _require(subject: Subject, chosen: Program) -> None:
     )
 
 
-def _fill(folder: Path, subject: Subject, chosen: Program) -> None:
+def _fill(folder: Path, subject: Subject, chosen: Launch) -> None:
     """Make ``out`` empty, and write the two JSON files, ``run`` and ``prologue.sh``."""
-    place = transfer.places(subject.opened.files)
-    launch = runtimes.Launch(
-        executable=subject.store.path(place(chosen.executable.path)),
-        out=str(folder / "out"),
-        inputs=str(folder / "inputs.json"),
-        parameters=str(folder / "parameters.json"),
+    here = dataclasses.replace(
+        chosen,
+        folder=str(folder),
+        inputs_file=str(folder / "inputs.json"),
+        parameters_file=str(folder / "parameters.json"),
     )
     shutil.rmtree(folder / "out", ignore_errors=True)
     (folder / "out").mkdir(exist_ok=True)
     for name, value in (("inputs", chosen.inputs), ("parameters", subject.job.params)):
         _write(folder / f"{name}.json", json.dumps(value, indent=2, ensure_ascii=False))
     _write(folder / "prologue.sh", "\n".join(scripts.prologue(subject.target)))
-    words = " ".join(map(render.quote, runtimes.argv(_runtime(subject), launch)))
+    words = " ".join(map(render.quote, runtimes.prepared(_runtime(subject), here).run))
     traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
     _write(folder / "run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null")
     (folder / "run").chmod(0o755)

@@ -8,9 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import console, inputs
+from repx import console, launch
 from repx.config.resources import LAB
-from repx.model import SELF, STEP_PREFIX, StageType, value_text
+from repx.model import SELF, value_text
 from repx.results import effective
 from repx.schedulers.slurm import directives
 from repx.storage import FAIL, SUCCESS
@@ -68,7 +68,7 @@ def document(subject: Subject) -> dict[str, Any]:
         "resources": {phase: _resources(asked) for phase, asked in phases.items()},
         "slurm": _slurm(subject.target, phases),
         "inputs": _inputs(subject),
-        "outputs": inputs.outputs(job.final, str(subject.home / "out")),
+        "outputs": launch.outputs(job.final, str(subject.home / "out")),
         "paths": {
             "output": str(subject.home / "out"),
             "logs": str(subject.home / "repx"),
@@ -89,14 +89,7 @@ def _inherited(subject: Subject) -> dict[str, object]:
 def _phases(subject: Subject) -> dict[str, Resources]:
     job = subject.job
     run = next(run.name for run in subject.opened.lab.runs.values() if job.id in run.jobs)
-    if job.stage_type is StageType.SIMPLE:
-        return {"main": subject.resources(job, run, None)}
-    return {name: subject.resources(job, run, name) for name in _phase_names(job)}
-
-
-def _phase_names(job: Job) -> list[str]:
-    """Return the executables of a scatter-gather job in the order in which they run."""
-    return ["scatter", *(f"{STEP_PREFIX}{name}" for name in inputs.step_order(job)), "gather"]
+    return {phase.name: subject.resources(job, run, phase) for phase in job.phases}
 
 
 def _resources(asked: Resources) -> dict[str, dict[str, object]]:
@@ -121,27 +114,19 @@ def _slurm(target: Target, phases: Mapping[str, Resources]) -> dict[str, list[st
 
 
 def _inputs(subject: Subject) -> dict[str, dict[str, dict[str, str]]]:
-    """Return per executable its inputs: the path each will have, and what it comes from."""
+    """Return per phase its inputs: the path each will have, and what it comes from."""
     lab, base, job = subject.opened.lab, subject.store.root, subject.job
-    static = inputs.of_entry(lab, base, job)
-    if job.stage_type is StageType.SIMPLE:
-        return {"main": _described(job.entry, static)}
+    launches = launch.of_job(lab, base, job)
     return {
-        "scatter": _described(job.entry, static),
-        **{
-            f"{STEP_PREFIX}{name}": _described(
-                job.steps[name], inputs.of_step(lab, base, job, name, static)
-            )
-            for name in inputs.step_order(job)
-        },
-        "gather": _described(job.final, inputs.of_gather(lab, base, job, static)),
+        phase.name: _described(phase.executable, it.inputs)
+        for phase, it in zip(job.phases, launches, strict=True)
     }
 
 
 def _described(executable: Executable, paths: Mapping[str, str]) -> dict[str, dict[str, str]]:
     origins = {source.target: _origin(source) for source in executable.inputs}
     return {
-        name: {"path": path.replace(inputs.BRANCH, "N"), "from": origins.get(name, "scatter")}
+        name: {"path": path.replace(launch.BRANCH, "N"), "from": origins.get(name, "scatter")}
         for name, path in paths.items()
     }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, inputs, select, storage, submissions
+from repx import console, engine, select, storage, submissions
 from repx import status as states_of
 from repx.cli import complete, phases, queued, report
 from repx.cli.context import command
@@ -104,7 +104,7 @@ def _jobs(lab: Lab, store: Store, found: Iterable[tuple[JobId, JobState]]) -> No
 
 def _cause(job: Job, store: Store, said: JobState) -> str:
     """Return what was behind the failure of a scatter-gather job."""
-    if said.state is not State.FAILED or not inputs.is_scatter_gather(job):
+    if said.state is not State.FAILED or not job.is_scatter_gather:
         return ""
     phase = phases.failed(Path(store.outputs(job.id)))
     cause = store.marker(f"{job.id}/{phase}", FAIL).get("reason") if phase else None

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx.config.units import parse_memory, parse_time
 from repx.errors import InputError
-from repx.model import STEP_PREFIX
 from repx.target import Resources, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from repx.model import Hints, Job, Lab, RunName
+    from repx.model import Hints, Job, Lab, Phase, RunName
     from repx.target import Rules
 
 log = logging.getLogger(__name__)
@@ -41,26 +40,24 @@ class Resolver:
         self._known: dict[_Key, Resources] = {}
         self._hints: dict[Hints, Resources] = {}
 
-    def __call__(self, job: Job, run: RunName, phase: str | None = None) -> Resources:
-        """Return what a job asks for, or one executable of a scatter-gather job.
+    def __call__(self, job: Job, run: RunName, phase: Phase) -> Resources:
+        """Return what a phase of a job asks for.
 
         A job belongs to each run that lists it, not only to ``run``.
         """
         runs = self._runs_of.get(job.id, (run,)) if self._runs_of else ()
-        hints = job.executables[phase].hints if phase else None
+        hints = phase.executable.hints
         by_id = tuple(rule.job.matches(job.id) for rule in self._by_id)
-        key = (job.stage, job.hints, runs, phase, hints, by_id)
+        key = (job.stage, job.hints, runs, phase.name, hints, by_id)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._resolved(job, runs, phase, hints)
+            known = self._known[key] = self._resolved(job, runs, phase)
         return known
 
-    def _resolved(
-        self, job: Job, runs: tuple[RunName, ...], phase: str | None, hints: Hints | None
-    ) -> Resources:
+    def _resolved(self, job: Job, runs: tuple[RunName, ...], phase: Phase) -> Resources:
         asked = self._asked(job, job.hints)
+        hints, step = phase.executable.hints, phase.per_branch
         special = self._asked(job, hints) if hints else Resources()
-        step = phase is not None and phase.startswith(STEP_PREFIX)
         matching = [each.rule for each in self._rules if each.matches(job, runs)]
         layers = [(rule.resources, rule.origin) for rule in self._defaults]
         layers.append((asked, LAB))

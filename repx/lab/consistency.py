@@ -9,7 +9,7 @@ from repx import graph, progress
 from repx.errors import LabError, did_you_mean
 from repx.lab.files import Kind
 from repx.lab.jobs import glance
-from repx.model import SELF, DependencyType, StageType
+from repx.model import SELF, STEP_PREFIX, DependencyType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +96,7 @@ def _source_runs(job: Job) -> list[tuple[RunName, DependencyType]]:
 
 def _problem(scope: Scope, job: Job) -> str | None:
     """Say why a job could not run, or None if it could."""
-    if job.stage_type is StageType.SCATTER_GATHER and job.executables:
+    if job.is_scatter_gather and job.executables:
         problem = _steps_problem(job)
         if problem is not None:
             return problem
@@ -121,8 +121,8 @@ def _source_problem(scope: Scope, job: Job, source: Input) -> str | None:
         return f"input '{source.target}' needs job {source.job_id}, which is {reason}"
     if source.source_output is None:
         return None
-    simple = producer.stage_type is StageType.SIMPLE
-    name = "main" if simple else "scatter" if source.job_id == SELF else "gather"
+    in_phases = "scatter" if source.job_id == SELF else "gather"
+    name = in_phases if producer.is_scatter_gather else "main"
     if name not in producer.executables:
         return f"input '{source.target}' needs job {producer.id}, which has no executable '{name}'"
     outputs = producer.executables[name].outputs
@@ -136,9 +136,13 @@ def _source_problem(scope: Scope, job: Job, source: Input) -> str | None:
 
 def _steps_problem(job: Job) -> str | None:
     absent = [name for name in _SCATTER_GATHER if name not in job.executables]
-    if absent or not job.steps:
+    deps = {
+        name.removeprefix(STEP_PREFIX): executable.deps
+        for name, executable in job.executables.items()
+        if name.startswith(STEP_PREFIX)
+    }
+    if absent or not deps:
         return f"has no executable '{absent[0] if absent else 'step-*'}'"
-    deps = {name: step.deps for name, step in job.steps.items()}
     for name, wanted in deps.items():
         unknown = [step for step in wanted if step not in deps]
         if unknown:

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from repx import graph, inputs, select, storage
+from repx import graph, launch, select, storage
 from repx.errors import InputError, LabError
 from repx.results.effective import effective
 from repx.results.job import Job
@@ -117,7 +117,7 @@ class Lab:
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
-        return Path(self.store.path(f"artifacts/{inputs.metadata_name(self.model.id, run)}"))
+        return Path(self.store.path(f"artifacts/{launch.metadata_name(self.model.id, run)}"))
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:

@@ -1,23 +1,31 @@
-"""What a job's program runs in, as the words of a command line."""
+"""What a program runs in: a launch becomes the commands that prepare, run and stop it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from repx.target import RuntimeName
 
+if TYPE_CHECKING:
+    from repx.launch import Launch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """One start of a job's program: absolute paths on the target."""
+class Prepared:
+    """How a runtime runs one launch; every field but the last is the words of a command.
 
-    executable: str
-    out: str
-    inputs: str
-    parameters: str
+    ``prepare`` makes a node ready, once for all its jobs. ``stop`` ends everything that ``run``
+    started, where ending the process tree does not. ``inherits_lock`` tells whether the
+    program's processes hold the job's lock.
+    """
+
+    run: tuple[str, ...]
+    prepare: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    inherits_lock: bool = True
 
 
 def works(runtime: RuntimeName) -> bool:
@@ -25,15 +33,15 @@ def works(runtime: RuntimeName) -> bool:
     return runtime in _RUNTIMES
 
 
-def argv(runtime: RuntimeName, launch: Launch) -> list[str]:
-    """Return the command that starts the program in a runtime that works."""
+def prepared(runtime: RuntimeName, launch: Launch) -> Prepared:
+    """Return how a runtime that works runs a launch."""
     return _RUNTIMES[runtime](launch)
 
 
-def _native(launch: Launch) -> list[str]:
-    return [launch.executable, launch.out, launch.inputs, launch.parameters]
+def _native(launch: Launch) -> Prepared:
+    return Prepared(run=tuple(launch.words))
 
 
-_RUNTIMES: Final[Mapping[RuntimeName, Callable[[Launch], list[str]]]] = MappingProxyType(
+_RUNTIMES: Final[Mapping[RuntimeName, Callable[[Launch], Prepared]]] = MappingProxyType(
     {RuntimeName.NATIVE: _native}
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from repx.model import StageType, value_text
+from repx.model import value_text
 from repx.status import State, counts, of_run
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Stage:
 
     @property
     def scatters(self) -> bool:
-        return self.jobs[0].stage_type is StageType.SCATTER_GATHER
+        return self.jobs[0].is_scatter_gather
 
     @property
     def enter(self) -> str:
@@ -159,22 +159,25 @@ def _run_frame(
 
 def _scatter_gather(stage: _Stage, style: _Style) -> Frame:
     state = _state(stage, style)
-    parts = ["scatter", *(f"step {name}" for name in stage.jobs[0].steps), "gather"]
-    keys = [stage.enter, *_step_keys(stage).values(), stage.leave]
+    phases = stage.jobs[0].phases
+    parts = [f"step {phase.step}" if phase.per_branch else phase.name for phase in phases]
+    keys = _phase_keys(stage)
     return Frame(
         key=stage.key,
         title="\n".join([_counted(stage), *_details(stage, style)]),
         kind=FrameKind.STAGE,
         nodes=tuple(
             Node(key=key, lines=(_short(part),), state=state)
-            for key, part in zip(keys, parts, strict=True)
+            for key, part in zip(keys.values(), parts, strict=True)
         ),
         state=state,
     )
 
 
-def _step_keys(stage: _Stage) -> dict[str, str]:
-    return {name: f"{stage.key}_p{n}" for n, name in enumerate(stage.jobs[0].steps)}
+def _phase_keys(stage: _Stage) -> dict[str, str]:
+    names = [phase.name for phase in stage.jobs[0].phases]
+    steps = [f"{stage.key}_p{n}" for n in range(len(names) - 2)]
+    return dict(zip(names, [stage.enter, *steps, stage.leave], strict=True))
 
 
 def _counted(stage: _Stage) -> str:
@@ -286,14 +289,11 @@ def _data_edges(
 
 
 def _inner_edges(stage: _Stage) -> Iterator[Edge]:
-    """Yield scatter to the first steps, each step to the next, the last ones to gather."""
-    keys, steps = _step_keys(stage), stage.jobs[0].steps
-    for name, step in steps.items():
-        for dep in step.deps or ("",):
-            yield Edge(source=keys.get(dep, stage.enter), target=keys[name])
-    passed_on = {dep for step in steps.values() for dep in step.deps}
-    for name in steps.keys() - passed_on:
-        yield Edge(source=keys[name], target=stage.leave)
+    """Yield an arrow from each phase to those that need it."""
+    keys = _phase_keys(stage)
+    for phase in stage.jobs[0].phases:
+        for need in phase.needs:
+            yield Edge(source=keys[need], target=keys[phase.name])
 
 
 def _run_edges(run: Run, stages: _Stages, keys: Mapping[RunName, str]) -> Iterator[Edge]:

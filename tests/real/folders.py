@@ -17,8 +17,8 @@ import pytest
 from repx import render
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
-from repx.target import Resources, RuntimeName, Target
-from tests.made import made_lab
+from repx.target import Resources, Target
+from tests.made import made_lab, made_units
 
 HEADER = "#!/usr/bin/env bash\nset -euo pipefail\nout=$1 inputs=$2 parameters=$3\n"
 TOUCH = 'echo x >"$out/o.txt"\n'
@@ -172,8 +172,7 @@ def _plan(
             job=jobs[name],
             run=work.run,
             reason="wanted",
-            resources=work.resources,
-            runtime=RuntimeName.NATIVE,
+            units=made_units(jobs[name], work.resources),
             needs=tuple(work.needs),
             gates=work.gates,
             retries=work.retries,

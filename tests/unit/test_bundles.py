@@ -14,7 +14,8 @@ from repx.errors import InputError
 from repx.model import DependencyType, Executable, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.slurm import bundles
-from repx.target import Bundle, Resources, RuntimeName
+from repx.target import Bundle, Resources
+from tests.made import made_units
 
 
 def task(
@@ -31,8 +32,7 @@ def task(
         job=job,
         run="run",
         reason="",
-        resources=Resources(bundle=bundle, cpus=1, mem_bytes=10, time_s=30),
-        runtime=RuntimeName.NATIVE,
+        units=made_units(job, Resources(bundle=bundle, cpus=1, mem_bytes=10, time_s=30)),
         needs=tuple(needs),
         gates=tuple(gates),
     )
@@ -73,8 +73,10 @@ def test_no_circle_and_every_job_once(drawn: tuple[Plan, list[Bundle]]) -> None:
     counts = Counter(each.job.id for load in loads for each in load.tasks)
 
     assert list(graphlib.TopologicalSorter(waits).static_order())
-    assert {each.job.id: 1 for each in plan.tasks if each.resources.bundle} == dict(counts)
-    assert all(load.bundle == each.resources.bundle for load in loads for each in load.tasks)
+    assert {each.job.id: 1 for each in plan.tasks if each.units[0].resources.bundle} == dict(counts)
+    assert all(
+        load.bundle == each.units[0].resources.bundle for load in loads for each in load.tasks
+    )
 
 
 def chains(count: int) -> list[Task]:

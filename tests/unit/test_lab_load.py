@@ -102,8 +102,12 @@ def test_a_scatter_gather_job_is_read_with_its_steps(labs: Path) -> None:
     job = open_lab(labs / "scatter-gather").lab.jobs[SQUARES]
 
     assert StageType.SCATTER_GATHER is job.stage_type
-    assert {"extract", "square"} == set(job.steps)
-    assert ("extract",) == job.steps["square"].deps
+    assert {
+        "scatter": (),
+        "step-extract": ("scatter",),
+        "step-square": ("step-extract",),
+        "gather": ("step-square",),
+    } == {phase.name: phase.needs for phase in job.phases}
     assert Hints(mem="96M", cpus=1) == job.final.hints
     assert {"index": 0} == job.entry.outputs["worker__arg"]
     assert ["runner:worker_outputs"] == [source.source for source in job.final.inputs]

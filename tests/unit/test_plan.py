@@ -199,8 +199,8 @@ def test_the_jobs_of_one_run_stand_together() -> None:
 def test_only_jobs_of_runs_with_an_image_leave_the_native_runtime() -> None:
     with_image = lab({"r": [job("a", [])]}, image="images/x")
 
-    assert make(with_image).tasks[0].runtime is RuntimeName.BWRAP
-    assert make(CHAIN).tasks[0].runtime is RuntimeName.NATIVE
+    assert make(with_image).tasks[0].units[0].runtime is RuntimeName.BWRAP
+    assert make(CHAIN).tasks[0].units[0].runtime is RuntimeName.NATIVE
 
 
 @given(

@@ -19,8 +19,8 @@ from repx.errors import InputError, RenderError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
 from repx.render import Raw, RenderedFile
-from repx.target import LocalOptions, Resources, RuntimeName, SchedulerName, Target
-from tests.made import made_lab
+from repx.target import LocalOptions, Resources, SchedulerName, Target
+from tests.made import made_lab, made_units
 
 HOSTILE = 'it\'s a "b" $HOME `x` #c\n;é\\'
 BASE = f"/store {HOSTILE}"
@@ -70,18 +70,15 @@ def _plan() -> tuple[Plan, Lab]:
         job=jobs["sg"],
         run="first",
         reason="wanted",
-        resources=small,
-        runtime=RuntimeName.NATIVE,
+        units=made_units(jobs["sg"], small, step_a=Resources(cpus=4)),
         needs=("done", "theirs"),
-        phases={"step-a": Resources(cpus=4)},
         retries=1,
     )
     simple = Task(
         job=jobs[HOSTILE],
         run=HOSTILE,
         reason=HOSTILE,
-        resources=Resources(),
-        runtime=RuntimeName.NATIVE,
+        units=made_units(jobs[HOSTILE]),
         needs=("sg",),
         gates=(0,),
         forced=True,

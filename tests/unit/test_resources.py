@@ -35,7 +35,7 @@ FAN: Final = Job(
     executables={
         "scatter": Executable(path="s", hints=Hints(mem="3G")),
         "step-a": Executable(path="a", hints=Hints(cpus=5)),
-        "step-b": Executable(path="b"),
+        "step-b": Executable(path="b", deps=("a",)),
         "gather": Executable(path="g"),
     },
     hints=Hints(mem="2G"),
@@ -56,9 +56,15 @@ def read(text: str) -> Rules:
     return rules.read(Entry.root(doc))
 
 
+def ask(resolver: Resolver, job: Job, phase: str | None = None) -> Resources:
+    """Return what a phase of a job asks for; without a name, the first."""
+    found = next(each for each in job.phases if phase in (None, each.name))
+    return resolver(job, "one", found)
+
+
 def resolve(text: str, job: Job = JOB, phase: str | None = None) -> Resources:
     """Return what a job asks for by a resources file."""
-    return Resolver(LAB, "cluster", read(text))(job, "one", phase)
+    return ask(Resolver(LAB, "cluster", read(text)), job, phase)
 
 
 def test_without_any_file_the_lab_decides() -> None:
@@ -172,7 +178,7 @@ def test_hints_nobody_understands_are_ignored_with_one_warning(
     resolver = Resolver(LAB, "cluster", Rules())
     caplog.set_level(logging.WARNING)
 
-    asked = [resolver(replace(JOB, id=f"{i}abc-train-1.0", hints=hints), "one") for i in range(5)]
+    asked = [ask(resolver, replace(JOB, id=f"{i}abc-train-1.0", hints=hints)) for i in range(5)]
 
     assert {(None, 3, None)} == {sizes(each) for each in asked}
     assert [
@@ -192,7 +198,7 @@ def test_jobs_that_ask_for_the_same_share_one_answer() -> None:
     """A Lab of 100,000 jobs has few different answers."""
     resolver = Resolver(LAB, "cluster", read("rules: [{job: '*7-*', cpus: 9}]"))
 
-    asked = [resolver(replace(JOB, id=f"{i}-train-1.0"), "one") for i in range(100)]
+    asked = [ask(resolver, replace(JOB, id=f"{i}-train-1.0")) for i in range(100)]
 
     assert len({id(each) for each in asked}) == 2
     assert [i for i in range(100) if i % 10 == 7] == [
@@ -218,10 +224,10 @@ mem = "16G"
     found = rules.load(path, {})
 
     resolver = Resolver(LAB, "cluster", found)
-    assert (64 * GIB, 12, 1200) == sizes(resolver(FAN, "one"))
-    assert (16 * GIB, 12, 1200) == sizes(resolver(FAN, "one", "step-b"))
+    assert (64 * GIB, 12, 1200) == sizes(ask(resolver, FAN))
+    assert (16 * GIB, 12, 1200) == sizes(ask(resolver, FAN, "step-b"))
     assert (
-        resolver(FAN, "one")
+        ask(resolver, FAN)
         .sources["cpus"]
         .endswith("resources.toml rule 1 (job *-fan-*, target cluster)")
     )
@@ -252,6 +258,6 @@ def test_later_files_win() -> None:
         "defaults: {cpus: 8}\nrules: [{mem: 8G}]"
     )
 
-    asked = Resolver(LAB, "cluster", both)(FAN, "one")
+    asked = ask(Resolver(LAB, "cluster", both), FAN)
 
     assert (8 * GIB, 8, 60) == sizes(asked)

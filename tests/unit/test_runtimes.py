@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from repx import runtimes
+from repx.launch import Launch
 from repx.target import RuntimeName
 
-LAUNCH = runtimes.Launch(
-    executable="/b/it's $x", out="/b/out", inputs="/b/in.json", parameters="/b/p.json"
+LAUNCH = Launch(
+    phase="main",
+    executable="/b/it's $x",
+    folder="/b",
+    inputs_file="/b/in.json",
+    parameters_file="/b/p.json",
+    inputs={},
+    outputs={},
 )
 
 
 def test_native_passes_the_three_paths_of_the_job_contract() -> None:
-    expected = ["/b/it's $x", "/b/out", "/b/in.json", "/b/p.json"]
-    assert expected == runtimes.argv(RuntimeName.NATIVE, LAUNCH)
+    prepared = runtimes.prepared(RuntimeName.NATIVE, LAUNCH)
+
+    assert ("/b/it's $x", "/b/out", "/b/in.json", "/b/p.json") == prepared.run
+    assert prepared.inherits_lock

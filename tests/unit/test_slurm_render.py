@@ -16,8 +16,8 @@ from repx.errors import InputError, SchedulerError
 from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.slurm import batches, directives, scripts
-from repx.target import Bundle, Resources, RuntimeName, SchedulerName, SlurmOptions, Target
-from tests.made import made_lab
+from repx.target import Bundle, Resources, SchedulerName, SlurmOptions, Target
+from tests.made import made_lab, made_units
 
 HOSTILE = "it's a #stage $HOME `x`"
 TARGET = Target(
@@ -63,8 +63,7 @@ def task(name: str, needs: Sequence[str] = (), **asked: object) -> Task:
         job=job,
         run="run's",
         reason="never ran",
-        resources=resources,
-        runtime=RuntimeName.NATIVE,
+        units=made_units(job, resources),
         needs=tuple(f"{need}-1.0" for need in needs),
     )
 
@@ -88,16 +87,24 @@ def scattered(name: str, needs: Sequence[str] = ()) -> Task:
         "step-it's #2": Resources(cpus=2),
         "gather": Resources(cpus=1, time_s=60),
     }
-    return dataclasses.replace(plain, job=job, phases=phases)
+    units = tuple(
+        dataclasses.replace(unit, ladder=(phases[unit.phase.name],)) for unit in made_units(job)
+    )
+    return dataclasses.replace(plain, job=job, units=units)
+
+
+def asking(one: Task, resources: Resources) -> Task:
+    """Return the task with other resources."""
+    return dataclasses.replace(one, units=made_units(one.job, resources))
 
 
 def everything() -> Plan:
     """A plan with every kind of Slurm job: arrays, single, scatter-gather, bundle, gate."""
     asked = Resources(cpus=2, mem_bytes=3 * 2**30 + 1, time_s=5400, partition="main")
-    first = [dataclasses.replace(task(f"h{i}-{HOSTILE}"), resources=asked) for i in range(3)]
+    first = [asking(task(f"h{i}-{HOSTILE}"), asked) for i in range(3)]
     second = [task(f"k{i}-calc", [f"h{i}-{HOSTILE}"], sbatch_opts=("-C fast",)) for i in range(3)]
     short = [task(f"s{i}-short", [f"k{i}-calc"], bundle="short") for i in range(3)]
-    second = [dataclasses.replace(each, resources=second[0].resources) for each in second]
+    second = [asking(each, second[0].units[0].resources) for each in second]
     last = [
         dataclasses.replace(task("z0-report", ["s0-short", "m0-sum", "e0-old"]), retries=2),
         dataclasses.replace(task("z1-after"), gates=(0,)),

@@ -12,8 +12,8 @@ import pytest
 
 from repx import plan, storage, transfer
 from repx.errors import LabError
-from repx.inputs import metadata_name
 from repx.lab.load import open_lab
+from repx.launch import metadata_name
 from repx.plan import Wish
 from repx.status import JobState, State
 from repx.target import Resources, RuntimeName

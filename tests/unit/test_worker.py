@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from repx import assets, render, worker
 from repx.model import Executable, Job, Run, StageType
 from repx.plan import Plan, Task
-from repx.target import Resources, RuntimeName, Target
-from tests.made import made_lab
+from repx.target import Target
+from tests.made import made_lab, made_units
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
@@ -30,13 +30,7 @@ def _script(text: str, *, templates: str | None = None, **fields: object) -> str
         params={text: text},
         executables={"main": Executable(path=f"bin/{text}", outputs=out)},
     )
-    task = Task(
-        job=job,
-        run=text,
-        reason="wanted",
-        resources=Resources(),
-        runtime=RuntimeName.NATIVE,
-    )
+    task = Task(job=job, run=text, reason="wanted", units=made_units(job))
     made = {"name": "here", "base_path": f"/b {text}", "environment": {"A": text, "B": "b"}}
     target = Target(**(made | fields))  # type: ignore[arg-type]  # fields that exist
     lab = made_lab(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from repx import graph, inputs
+from repx import graph
 from repx.errors import OutOfReachError
 from repx.model import DependencyType
 from repx.schedulers.slurm import arrays, bundles, directives
@@ -17,7 +17,7 @@ from repx.target import Resources
 
 if TYPE_CHECKING:
     from repx.model import JobId
-    from repx.plan import Plan, Task
+    from repx.plan import Plan, Task, Unit
     from repx.schedulers.slurm.bundles import Load
     from repx.schedulers.slurm.directives import Directive
     from repx.target import Target
@@ -150,7 +150,7 @@ class _Drawing:
         self._load_of = {
             task.job.id: number for number, load in enumerate(self.loads) for task in load.tasks
         }
-        self._scattered = {task.job.id for task in plan.tasks if inputs.is_scatter_gather(task.job)}
+        self._scattered = {task.job.id for task in plan.tasks if len(task.units) > 1}
         self._shapes: dict[_Key, Shape] = {}
         self._node_of: dict[JobId, tuple[NodeId, bool]] = {}
         self._behind = [self._gate(number) for number in range(len(plan.gates))]
@@ -253,42 +253,31 @@ class _Drawing:
 
     def _shape(self, task: Task, scattered: bool) -> Shape:  # noqa: FBT001  # one of two kinds
         kind = Kind.SCATTER if scattered else Kind.JOBS
-        phases = tuple(map(id, task.phases.values()))
-        key = (kind, task.run, task.job.stage, id(task.resources), phases, *_traits(task))
-        if scattered:
-            key = (*key, tuple(inputs.step_order(task.job)))
+        key = (kind, task.run, task.job.stage, *_traits(task))
         if key not in self._shapes:
-            resources = task.phases.get("scatter", task.resources)
             steps = self._steps(task) if scattered else ()
             title = f"{_title(task)}.scatter" if scattered else _title(task)
-            self._shapes[key] = self._new(kind, title, task, resources, steps)
+            self._shapes[key] = self._new(kind, title, task, task.units[0], steps)
         return self._shapes[key]
 
     def _gather_shape(self, task: Task) -> Shape:
-        phases = tuple(map(id, task.phases.values()))
-        key = (Kind.GATHER, task.run, task.job.stage, id(task.resources), phases, *_traits(task))
-        key = (*key, inputs.sink(task.job))
+        key = (Kind.GATHER, task.run, task.job.stage, *_traits(task))
         if key not in self._shapes:
-            resources = task.phases.get("gather", task.resources)
             steps = self._steps(task)[-1:]
             title = f"{_title(task)}.gather"
-            self._shapes[key] = self._new(Kind.GATHER, title, task, resources, steps)
+            self._shapes[key] = self._new(Kind.GATHER, title, task, task.units[-1], steps)
         return self._shapes[key]
 
     def _steps(self, task: Task) -> tuple[Step, ...]:
-        order = inputs.step_order(task.job)
+        steps = [unit for unit in task.units if unit.phase.per_branch]
+        places = {unit.phase.name: place for place, unit in enumerate(steps)}
         return tuple(
             Step(
-                name=name,
-                needs=tuple(order.index(need) for need in task.job.steps[name].deps),
-                shape=self._new(
-                    Kind.STEP,
-                    f"{_title(task)}.{name}",
-                    task,
-                    task.phases.get(f"step-{name}", task.resources),
-                ),
+                name=unit.phase.step,
+                needs=tuple(places[need] for need in unit.phase.needs if need in places),
+                shape=self._new(Kind.STEP, f"{_title(task)}.{unit.phase.step}", task, unit),
             )
-            for name in order
+            for unit in steps
         )
 
     def _new(
@@ -296,9 +285,10 @@ class _Drawing:
         kind: Kind,
         title: str,
         task: Task,
-        resources: Resources,
+        unit: Unit,
         steps: tuple[Step, ...] = (),
     ) -> Shape:
+        resources = unit.resources
         warning_s, signal = directives.warning(self._target, resources.time_s)
         requeue = "--requeue" if self._target.slurm.requeue else "--no-requeue"
         asked = directives.of_resources(self._target, resources)
@@ -310,12 +300,12 @@ class _Drawing:
             warning_s=warning_s,
             retries=task.retries,
             forced=task.forced,
-            runtime=task.runtime,
+            runtime=unit.runtime,
             steps=steps,
         )
 
     def _bundle_shape(self, number: int, load: Load) -> Shape:
-        first = load.tasks[0].resources
+        first = load.tasks[0].units[0].resources
         resources = Resources(
             cpus=load.cpus,
             mem_bytes=load.mem_bytes,
@@ -342,7 +332,8 @@ def _title(task: Task) -> str:
 
 
 def _traits(task: Task) -> tuple[Hashable, ...]:
-    return task.retries, task.forced, task.runtime
+    units = ((unit.phase.name, id(unit.resources), unit.runtime) for unit in task.units)
+    return task.retries, task.forced, *units
 
 
 def _calls(made: Sequence[Array], drawing: _Drawing) -> Iterator[Call]:

@@ -42,7 +42,7 @@ def cut(plan: Plan, bundles: Sequence[Bundle]) -> list[Load]:
     by_name = {bundle.name: bundle for bundle in bundles}
     members: dict[str, list[Task]] = defaultdict(list)
     for task in plan.tasks:
-        name = task.resources.bundle
+        name = task.units[0].resources.bundle
         if name is not None:
             _check(name, by_name, task)
             members[name].append(task)
@@ -70,19 +70,24 @@ def _pieces(bundle: Bundle, tasks: Sequence[Task]) -> int:
     """Return into how many loads a bundle's work is cut: as told, or as its time limit needs."""
     if bundle.count is not None:
         return bundle.count
-    times = [task.resources.time_s for task in tasks]
+    times = [_time_s(task) for task in tasks]
     if bundle.time_s is None or None in times:
         return 1
-    work_s = sum(_cpus(task) * (task.resources.time_s or 0) for task in tasks)
+    work_s = sum(_cpus(task) * (_time_s(task) or 0) for task in tasks)
     return max(1, -(-work_s // (bundle.time_s * _bundle_cpus(bundle, tasks))))
 
 
 def _cpus(task: Task) -> int:
-    return max(each.cpus or 1 for each in (task.resources, *task.phases.values()))
+    return max(unit.resources.cpus or 1 for unit in task.units)
 
 
 def _mem_bytes(task: Task) -> int:
-    return max(each.mem_bytes or 0 for each in (task.resources, *task.phases.values()))
+    return max(unit.resources.mem_bytes or 0 for unit in task.units)
+
+
+def _time_s(task: Task) -> int | None:
+    times = [unit.resources.time_s for unit in task.units]
+    return None if None in times else max(time for time in times if time is not None)
 
 
 def _bundle_cpus(bundle: Bundle, tasks: Iterable[Task]) -> int:
@@ -185,7 +190,7 @@ def _shared_out(
 
 def _work(tasks: Iterable[Task]) -> int:
     """Return how much work tasks are, in core seconds where they say how long they take."""
-    return sum(_cpus(task) * (task.resources.time_s or 60) for task in tasks)
+    return sum(_cpus(task) * (_time_s(task) or 60) for task in tasks)
 
 
 def _load(bundle: Bundle, tasks: Sequence[Task]) -> Load:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from repx import inputs
+from repx import launch
 from repx.errors import LabError
-from repx.inputs import BRANCH
+from repx.launch import BRANCH, Launch
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from tests.made import made_lab
 
@@ -25,7 +25,10 @@ def _phased(
         "scatter": Executable(
             path="s",
             outputs={"work__items": "$out/work_items.json", "worker__arg": {"a": 0}, "s": "$out/s"},
-            inputs=(Input(target="list", job_id="up", source_output="o"),),
+            inputs=(
+                Input(target="list", job_id="up", source_output="o"),
+                Input(target="extra", job_id="up", source_output="o"),
+            ),
         ),
         "gather": Executable(path="g", inputs=gather, outputs={"o": "$out/o"}),
     }
@@ -53,17 +56,50 @@ def _lab(*jobs: Job) -> Lab:
     )
 
 
+def _launches(job: Job, *others: Job) -> dict[str, Launch]:
+    launches = launch.of_job(_lab(job, *others), "/b", job, lambda path: f"/b/artifacts/{path}")
+    return {it.phase: it for it in launches}
+
+
+def _main(job: Job, *others: Job) -> Launch:
+    return _launches(job, *others)["main"]
+
+
+def test_a_program_is_given_its_folder_and_two_files() -> None:
+    it = _main(_simple("j"))
+
+    home = "/b/outputs/j"
+    assert [
+        "/b/artifacts/jobs/j/bin/x",
+        f"{home}/out",
+        f"{home}/repx/inputs.json",
+        f"{home}/repx/parameters.json",
+    ] == it.words
+
+
+def test_phases_keep_their_files_apart() -> None:
+    found = _launches(_phased({"a": ()}))
+
+    home, branch = "/b/outputs/sg", f"/b/outputs/sg/branch-{BRANCH}/step-a"
+    assert {
+        "scatter": (f"{home}/scatter", f"{home}/repx/inputs.json"),
+        "step-a": (branch, f"{branch}/repx/inputs.json"),
+        "gather": (home, f"{home}/repx/gather_inputs.json"),
+    } == {name: (it.folder, it.inputs_file) for name, it in found.items()}
+    assert {f"{home}/repx/parameters.json"} == {it.parameters_file for it in found.values()}
+
+
 def test_a_producer_s_template_is_filled_wherever_it_says_out() -> None:
     job = _simple("j", Input(target="x", job_id="up", source_output="o"))
 
-    assert {"x": "/b/outputs/up/out/a b//b/outputs/up/out"} == inputs.of_entry(_lab(job), "/b", job)
+    assert {"x": "/b/outputs/up/out/a b//b/outputs/up/out"} == _main(job).inputs
 
 
 def test_a_producer_in_phases_gives_what_its_gather_makes() -> None:
     producer = _phased({"a": ()})
     job = _simple("j", Input(target="x", job_id="sg", source_output="o"))
 
-    assert {"x": "/b/outputs/sg/out/o"} == inputs.of_entry(_lab(producer, job), "/b", job)
+    assert {"x": "/b/outputs/sg/out/o"} == _main(job, producer).inputs
 
 
 def test_the_store_and_the_metadata_of_other_runs_are_given() -> None:
@@ -82,7 +118,7 @@ def test_the_store_and_the_metadata_of_other_runs_are_given() -> None:
     assert {
         "store__base": "/b",
         "metadata__first": "/b/artifacts/revision/lab1-metadata-first.json",
-    } == inputs.of_entry(_lab(job), "/b", job)
+    } == _main(job).inputs
 
 
 def test_steps_get_their_item_their_siblings_and_what_scatter_got() -> None:
@@ -102,8 +138,8 @@ def test_steps_get_their_item_their_siblings_and_what_scatter_got() -> None:
         "x": f"{branch}/step-a/out/{branch}/step-a/out.o",
         "list": "/b/outputs/up/out/a b//b/outputs/up/out",
         "store__base": "/b",
-        "extra": "/e",
-    } == inputs.of_step(_lab(job), "/b", job, "b", {"extra": "/e"})
+        "extra": "/b/outputs/up/out/a b//b/outputs/up/out",
+    } == _launches(job)["step-b"].inputs
 
 
 def test_gather_gets_what_scatter_got_and_what_scatter_and_the_steps_made() -> None:
@@ -116,10 +152,11 @@ def test_gather_gets_what_scatter_got_and_what_scatter_and_the_steps_made() -> N
     )
 
     assert {
-        "list": "/l",
+        "list": "/b/outputs/up/out/a b//b/outputs/up/out",
+        "extra": "/b/outputs/up/out/a b//b/outputs/up/out",
         "worker__outs": "/b/outputs/sg/repx/worker_outs_manifest.json",
         "mine": "/b/outputs/sg/scatter/out/s",
-    } == inputs.of_gather(_lab(job), "/b", job, {"list": "/l"})
+    } == _launches(job)["gather"].inputs
 
 
 @pytest.mark.parametrize(
@@ -135,20 +172,26 @@ def test_a_lab_that_contradicts_itself_is_refused(given: Input, why: str) -> Non
     job = _simple("j", given)
 
     with pytest.raises(LabError) as caught:
-        inputs.of_entry(_lab(job), "/b", job)
+        _main(job)
 
     assert f"job j: input 'x' has no source: {why}" == caught.value.message
 
 
 def test_descriptions_are_no_outputs() -> None:
-    assert {"o": "/x/a b//x"} == inputs.outputs(UP.final, "/x")
+    assert {"o": "/x/a b//x"} == launch.outputs(UP.final, "/x")
 
 
 def test_steps_come_after_those_they_need_and_the_last_is_the_sink() -> None:
     job = _phased({"c": ("b",), "a": (), "b": ("a",)})
 
-    assert ["a", "b", "c"] == inputs.step_order(job)
-    assert "c" == inputs.sink(job)
+    assert {
+        "scatter": (),
+        "step-a": ("scatter",),
+        "step-b": ("step-a",),
+        "step-c": ("step-b",),
+        "gather": ("step-c",),
+    } == {phase.name: phase.needs for phase in job.phases}
+    assert ["step-a", "step-b", "step-c"] == [it.name for it in job.phases if it.per_branch]
 
 
 @pytest.mark.parametrize(
@@ -163,13 +206,15 @@ def test_steps_come_after_those_they_need_and_the_last_is_the_sink() -> None:
 )
 def test_steps_in_a_circle_are_refused(steps: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(LabError) as caught:
-        inputs.step_order(_phased(steps))
+        _ = _phased(steps).phases
 
     assert message == caught.value.message
 
 
 def test_two_last_steps_are_refused() -> None:
     with pytest.raises(LabError) as caught:
-        inputs.sink(_phased({"a": (), "b": ()}))
+        _ = _phased({"a": (), "b": ()}).phases
 
-    assert "job sg: one step must be the last, but 2 are: ['a', 'b']" == caught.value.message
+    assert (
+        "job sg: one step must be the last, but 2 are: ['step-a', 'step-b']" == caught.value.message
+    )
