@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,7 +26,10 @@ _Event: TypeAlias = Any  # yaml.events, which its stubs leave untyped
 _Mark: TypeAlias = Any
 
 _MAX_DEPTH: Final = 100
+_TOO_DEEP: Final = f"nested deeper than {_MAX_DEPTH} levels"
 _MAX_ALIASED: Final = 1_000_000
+_OPENING: Final = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
+_CLOSING: Final = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...]] = (
     ("null", re.compile(r"~|null|Null|NULL|"), lambda _: None),
@@ -84,6 +88,8 @@ class _Composer:
         self._events: Iterator[_Event] = yaml.parse(text, Loader=loader)
         self._anchors: dict[str, Node | None] = {}
         self._aliased = 0
+        self._open = 0  # collections that have begun and not ended
+        self._read = 0  # how far into the text the events have come
 
     def report(self, place: Place, message: str) -> None:
         """Note one problem and read on."""
@@ -95,7 +101,9 @@ class _Composer:
         line = "".join(self._text.split("\n")[place[0] - 1 : place[0]])
         indent = line[: len(line) - len(line.lstrip())]
         problem = error.problem or "not YAML"
-        if "\t" in indent:
+        if too_deep := self._too_deep_before(error):
+            place, problem = too_deep, _TOO_DEEP
+        elif "\t" in indent:
             place = (place[0], indent.index("\t") + 1)
             problem = "a tab indents this line, YAML allows only spaces: replace it"
         elif "cannot start any token" in problem:
@@ -107,41 +115,66 @@ class _Composer:
             problem += f" ({error.context} of line {error.context_mark.line + 1})"
         self.report(place, problem)
 
+    def _too_deep_before(self, error: yaml.MarkedYAMLError) -> Place | None:
+        """Return the place of the first bracket that is one too many, if there is one.
+
+        The parser reads up to a line ahead of its events, and versions of it have limits of
+        their own for what they find there.
+        """
+        end = error.problem_mark.index if error.problem_mark else 0
+        depth = self._open
+        with suppress(yaml.YAMLError):
+            for token in yaml.scan(self._text[self._read : end], Loader=yaml.SafeLoader):
+                if isinstance(token, _OPENING):
+                    if depth > _MAX_DEPTH:
+                        before = self._text[: self._read + token.start_mark.index]
+                        return (before.count("\n") + 1, len(before) - before.rfind("\n"))
+                    depth += 1
+                elif isinstance(token, _CLOSING):
+                    depth -= 1
+        return None
+
     def document(self) -> Node:
         """Return the root node of the only document."""
         if strange := _NOT_YAML.search(self._text):
             before = self._text[: strange.start()]
             place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
             self._stop(place, f"the character U+{ord(strange[0]):04X} is not allowed")
-        next(self._events)
-        if isinstance(next(self._events), yaml.StreamEndEvent):
+        self._next()
+        if isinstance(self._next(), yaml.StreamEndEvent):
             self._stop((1, 1), "the file is empty")
-        root = self._node(next(self._events), depth=0)
-        next(self._events)
-        after = next(self._events)
+        root = self._node(self._next())
+        self._next()
+        after = self._next()
         if not isinstance(after, yaml.StreamEndEvent):
             self._stop(_place(after.start_mark), "a second document ('---') is not allowed")
         return root
+
+    def _next(self) -> _Event:
+        event = next(self._events)
+        self._read = event.end_mark.index
+        return event
 
     def _stop(self, place: Place, message: str) -> None:
         self.report(place, message)
         raise _StopReadingError
 
-    def _node(self, event: _Event, *, depth: int) -> Node:
+    def _node(self, event: _Event) -> Node:
         """Return the node that starts with ``event``, registering its anchor once complete."""
         place = _place(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(str(event.anchor), place)
-        if depth > _MAX_DEPTH:
-            self._stop(place, f"nested deeper than {_MAX_DEPTH} levels")
+        if self._open > _MAX_DEPTH:
+            self._stop(place, _TOO_DEEP)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):
             node = Node(data=self._scalar(event, place), place=place)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = self._sequence(event, place, depth)
         else:
-            node = self._mapping(event, place, depth)
+            sequence = isinstance(event, yaml.SequenceStartEvent)
+            self._open += 1
+            node = (self._sequence if sequence else self._mapping)(event, place)
+            self._open -= 1
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
@@ -186,24 +219,24 @@ class _Composer:
             self.report(place, f"the tag {tag} is not supported")
         return name if name in allowed else allowed[0]
 
-    def _sequence(self, event: _Event, place: Place, depth: int) -> Node:
+    def _sequence(self, event: _Event, place: Place) -> Node:
         self._tag(event.tag, place, ("seq",))
         node = Node(data=[], place=place)
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            child = self._node(event, depth=depth + 1)
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            child = self._node(event)
             node.children[len(node.data)] = (_place(event.start_mark), child)
             node.data.append(child.data)
             node.size += child.size
         return node
 
-    def _mapping(self, event: _Event, place: Place, depth: int) -> Node:
+    def _mapping(self, event: _Event, place: Place) -> Node:
         self._tag(event.tag, place, ("map",))
         node = Node(data={}, place=place)
         merged: list[Node] = []
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             where = _place(event.start_mark)
-            self._node(event, depth=depth + 1)
-            child = self._node(next(self._events), depth=depth + 1)
+            self._node(event)
+            child = self._node(self._next())
             node.size += child.size
             if not isinstance(event, yaml.ScalarEvent):
                 self.report(where, "a key must be plain text")

@@ -109,11 +109,22 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
         ("a: 1e999\n", "1:4: the number 1e999 is too large"),
         (f"a: {'9' * 5000}\n", "1:4: the number 99999999999999999999 is too large"),
         ("[" * 100_000, "1:102: nested deeper than 100 levels"),
+        (f"é: {'[' * 2_000}", "1:104: nested deeper than 100 levels"),
+        (f"a:\n- {'- ' * 49}{'[' * 2_000}", "2:151: nested deeper than 100 levels"),
+        (f"a: ['[[', {'{' * 2_000}", "1:110: nested deeper than 100 levels"),
+        ("- " * 2_000, "1:203: nested deeper than 100 levels"),
     ],
     ids=lambda text: repr(text[:20]),
 )
 def test_broken_file_says_where_and_what_to_do(text: str, message: str) -> None:
     assert [f"f.yaml:{message}"] == said(text)
+
+
+def test_a_mistake_after_many_brackets_is_told_as_what_it_is() -> None:
+    (message,) = said(f"a: '{'[' * 2_000}'\nb: {'[' * 99}1{']' * 99}\nc: [{'[], ' * 900}}}\n")
+
+    assert message.startswith("f.yaml:3:")
+    assert "nested" not in message
 
 
 def test_every_repeated_key_is_named_with_both_lines() -> None:
