@@ -376,10 +376,18 @@ def follows(folder: bytes) -> bool:
         return False
 
 
+def restore_locale() -> None:
+    """Take back the LC_CTYPE that Python sets for itself (PEP 538): jobs must not see it."""
+    with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as stream:
+        if b"\0LC_CTYPE=" not in b"\0" + stream.read():
+            os.environb.pop(b"LC_CTYPE", None)
+
+
 def main(folder: str, lock_fd: str) -> None:
     """Work until there are no more assignments. Raises SystemExit when bash has to do it all."""
     if not follows(os.fsencode(folder)):
         sys.exit("repx: lib.sh has been changed: bash runs every job, which takes longer")
+    restore_locale()
     gc.disable()  # a job leaves no cycles behind
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     for inherited in (0, 1):

@@ -119,7 +119,14 @@ def test_one_worker_runs_job_after_job(folder: MakeFolder) -> None:
     assert all(0 < end["cpu_s"] < 10 for end in ends)
 
 
-def test_the_program_finds_the_same_environment_and_descriptors(folder: MakeFolder) -> None:
+@pytest.mark.parametrize("locale", ["", "C.UTF-8"], ids=["no locale", "locale"])
+def test_the_program_finds_the_same_environment_and_descriptors(
+    folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    if locale:
+        monkeypatch.setenv("LANG", locale)
     body = f'env -0 >"$out/env"\nls /proc/$$/fd >"$out/fds"\n{TOUCH}'
     made = folder({"job": Work(body=body)}, environment={"MINE": "a 'b'\n"})
 
