@@ -43,13 +43,15 @@ class _Look:
     verbosity: int = 0
     coloured: bool = False
     bar_shown: bool = False
+    unwritten: OSError | None = None  # why a stream could not be written
 
 
 _look = _Look()
 
 
 def setup(environment: Mapping[str, str]) -> None:
-    """Decide about colours (https://no-color.org)."""
+    """Decide about colours (https://no-color.org); nothing was written in vain so far."""
+    _look.unwritten = None
     _look.coloured = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
@@ -95,6 +97,23 @@ def json(value: object) -> None:
     out(codec.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def flush() -> None:
+    """Write what is buffered. Raises the OSError that kept any output from being written."""
+    _flush_stdout()
+    if problem := _look.unwritten:
+        _look.unwritten = None
+        raise problem
+
+
+def abandon(stream: TextIO) -> None:
+    """Keep the interpreter from writing, at its end, what can no longer be written."""
+    import os
+    from contextlib import suppress
+
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def note(text: str) -> None:
     """Say something on stderr."""
     _say(text)
@@ -116,7 +135,7 @@ def traceback() -> None:
     """Write the traceback of the exception being handled to stderr."""
     import traceback as tracebacks  # only for a bug
 
-    tracebacks.print_exc()
+    _say(tracebacks.format_exc().rstrip("\n"))
 
 
 def interactive() -> bool:
@@ -234,8 +253,7 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         shown, _look.bar_shown = now, True
         left = (now - start) / max(done, 1) * (total - done)
         percent = 100 * done // max(total, 1)
-        sys.stderr.write(f"\r\x1b[K{what} {done}/{total} ({percent}%), {duration(left)} left")
-        sys.stderr.flush()
+        _talk(f"\r\x1b[K{what} {done}/{total} ({percent}%), {duration(left)} left")
 
     try:
         yield show
@@ -304,17 +322,40 @@ def _paint(text: str, codes: str, stream: TextIO) -> str:
 
 
 def _say(text: str, *, safe: bool = True) -> None:
-    sys.stdout.flush()
+    _flush_stdout()
     _clear_bar()
-    sys.stderr.write(f"{_safe(text) if safe else text}\n")
-    sys.stderr.flush()
+    _talk(f"{_safe(text) if safe else text}\n")
 
 
 def _clear_bar() -> None:
     if _look.bar_shown:
         _look.bar_shown = False
-        sys.stderr.write("\r\x1b[K")
+        _talk("\r\x1b[K")
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        _give_up(sys.stdout, problem)
+
+
+def _talk(text: str) -> None:
+    """Write to stderr; when that is impossible (full disk), the work goes on and `flush` tells."""
+    try:
+        sys.stderr.write(text)
         sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        _give_up(sys.stderr, problem)
+
+
+def _give_up(stream: TextIO, problem: OSError) -> None:
+    _look.unwritten = problem
+    abandon(stream)
 
 
 def _safe(text: str) -> str:

@@ -25,12 +25,12 @@ _BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command that ``argv`` (default: the process's arguments) names, then exit."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a module here
+    _ready_streams()
     if arguments in (["--version"], ["-V"]):
-        _print_version()
+        sys.exit(_print_version())
     gc.set_threshold(100_000)  # what is imported stays: looking through it takes 5 % of a start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _ready_streams()
     _restore_locale()
     code = _guarded(arguments)
     gc.freeze()  # else Python looks through all of it once more before it ends
@@ -39,11 +39,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _ready_streams() -> None:
     """Let any text be written: names of files need not be valid, a stream may be closed."""
-    from pathlib import Path
-
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # for good
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -62,26 +60,43 @@ def _restore_locale() -> None:
                 os.environ["LC_CTYPE"] = os.fsdecode(line[9:])
 
 
-def _print_version() -> NoReturn:
+def _print_version() -> int:
     """Answer before anything is imported: people ask this in shell prompts and makefiles."""
     from repx import __version__
 
-    sys.stdout.write(f"repx {__version__}\n")
-    sys.exit(0)
+    try:
+        sys.stdout.write(f"repx {__version__}\n")
+        sys.stdout.flush()
+    except OSError as problem:
+        return _broken_off(problem)
+    return 0
 
 
 def _guarded(arguments: list[str]) -> int:
-    """Run the command and return its exit code, whatever happens on the way."""
+    """Run the command and return its exit code, also where nothing can be written."""
+    from repx import console
+
+    console.setup(os.environ)
+    code = 0
+    try:
+        code = _outcome(arguments)
+        console.flush()
+    except OSError as problem:
+        instead = _broken_off(problem)
+        code = code or instead
+    return code
+
+
+def _outcome(arguments: list[str]) -> int:
+    """Run the command and return its exit code. Raises OSError where the system said no."""
     from click.exceptions import Abort, ClickException, Exit
 
     from repx import console
     from repx.errors import RepxError
 
-    console.setup(os.environ)
     try:
         with _interruptible():
             code = _run(arguments)
-        sys.stdout.flush()
     except Exit as wish:
         code = wish.exit_code
     except ClickException as mistake:
@@ -93,17 +108,27 @@ def _guarded(arguments: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         console.note("interrupted")
         code = _INTERRUPTED
-    except BrokenPipeError:  # the reader left, as in `repx list jobs | head`: say nothing
-        _abandon_stdout()
-        code = _BROKEN_PIPE
-    except OSError as problem:
-        console.error(f"{problem.strerror or problem}{_named(problem)}")
-        _abandon_stdout()
-        code = _FAILED
+    except OSError:
+        raise
     except Exception:  # noqa: BLE001  # the last resort; everything foreseen is above
         _report_bug(arguments)
         code = _BUG
     return code
+
+
+def _broken_off(problem: OSError) -> int:
+    """Tell what the system said, as far as that can be told, and return the exit code."""
+    from contextlib import suppress
+
+    from repx import console
+
+    reader_left = isinstance(problem, BrokenPipeError)  # `repx list jobs | head`: say nothing
+    with suppress(OSError):
+        if not reader_left:
+            console.error(f"{problem.strerror or problem}{_named(problem)}")
+    for stream in (sys.stdout, sys.stderr):
+        console.abandon(stream)
+    return _BROKEN_PIPE if reader_left else _FAILED
 
 
 @contextmanager
@@ -117,14 +142,6 @@ def _interruptible() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _abandon_stdout() -> None:
-    """Keep the interpreter from writing, at its end, what can no longer be written."""
-    from contextlib import suppress
-
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _named(problem: OSError) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import click
 import pytest
 
-from repx import __version__
+from repx import __version__, console
 from repx.cli import group
 from repx.cli.context import Context, command
 from repx.errors import InputError, Problem, ProblemsError, RepxError
@@ -173,17 +173,59 @@ def test_a_reader_that_leaves_ends_it_quietly(labs: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("stream", "code", "err"),
-    [(">/dev/full", 3, "error: No space left on device\n"), (">&-", 0, ""), ("2>&-", 0, "")],
-    ids=["full", "closed stdout", "closed stderr"],
-)
-def test_streams_that_cannot_be_written(labs: Path, stream: str, code: int, err: str) -> None:
-    shell = f"{sys.executable} -m repx list -l {labs / 'sweep'} {stream}"
+FULL: Final = "error: No space left on device\n"
 
-    done = subprocess.run(["bash", "-c", shell], text=True, capture_output=True, check=False)
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    ("words", "streams", "code", "err"),
+    [
+        ("list -l sweep", ">/dev/full", 3, FULL),
+        ("list -l sweep", ">&-", 0, ""),
+        ("list -l sweep", "2>&-", 0, ""),
+        ("--version", ">/dev/full", 3, FULL),
+        ("--version", ">&-", 0, ""),
+        ("--help", ">/dev/full", 3, FULL),
+        ("list --nonsense", "2>/dev/full", 2, ""),
+        ("list nothing", ">/dev/full 2>&1", 2, ""),
+    ],
+)
+def test_streams_that_cannot_be_written(
+    labs: Path, unbuffered: str, words: str, streams: str, code: int, err: str
+) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    shell = f"{sys.executable} -m repx {words} {streams}"
+
+    done = subprocess.run(
+        ["bash", "-c", shell],
+        env=env,
+        cwd=labs,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
     assert (code, err) == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("result", "code"), [(0, 3), (1, 1)], ids=["nothing else is wrong", "jobs failed"]
+)
+def test_what_cannot_be_said_on_stderr_changes_no_other_exit_code(
+    repx: Repx, given: Given, monkeypatch: pytest.MonkeyPatch, result: int, code: int
+) -> None:
+    def talk(_: Context) -> int:
+        console.note("some talk")
+        console.out("data")
+        return result
+
+    given(talk)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+
+        said = repx("list")
+
+    assert (code, "data\n") == said[:2]
 
 
 def test_output_survives_a_locale_without_unicode() -> None:
