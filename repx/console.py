@@ -143,6 +143,18 @@ def interactive() -> bool:
     return sys.stdout.isatty()
 
 
+def can_ask() -> bool:
+    """Return whether a person is there to answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str) -> bool:
+    """Ask on stderr; only yes is yes."""
+    sys.stderr.write(f"{_safe(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def state(word: str) -> str:
     """Return the name of a job's state, coloured on a terminal."""
     return _paint(word, STATE_COLOURS.get(word, ""), sys.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +41,16 @@ def build(context: Context, source: Path, output: Path) -> None:
     The Lab is written to .repx/labs beside LINK, under a name made from its content; then LINK
     is pointed at it. What is there already is not built again.
     """
+    from repx.config import xdg
     from repx.lab import build as room
+    from repx.lab import trust
 
     if source.is_dir():
         source /= "lab.yaml"
     with ExitStack() as stack:
         built = room.build(source, output.absolute(), _tool, _progress(stack))
+    for manifest in (built.path / "lab").iterdir():
+        trust.remember(manifest.read_bytes(), xdg.state(os.environ))
     for warning in built.warnings:
         console.warn(str(warning))
     if context.json:

@@ -42,6 +42,11 @@ _LIMITS = (
 )
 
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Run the programs of a Lab from elsewhere without asking."
+)
+
+
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``[NAME]...``, ``--stage``, ``--failed`` and ``--force``.
 

@@ -59,6 +59,26 @@ class Context:
         cache = folder and folder / "verified"
         return verify(opened, cache=cache, full=full)
 
+    def trust(self, opened: OpenLab, *, asked_for: bool) -> None:
+        """Make sure that the user means to run a Lab's programs (docs/security.md).
+
+        Raises InputError when the user, asked on a terminal, does not.
+        """
+        from repx.config import xdg
+        from repx.lab import trust
+
+        state = xdg.state(os.environ)
+        if trust.is_trusted(opened, state):
+            return
+        told = f"Lab {opened.lab.id[:12]} was not built here; its programs run as you"
+        if asked_for or not console.can_ask():
+            console.note(told)
+        elif not console.confirm(f"{told}. Run it?"):
+            hint = "look at it first: repx list jobs, repx show job JOB; --trust answers yes"
+            raise InputError("the Lab is not trusted", hint=hint)
+        if asked_for or console.can_ask():
+            trust.remember(opened.files.read(opened.lab.manifest), state)
+
     def targets(self) -> Targets:
         """Return the target profiles. Raises ProblemsError with every mistake in them."""
         from repx.config import targets

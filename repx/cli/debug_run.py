@@ -9,6 +9,7 @@ import click
 
 from repx import console, select, transfer
 from repx.cli import complete, debug_folder
+from repx.cli.choosing import trust_option
 from repx.cli.context import command
 from repx.model import short_id
 from repx.places import command as processes
@@ -41,13 +42,17 @@ _INTERACTIVE: Final = r"PS1='(repx debug) \W $ ' exec bash --noprofile --norc"
     help="Of a scatter-gather job: scatter, gather or branch-N/step-NAME."
     "  [default: what failed, else scatter]",
 )
-def debug_run(context: Context, name: str, line: str | None, phase: str | None) -> NoReturn:
+@trust_option
+def debug_run(
+    context: Context, name: str, line: str | None, phase: str | None, *, trust: bool
+) -> NoReturn:
     """Open a shell with JOB's environment and inputs, in a fresh folder of its own.
 
     The folder is `debug/JOB` in the store: neither the job's results nor its state change. The
     exit code is that of the shell or of CMD.
     """
     opened = context.open_lab()
+    context.trust(opened, asked_for=trust)
     subject = debug_folder.Subject(
         opened=opened,
         store=context.store(),

@@ -11,7 +11,7 @@ import click
 
 from repx import console, engine, storage
 from repx.cli import queued, report
-from repx.cli.choosing import limit_options, selection_options
+from repx.cli.choosing import limit_options, selection_options, trust_option
 from repx.cli.context import command
 from repx.cli.progress import Tally, raise_for, watch
 from repx.schedulers import local
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
 @limit_options
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
+@trust_option
 @click.option("--watch", "follow", is_flag=True, help="Slurm: stay and tell how the jobs go.")
 def run(
     context: Context,
@@ -49,6 +50,7 @@ def run(
     limits: Limits,
     dry_run: bool,
     detach: bool,
+    trust: bool,
     follow: bool,
 ) -> int:
     """Run what is not done yet.
@@ -70,6 +72,7 @@ def run(
         report.nothing_to_do(plan, as_json=context.json)
         stays = not detach and (follow or target.scheduler is SchedulerName.LOCAL)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
+    context.trust(opened, asked_for=trust)
     submission = engine.submit(opened, plan, store, target)
     if target.scheduler is SchedulerName.SLURM:
         if limits.argv():

@@ -24,6 +24,11 @@ def cache(env: Mapping[str, str]) -> Path | None:
     return _folder(env, "XDG_CACHE_HOME", ".cache")
 
 
+def state(env: Mapping[str, str]) -> Path | None:
+    """Return repx's folder of what it remembers of the user; None when even HOME is not set."""
+    return _folder(env, "XDG_STATE_HOME", ".local/state")
+
+
 def _folder(env: Mapping[str, str], variable: str, default: str) -> Path | None:
     """Return repx's folder in a base directory; a relative one counts as not set."""
     base = Path(env.get(variable, ""))

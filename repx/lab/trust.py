@@ -1,0 +1,50 @@
+"""Whose Labs this user runs without being asked: built here, or accepted once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repx.lab.load import OpenLab
+
+log = logging.getLogger(__name__)
+
+# What nix put there, this machine built or its administrator allowed in.
+_NIX_STORE: Final = "/nix/store/"
+
+
+def is_trusted(opened: OpenLab, state: Path | None) -> bool:
+    """Return whether the user built the Lab or accepted exactly this one before.
+
+    ``state`` is the user's folder of what repx remembers; without one nothing is remembered.
+    """
+    if str(opened.root).startswith(_NIX_STORE):
+        return True
+    manifest = opened.files.read(opened.lab.manifest)
+    return state is not None and _entry(manifest, state).exists()
+
+
+def remember(manifest: bytes, state: Path | None) -> None:
+    """Trust the Lab of a manifest; where that cannot be written, it is asked about again."""
+    if state is None:
+        return
+    entry = _entry(manifest, state)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(entry, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    except OSError as error:
+        log.debug("trust in a Lab is not remembered: %s", error)
+
+
+def _entry(manifest: bytes, state: Path) -> Path:
+    """Return the file that stands for trust in a Lab.
+
+    Its name is a digest of the manifest, which holds the sums of all other files: an id alone
+    can be given to other programs.
+    """
+    return state / "trusted" / hashlib.sha256(manifest).hexdigest()
