@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from repx.results.job import Job
     from repx.results.jobs import Jobs
     from repx.results.lab import Lab, Run
+    from repx.results.loading import LoadError
     from repx.results.marker import Marker
     from repx.results.resolvers import ArtifactResolver, LocalCacheResolver, ManifestResolver
     from repx_py.stage_script import Stage, stage
@@ -27,6 +28,7 @@ __all__ = [
     "JobView",
     "Jobs",
     "Lab",
+    "LoadError",
     "LocalCacheResolver",
     "ManifestResolver",
     "Marker",
@@ -44,6 +46,7 @@ _HOME: Final = {
     "JobView": "repx.results.experiment",
     "Jobs": "repx.results.jobs",
     "Lab": "repx.results.lab",
+    "LoadError": "repx.results.loading",
     "LocalCacheResolver": "repx.results.resolvers",
     "ManifestResolver": "repx.results.resolvers",
     "Marker": "repx.results.marker",

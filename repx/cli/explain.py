@@ -208,7 +208,8 @@ def _took(ended: Mapping[str, Any]) -> str:
     except (OverflowError, ValueError, OSError):  # a marker of somebody else's
         return ""
     where = f" on {console.plain(ended['host'])}" if ended.get("host") else ""
-    return f"{console.duration(end - start)}, from {when}{where}"
+    took = console.duration(end - start) if end >= start else "unknown (a clock was set back)"
+    return f"{took}, from {when}{where}"
 
 
 def _resource_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx.errors import InputError, did_you_mean
+from repx.model import value_text
+from repx.results.values import key, kind, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection
 
 PARAMETER_PREFIX: Final = "param_"
 
-
-def same(value: object, wanted: object) -> bool:
-    """Return whether two values are equal and agree on being a truth value (1 is not True)."""
-    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+Test: TypeAlias = Callable[[object], bool]
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
+def _equal(wanted: object) -> Test:
+    same = key(wanted)
+    return lambda value: key(value) == same
+
+
+def _not_equal(wanted: object) -> Test:
+    same = key(wanted)
+    return lambda value: key(value) != same
+
+
+def _one_of(wanted: Iterable[object]) -> Test:
+    same = frozenset(map(key, wanted))
+    return lambda value: key(value) in same
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object], Test]:
     def holds(value: object, wanted: object) -> bool:
         try:
             return value is not None and compare(value, wanted)
@@ -30,24 +44,34 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], 
                 hint="filter with a function: jobs(lambda job: ...)",
             ) from error
 
+    return lambda wanted: lambda value: holds(value, wanted)
+
+
+def _text(compare: Callable[[str, str], bool]) -> Callable[[object], Test]:
+    def test(wanted: object) -> Test:
+        text = value_text(wanted)
+        return lambda value: value is not None and compare(value_text(value), text)
+
+    return test
+
+
+def _contains(wanted: object) -> Test:
+    """Look for an element in a list, and for a part in any other value's text."""
+    within, same = _text(str.__contains__)(wanted), key(wanted)
+
+    def holds(value: object) -> bool:
+        return same in map(key, value) if isinstance(value, list) else within(value)
+
     return holds
-
-
-def _text(compare: Callable[[str, str], bool]) -> Callable[[object, object], bool]:
-    return lambda value, wanted: value is not None and compare(str(value), str(wanted))
-
-
-def _one_of(value: object, wanted: Iterable[object]) -> bool:
-    return any(same(value, each) for each in wanted)
 
 
 EQUAL: Final = ""
 _NOT_EQUAL: Final = "ne"
 _IN: Final = "in"
 
-OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    EQUAL: same,
-    _NOT_EQUAL: lambda value, wanted: not same(value, wanted),
+OPERATORS: Final[Mapping[str, Callable[[Any], Test]]] = {
+    EQUAL: _equal,
+    _NOT_EQUAL: _not_equal,
     _IN: _one_of,
     "gt": _ordered(operator.gt),
     "ge": _ordered(operator.ge),
@@ -55,31 +79,27 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "le": _ordered(operator.le),
     "startswith": _text(str.startswith),
     "endswith": _text(str.endswith),
-    "contains": _text(str.__contains__),
+    "contains": _contains,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One test of a job: an attribute or a parameter, an operator, and the value wanted."""
+    """One test of a job: an attribute or a parameter, an operator, and what it compares with.
+
+    ``wanted`` are the values asked for by equality or ``__in``; the other operators have none.
+    """
 
     name: str
     is_parameter: bool
     operator: str
-    wanted: Any
+    test: Test
+    wanted: tuple[object, ...]
 
     def holds(self, values: Collection[object]) -> bool:
         """Return whether any of a job's values passes; for ``ne``: some exist and all pass."""
-        test = OPERATORS[self.operator]
         every = all if self.operator == _NOT_EQUAL else any
-        return bool(values) and every(test(value, self.wanted) for value in values)
-
-    def must_be_known(self) -> Iterator[object]:
-        """Yield the wanted values that a closed set of names has to contain."""
-        if self.operator in (EQUAL, _NOT_EQUAL):
-            yield self.wanted
-        elif self.operator == _IN:
-            yield from self.wanted
+        return bool(values) and every(map(self.test, values))
 
 
 def parse(
@@ -96,67 +116,99 @@ def parse(
     Raises InputError for a name or operator that does not exist, and for ``__in`` without a
     collection.
     """
-    own = [_parameter(key, value, parameters()) for key, value in where.items()]
-    others = [_keyword(key, value, attributes, parameters) for key, value in keywords.items()]
+    own = [_parameter(name, value, parameters()) for name, value in where.items()]
+    others = [_keyword(name, value, attributes, parameters) for name, value in keywords.items()]
     return (*own, *others)
 
 
 def _keyword(
-    key: str, value: object, attributes: Collection[str], parameters: Callable[[], Collection[str]]
+    word: str, value: object, attributes: Collection[str], parameters: Callable[[], Collection[str]]
 ) -> Condition:
-    name, _ = _split(key, attributes)
+    name, _ = _split(word, attributes)
     if name in attributes:
-        return _condition(key, value, attributes, is_parameter=False)
+        return _condition(word, value, attributes, is_parameter=False)
     known = parameters()
-    explicit = key.removeprefix(PARAMETER_PREFIX)
-    for spelling in (explicit, key):
+    explicit = word.removeprefix(PARAMETER_PREFIX)
+    for spelling in (explicit, word):
         if _split(spelling, known)[0] in known:
             return _condition(spelling, value, known, is_parameter=True)
     raise _unknown("attribute or parameter", name, {*attributes, *known})
 
 
-def _parameter(key: str, value: object, parameters: Collection[str]) -> Condition:
-    name, _ = _split(key, parameters)
+def _parameter(word: str, value: object, parameters: Collection[str]) -> Condition:
+    name, _ = _split(word, parameters)
     if name not in parameters:
         raise _unknown("parameter", name, parameters)
-    return _condition(key, value, parameters, is_parameter=True)
+    return _condition(word, value, parameters, is_parameter=True)
 
 
-def _split(key: str, known: Collection[str]) -> tuple[str, str]:
+def _split(word: str, known: Collection[str]) -> tuple[str, str]:
     """Return name and operator; a name that contains ``__`` itself is taken whole."""
-    if key in known:
-        return key, EQUAL
-    name, separator, word = key.rpartition("__")
-    return (name, word) if separator and name else (key, EQUAL)
+    if word in known:
+        return word, EQUAL
+    name, separator, suffix = word.rpartition("__")
+    return (name, suffix) if separator and name else (word, EQUAL)
 
 
-def _condition(key: str, value: object, known: Collection[str], *, is_parameter: bool) -> Condition:
-    name, word = _split(key, known)
-    if word not in OPERATORS:
-        words = [each for each in OPERATORS if each]
-        raise InputError(
-            f"unknown operator '__{word}' in '{key}'",
-            hint=did_you_mean(word, words) or f"operators: {', '.join(f'__{w}' for w in words)}",
-        )
-    wanted = _collection(key, value) if word == _IN else value
-    return Condition(name=name, is_parameter=is_parameter, operator=word, wanted=wanted)
-
-
-def _collection(key: str, value: object) -> tuple[object, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InputError(f"{key}={value!r}: __in wants a collection", hint=f"{key}=[{value!r}]")
-    return tuple(value)
-
-
-def _unknown(kind: str, name: str, known: Collection[str]) -> InputError:
-    listed = ", ".join(sorted(known)) or "none"
-    return InputError(
-        f"unknown {kind} '{name}'", hint=did_you_mean(name, known) or f"known: {listed}"
+def _condition(
+    word: str, value: object, known: Collection[str], *, is_parameter: bool
+) -> Condition:
+    name, suffix = _split(word, known)
+    if suffix not in OPERATORS:
+        raise _no_operator(word, suffix, known)
+    wanted = _collection(word, value) if suffix == _IN else plain(value)
+    listed = tuple(wanted) if suffix == _IN else (wanted,)
+    return Condition(
+        name=name,
+        is_parameter=is_parameter,
+        operator=suffix,
+        test=OPERATORS[suffix](wanted),
+        wanted=listed if suffix in (EQUAL, _NOT_EQUAL, _IN) else (),
     )
+
+
+def _collection(word: str, value: object) -> list[object]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InputError(f"{word}={value!r}: __in wants a collection", hint=f"{word}=[{value!r}]")
+    return [plain(each) for each in value]
+
+
+def _no_operator(word: str, suffix: str, known: Collection[str]) -> InputError:
+    words = [each for each in OPERATORS if each]
+    nested = word.replace("__", ".")
+    hint = (
+        f'where={{"{nested}": ...}}'
+        if nested in known
+        else did_you_mean(suffix, words) or f"operators: {', '.join(f'__{w}' for w in words)}"
+    )
+    return InputError(f"unknown operator '__{suffix}' in '{word}'", hint=hint)
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> InputError:
+    nested = next((each for each in sorted(known) if each.endswith(f".{name}")), None)
+    listed = ", ".join(sorted(known)) or "none"
+    hint = (
+        f'where={{"{nested}": ...}}' if nested else did_you_mean(name, known) or f"known: {listed}"
+    )
+    return InputError(f"unknown {what} '{name}'", hint=hint)
 
 
 def check_known(condition: Condition, known: Collection[object]) -> None:
     """Raise InputError when the condition wants a name that nothing in the Lab bears."""
-    for wanted in condition.must_be_known():
-        if wanted not in known:
-            raise _unknown(condition.name, str(wanted), [str(name) for name in known])
+    for wanted in condition.wanted:
+        if not isinstance(wanted, str) or wanted not in known:
+            raise _unknown(condition.name, value_text(wanted), [str(name) for name in known])
+
+
+def doubt(condition: Condition, kinds: Collection[str]) -> str | None:
+    """Return why no job can match, when none holds a value of the kind that is wanted.
+
+    ``kinds`` are those of all the jobs' values. "1" is not 1, and 1 is not True.
+    """
+    asked = {kind(wanted) for wanted in condition.wanted}
+    if not asked or asked & {*kinds}:
+        return None
+    return (
+        f"{condition.name}={condition.wanted[0]!r} is {' or '.join(sorted(asked))},"
+        f" but every job's {condition.name} is {' or '.join(sorted(kinds))}"
+    )

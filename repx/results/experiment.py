@@ -233,7 +233,13 @@ class JobView:
             path = self.get_output_path(key_or_filename)
         else:
             path = self._experiment.resolver.resolve_path(self, key_or_filename)
-        return loading.load_csv(path, **options)
+        try:
+            return loading.load_csv(path, **options)
+        except loading.LoadError as error:  # old code catches what pandas raises
+            cause = cast("ValueError", error.__cause__)
+            if isinstance(cause, UnicodeDecodeError):
+                raise
+            raise type(cause)(error.message) from cause
 
 
 def _test(key: str, wanted: Any) -> Callable[[JobView], bool]:  # noqa: ANN401  # any value

@@ -7,18 +7,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 from repx.results.conditions import PARAMETER_PREFIX
 from repx.results.loading import optional
+from repx.results.values import flatten
+from repx.status import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from repx.results.job import Job
+    from repx.results.jobs import Jobs
+    from repx.results.marker import Marker
 
 INDEX: Final = "job_id"
 
 
-def of_jobs(jobs: Iterable[Job]) -> Any:  # noqa: ANN401  # pandas has no types here
+def of_jobs(jobs: Jobs) -> Any:  # noqa: ANN401  # pandas has no types here
     """Return status, timings and effective parameters, one row per job."""
-    return of_rows((job.id, _facts(job), job.effective_params) for job in jobs)
+    pandas = optional("pandas", "a table of jobs")
+    markers = jobs.markers()
+    table = of_rows(
+        (job.id, _facts(job, markers.get(job.id)), job.effective_params) for job in jobs
+    )
+    if len(table):
+        for column in ("duration_s", "cpu_s", "start"):  # numbers, also where no job has one
+            table[column] = pandas.to_numeric(table[column])
+        table["start"] = pandas.to_datetime(table["start"], unit="s", utc=True, errors="coerce")
+    return table
 
 
 def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]]]) -> Any:  # noqa: ANN401
@@ -38,7 +51,7 @@ def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]
 
 def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
     """Return the parameters under names that hide no fact and not each other."""
-    flat = list(_flatten(params))
+    flat = list(flatten(params))
     names = {INDEX, *facts, *(name for name, _ in flat)}
     found: dict[str, object] = {}
     for name, value in flat:
@@ -51,23 +64,12 @@ def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[
     return found
 
 
-def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield nested mappings as one, keys joined by dots; what is nested less deep first."""
-    nested = {key: value for key, value in params.items() if isinstance(value, Mapping) and value}
-    for key, value in params.items():
-        if key not in nested:
-            yield f"{prefix}{key}", value
-    for key, inner in nested.items():
-        yield from _flatten(inner, f"{prefix}{key}.")
-
-
-def _facts(job: Job) -> dict[str, object]:
-    ended = job.marker
+def _facts(job: Job, ended: Marker | None) -> dict[str, object]:
     return {
         "name": job.name,
         "stage": job.stage,
         "run": ", ".join(job.runs),
-        "status": str(ended.outcome if ended else "pending"),
+        "status": str(ended.outcome if ended else State.PENDING),
         "duration_s": ended.duration_s if ended else None,
         "cpu_s": ended.cpu_s if ended else None,
         "start": ended.start if ended else None,

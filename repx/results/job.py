@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from repx.errors import InputError, did_you_mean
 from repx.model import SELF, short_id, stage_of
@@ -12,10 +13,20 @@ from repx.results import loading, marker
 from repx.status import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from repx.model import Input, JobId, RunName
     from repx.model import Job as Definition
     from repx.results.jobs import Jobs
     from repx.results.lab import Lab
+
+T = TypeVar("T")
+
+_WAYS_OUT: Final[Mapping[State, str]] = {
+    State.FAILED: "log --stderr",
+    State.PENDING: "run",
+    State.SUCCEEDED: "run --force",  # somebody has removed the file
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,12 @@ class Job:
     def __repr__(self) -> str:
         """Show the short id and the status."""
         return f"<Job {short_id(self.id)} {self.status}>"
+
+    def __lt__(self, other: object) -> bool:
+        """Sort by the place in the Lab. Jobs of two Labs have no order."""
+        if not isinstance(other, Job) or other.lab != self.lab:
+            return NotImplemented
+        return self.lab.position[self.id] < self.lab.position[other.id]
 
     @property
     def definition(self) -> Definition:
@@ -151,28 +168,41 @@ class Job:
         )
 
     def load(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # depends on the file
-        """Load an output by its suffix: csv and tsv, json, npy and npz, text."""
-        return loading.load(self.output(name), **options)
+        """Load an output by its suffix: csv and tsv, json, npy and npz, text.
+
+        Raises LoadError, which names job and file, when it is empty, cut off or in another
+        encoding; so do the other loaders.
+        """
+        return self._load(loading.load, name, options)
 
     def load_csv(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # a DataFrame
         """Load an output with ``pandas.read_csv``, which gets the options."""
-        return loading.load_csv(self.output(name), **options)
+        return self._load(loading.load_csv, name, options)
 
     def load_rows(self, name: str, **options: Any) -> list[dict[str, str]]:  # noqa: ANN401
-        """Load a table without pandas: one dict of strings per row."""
-        return loading.load_rows(self.output(name), **options)
+        """Load a table without pandas: one dict of strings per row; options go to ``csv``."""
+        return self._load(loading.load_rows, name, options)
 
-    def load_json(self, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
-        """Load an output as JSON."""
-        return loading.load_json(self.output(name))
+    def load_json(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # whatever the file holds
+        """Load an output as JSON; ``encoding=`` when it is not UTF-8."""
+        return self._load(loading.load_json, name, options)
 
-    def load_text(self, name: str) -> str:
-        """Load an output as UTF-8 text."""
-        return loading.load_text(self.output(name))
+    def load_text(self, name: str, **options: Any) -> str:  # noqa: ANN401  # only encoding
+        """Load an output as text; ``encoding=`` when it is not UTF-8."""
+        return self._load(loading.load_text, name, options)
 
     def load_numpy(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # an array
         """Load an output with ``numpy.load``, which gets the options."""
-        return loading.load_numpy(self.output(name), **options)
+        return self._load(loading.load_numpy, name, options)
+
+    def _load(self, loader: Callable[..., T], name: str, options: Mapping[str, object]) -> T:
+        try:
+            return loader(self.output(name), **options)
+        except loading.LoadError as error:
+            raise loading.LoadError(
+                f"job {short_id(self.id)}: {error.message}",
+                hint=error.hint or f"what the job printed: {self.lab.command('log', self.id)}",
+            ) from error.__cause__
 
     def _log(self, name: str) -> str:
         return self.lab.store.read_text(f"outputs/{self.id}/repx/{name}") or ""
@@ -185,8 +215,10 @@ class Job:
         return f"job {short_id(self.id)} {ended.outcome}{reason}"
 
     def _way_out(self) -> str:
-        command = "log --stderr" if self.status is State.FAILED else "run"
-        return f"repx {command} {self.id.partition('-')[0][:12]}"
+        """Return the command that tells why an output is missing, or makes it."""
+        if self.lab.is_copy():
+            return f"copy outputs/{self.id} to {self.lab.store.root} from the store where it ran"
+        return self.lab.command(_WAYS_OUT[self.status], self.id)
 
     def _source(self, source: Input) -> Path | None:
         """Return where one input comes from (docs/lab-format.md, Input); None for work items."""

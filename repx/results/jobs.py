@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from repx.model import StageType, stage_of
-from repx.results import conditions, frame
+from repx.results import conditions, frame, marker, values
 from repx.results.job import Job
-from repx.results.marker import STATUSES
+from repx.results.marker import STATUSES, Marker
 
 if TYPE_CHECKING:
     from repx import model
     from repx.model import JobId
+    from repx.results.conditions import Condition
     from repx.results.lab import Lab
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attribute:
-    """What a condition may test: the values that count for a job, and all there can be."""
+    """What a condition may test: the values that count for a job, and all there can be.
+
+    ``is_free``: it costs no look into the store.
+    """
 
     of: Callable[[Job], Collection[object]]
     known: Callable[[model.Lab], Collection[object]] | None = None
+    is_free: bool = True
 
 
 _ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
@@ -32,8 +40,8 @@ _ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
     "stage": _Attribute(lambda job: (job.stage,), lambda lab: {*map(stage_of, lab.jobs)}),
     "stage_type": _Attribute(lambda job: (job.stage_type,), lambda _: set(StageType)),
     "run": _Attribute(lambda job: job.runs, lambda lab: lab.runs.keys()),
-    "status": _Attribute(lambda job: (job.status,), lambda _: STATUSES),
-    "duration_s": _Attribute(lambda job: (job.duration_s,)),
+    "status": _Attribute(lambda job: (job.status,), lambda _: STATUSES, is_free=False),
+    "duration_s": _Attribute(lambda job: (job.duration_s,), is_free=False),
 }
 
 
@@ -89,19 +97,17 @@ class Jobs(Sequence[Job]):
         """
         tests = conditions.parse(
             keywords,
-            where or {},
+            {} if where is None else where,
             attributes=_ATTRIBUTES.keys(),
             parameters=lambda: self._lab.parameter_names,
         )
         for test in tests:
-            known = None if test.is_parameter else _ATTRIBUTES[test.name].known
-            if known is not None:
-                conditions.check_known(test, known(self._lab.model))
+            self._check(test)
         if not tests and predicate is None:
             return self
         # Parameters first: they are in memory, a status is not.
         tests = tuple(sorted(tests, key=lambda test: not test.is_parameter))
-        return Jobs(
+        chosen = Jobs(
             self._lab,
             [
                 job.id
@@ -110,6 +116,9 @@ class Jobs(Sequence[Job]):
                 and (predicate is None or predicate(job))
             ],
         )
+        if self and not chosen:
+            self._warn_of_absent(tests)
+        return chosen
 
     def to_dataframe(self) -> Any:  # noqa: ANN401  # pandas has no types here
         """Return one row per job, indexed by ``job_id``: status, timings, effective parameters.
@@ -118,8 +127,28 @@ class Jobs(Sequence[Job]):
         """
         return frame.of_jobs(self)
 
-    def _values(self, job: Job, test: conditions.Condition) -> Collection[object]:
+    def markers(self) -> dict[JobId, Marker]:
+        """Return how the jobs ended, by id; those that have not are left out."""
+        return marker.read_all(self._lab.store, self.ids)
+
+    def _check(self, test: Condition) -> None:
+        """Raise InputError for a name that does not exist; warn of a value that cannot match."""
+        if not test.is_parameter:
+            known = _ATTRIBUTES[test.name].known
+            if known is not None:
+                conditions.check_known(test, known(self._lab.model))
+        elif doubt := conditions.doubt(test, self._lab.kinds(test.name)):
+            log.warning("%s", doubt)
+
+    def _warn_of_absent(self, tests: Sequence[Condition]) -> None:
+        """Say that no job of the selection has a parameter that was asked for."""
+        free = [t for t in tests if not t.is_parameter and _ATTRIBUTES[t.name].is_free]
+        meant = [job for job in self if all(t.holds(self._values(job, t)) for t in free)]
+        for test in tests:
+            if test.is_parameter and not any(self._values(job, test) for job in meant):
+                log.warning("none of these jobs has the parameter '%s'", test.name)
+
+    def _values(self, job: Job, test: Condition) -> Collection[object]:
         if not test.is_parameter:
             return _ATTRIBUTES[test.name].of(job)
-        params = self._lab.effective_params[job.id]
-        return (params[test.name],) if test.name in params else ()
+        return values.found(self._lab.effective_params[job.id], test.name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from repx import graph, launch, select, storage
-from repx.errors import InputError, LabError
+from repx.errors import InputError, LabError, RepxError
+from repx.results import values
 from repx.results.effective import effective
 from repx.results.job import Job
 from repx.results.jobs import Jobs
@@ -41,11 +43,18 @@ class Run:
 class Lab:
     """Jobs, runs and groups of a Lab, and their results in one store."""
 
-    def __init__(self, definition: model.Lab, *, path: Path, store: Path) -> None:
-        """Join a Lab that was read with the store (``base_path``) of its results."""
+    def __init__(
+        self, definition: model.Lab, *, path: Path, store: Path, target: str | None = None
+    ) -> None:
+        """Join a Lab that was read with the store (``base_path``) of its results.
+
+        ``target`` is the name by which the store was found, if it was named.
+        """
+        self._target = target
         self.model: Final = definition
         self.path: Final = path
         self.store: Final = storage.local(str(store))
+        self._kinds: dict[str, frozenset[str]] = {}
 
     @classmethod
     def from_path(
@@ -65,7 +74,7 @@ class Lab:
 
         base = Path(store).expanduser() if store is not None else _base_of(target)
         opened = open_lab(Path(path).expanduser())
-        return cls(opened.lab, path=opened.root, store=base.absolute())
+        return cls(opened.lab, path=opened.root, store=base.absolute(), target=target)
 
     def __repr__(self) -> str:
         """Show where Lab and store are."""
@@ -113,11 +122,25 @@ class Lab:
     def reachable(self, start: JobId, edges: Mapping[JobId, Collection[JobId]]) -> Jobs:
         """Return what edges lead to from a job, without itself, in the Lab's order."""
         found = graph.closure(edges, [start]) - {start}
-        return self.select(sorted(found, key=self._position.__getitem__))
+        return self.select(sorted(found, key=self.position.__getitem__))
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
         return Path(self.store.path(f"artifacts/{launch.metadata_name(self.model.id, run)}"))
+
+    def command(self, verb: str, job: JobId) -> str:
+        """Return the command line that does something with a job of this Lab, to be pasted."""
+        usual = Path("result").resolve() == self.path.resolve()
+        words = [] if usual else ["-l", str(self.path)]
+        words += ["--target", self._target] if self._target else []
+        return f"repx {shlex.join([*verb.split(), *words, job.partition('-')[0][:12]])}"
+
+    def is_copy(self) -> bool:
+        """Return whether the store is not the one that ``repx run`` would write to from here."""
+        try:
+            return storage.local(str(_base_of(self._target).absolute())) != self.store
+        except RepxError:
+            return True
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
@@ -132,8 +155,17 @@ class Lab:
 
     @cached_property
     def parameter_names(self) -> frozenset[str]:
-        """Return the name of every parameter of any job."""
-        return frozenset(name for job in self.model.jobs.values() for name in job.params)
+        """Return the name of every parameter of any job; nested ones with dots, too."""
+        own = [job.params for job in self.model.jobs.values()]
+        nested = (name for params in own for name, _ in values.flatten(params))
+        return frozenset(name for params in own for name in params).union(nested)
+
+    def kinds(self, parameter: str) -> frozenset[str]:
+        """Return what kinds of values (text, a number, ...) the jobs have for a parameter."""
+        if parameter not in self._kinds:
+            own = (values.found(job.params, parameter) for job in self.model.jobs.values())
+            self._kinds[parameter] = frozenset(values.kind(value) for each in own for value in each)
+        return self._kinds[parameter]
 
     @cached_property
     def runs_of(self) -> Mapping[JobId, tuple[RunName, ...]]:
@@ -141,7 +173,8 @@ class Lab:
         return self.model.runs_of_jobs()
 
     @cached_property
-    def _position(self) -> Mapping[JobId, int]:
+    def position(self) -> Mapping[JobId, int]:
+        """Return where each job stands in the Lab."""
         return {job: position for position, job in enumerate(self.model.jobs)}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INSTALL_HINT: Final = "pip install 'repx-hpc[analysis]'"
+
+_TEXT: Final = "utf-8-sig"
+"""UTF-8; a byte order mark, as Excel writes it, is no part of the text. pandas does the same."""
+
+
+class LoadError(InputError, ValueError):
+    """A file is not what its name says: empty, cut off, or in another encoding."""
 
 
 def optional(module: str, purpose: str) -> Any:  # noqa: ANN401  # an untyped optional module
@@ -45,24 +53,32 @@ def load_csv(path: Path, **options: Any) -> Any:  # noqa: ANN401  # a DataFrame
         return pandas.read_csv(path, **options)
 
 
-def load_rows(path: Path, **options: Any) -> list[dict[str, str]]:  # noqa: ANN401  # for csv
+def load_rows(
+    path: Path,
+    *,
+    encoding: str = _TEXT,
+    **options: Any,  # noqa: ANN401  # for csv
+) -> list[dict[str, str]]:
     """Load a table without pandas: one dict of strings per row; options go to ``csv``."""
     if path.suffix.lower() == ".tsv":
         options.setdefault("delimiter", "\t")
-    with _naming(path), path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, **options))
+    with _naming(path), path.open(encoding=encoding, newline="") as file:
+        reader = csv.DictReader(file, **options)
+        if reader.fieldnames is None:
+            raise ValueError("not even the names of columns")
+        return list(reader)
 
 
-def load_json(path: Path) -> Any:  # noqa: ANN401  # whatever the file holds
+def load_json(path: Path, *, encoding: str = _TEXT) -> Any:  # noqa: ANN401  # what the file holds
     """Load a JSON file."""
     with _naming(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding=encoding))
 
 
-def load_text(path: Path) -> str:
-    """Load a file as UTF-8 text."""
+def load_text(path: Path, *, encoding: str = _TEXT) -> str:
+    """Load a file as text, by default UTF-8."""
     with _naming(path):
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding=encoding)
 
 
 def load_numpy(path: Path, **options: Any) -> Any:  # noqa: ANN401  # an array or an archive of them
@@ -74,12 +90,28 @@ def load_numpy(path: Path, **options: Any) -> Any:  # noqa: ANN401  # an array o
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Note the file on an error of a parser, which only knows the text."""
+    """Name the file in an error of a parser, which only knows the text. Raises LoadError."""
     try:
         yield
-    except ValueError as error:
-        error.add_note(f"in {path}")
-        raise
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path, error) from error
+    except (ValueError, EOFError, RecursionError, csv.Error, zipfile.BadZipFile) as error:
+        is_empty = path.is_file() and path.stat().st_size == 0
+        what = "the file is empty" if is_empty else f"{_shape(path)}: {error}"
+        raise LoadError(f"{path}: {what}") from error
+
+
+def _shape(path: Path) -> str:
+    return f"no {path.suffix.lower().removeprefix('.')} file that can be read"
+
+
+def _wrong_encoding(path: Path, error: UnicodeDecodeError) -> LoadError:
+    guess = "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+    return LoadError(
+        f"{path}: not {error.encoding}: {error.reason} {error.object[error.start]:#04x}"
+        f" at byte {error.start}",
+        hint=f'name the encoding, as in load_text("{path.name}", encoding="{guess}")',
+    )
 
 
 BY_SUFFIX: Final[Mapping[str, Callable[..., Any]]] = {

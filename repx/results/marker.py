@@ -9,7 +9,7 @@ from repx.status import State
 from repx.storage import FAIL, SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from repx.model import JobId
     from repx.storage import Store
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
+_ENDLESS_S: Final = 1e12  # some 30,000 years
 _OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 """SUCCESS first: it wins when both exist."""
 
@@ -55,8 +56,10 @@ class Marker:
 
     @property
     def duration_s(self) -> float | None:
-        """Return the wall time in seconds, or None when a time is missing."""
-        return None if self.start is None or self.end is None else self.end - self.start
+        """Return the wall time in seconds; None when a time is missing or a clock was set back."""
+        if self.start is None or self.end is None or self.end < self.start:
+            return None
+        return self.end - self.start
 
 
 def status(store: Store, job: JobId) -> State:
@@ -75,9 +78,20 @@ def read(store: Store, job: JobId) -> Marker | None:
     return None
 
 
+def read_all(store: Store, jobs: Collection[JobId]) -> dict[JobId, Marker]:
+    """Return the markers of the jobs that have ended."""
+    return {
+        job: Marker.of(_OUTCOMES[name], store.marker(job, name))
+        for job, name in store.markers(jobs).items()
+    }
+
+
 def _typed(value: object, kind: type[T]) -> T | None:
     return value if isinstance(value, kind) else None
 
 
 def _seconds(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """Return a time, or None for what is no finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < _ENDLESS_S else None

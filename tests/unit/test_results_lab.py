@@ -169,6 +169,28 @@ def test_existence_of_a_marker_is_enough(lab: Lab, content: str) -> None:
     assert job.marker.reason == ""
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"start": 1700000030.5, "end": 1700000001.25},
+        {"start": 1, "end": float("inf")},
+        {"start": float("nan"), "end": 2},
+        {"start": True, "end": 2},
+        {"start": 10**400, "end": 10**401},
+        {"end": 2},
+    ],
+    ids=str,
+)
+def test_time_that_cannot_be_is_unknown(lab: Lab, times: dict[str, object]) -> None:
+    """A clock that is set back while a job runs leaves an end before the start."""
+    pytest.importorskip("pandas")
+    end(lab, CALC_2_5, "SUCCESS", times)
+
+    assert lab.job(CALC_2_5).duration_s is None
+    assert len(lab.jobs(duration_s__lt=0)) == 0
+    assert lab.jobs().to_dataframe().duration_s.isna().all()
+
+
 def test_success_wins_over_fail(lab: Lab) -> None:
     end(lab, CALC_2_5, "FAIL", MARKER)
     (lab.job(CALC_2_5).path.parent / "repx" / "SUCCESS").touch()
@@ -293,6 +315,15 @@ def test_selection_is_a_sequence(lab: Lab) -> None:
     assert repr(lab.jobs(seed=True)) == "<Jobs none>"
 
 
+def test_jobs_sort_in_the_order_of_their_lab(lab: Lab, chain: Lab) -> None:
+    jobs = list(lab.jobs())
+
+    assert sorted([jobs[2], jobs[0], jobs[1]]) == jobs[:3]
+    assert max(jobs) == jobs[-1]
+    with pytest.raises(TypeError):
+        sorted([jobs[0], chain.jobs()[0]])
+
+
 def test_job_is_found_by_a_unique_beginning_or_as_the_end_of_a_run(lab: Lab, chain: Lab) -> None:
     assert lab.job("1a3w5").id == CALC_2_5
     assert chain.job("simulation-run").stage == "stage-c-total"
@@ -378,15 +409,73 @@ def test_tables_and_arrays_are_loaded(lab: Lab) -> None:
     assert job.load("array.npy").tolist() == [1, 2]
 
 
-def test_broken_file_is_named(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.csv", b"", "the file is empty"),
+        ("empty.json", b"", "the file is empty"),
+        ("empty.npy", b"", "the file is empty"),
+        ("cut.json", b'{"a": ', "no json file that can be read: Expecting value: line 1 column 7"),
+        ("cut.npy", b"\x93NUMPY\x01\0v", "no npy file that can be read"),
+        ("text.npy", b"1,2", "no npy file that can be read"),
+        ("quote.csv", b'a,b\n1,"2\n', "no csv file that can be read"),
+        ("latin.txt", b"caf\xe9\n", "not utf-8: invalid continuation byte 0xe9 at byte 3"),
+        ("latin.csv", b"a\ncaf\xe9\n", "not utf-8"),
+        ("latin.json", b'"caf\xe9"', "not utf-8"),
+        ("utf16.txt", "é".encode("utf-16"), "not utf-8"),
+    ],
+)
+def test_file_that_cannot_be_read_is_named_with_its_job(
+    lab: Lab, name: str, content: bytes, said: str
+) -> None:
+    pytest.importorskip("pandas")
     end(lab, CALC_2_5, "SUCCESS")
-    path = lab.job(CALC_2_5).path / "a.json"
-    path.write_text("{")
+    path = lab.job(CALC_2_5).path / name
+    path.write_bytes(content)
 
-    with pytest.raises(ValueError, match="Expecting") as caught:
-        lab.job(CALC_2_5).load("a.json")
+    with pytest.raises(ValueError, match=r"job 1a3w5namblrp-calc-1\.0: ") as caught:
+        lab.job(CALC_2_5).load(name)
 
-    assert caught.value.__notes__ == [f"in {path}"]
+    assert isinstance(caught.value, InputError)
+    assert f"{path}: {said}" in caught.value.message
+    assert caught.value.hint is not None
+
+
+def test_rows_of_a_file_that_cannot_be_read_name_it(lab: Lab) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / "empty.csv").touch()
+    (job.path / "latin.csv").write_bytes(b"a\ncaf\xe9\n")
+    (job.path / "long.csv").write_text("a\n" + "x" * 200_000)
+
+    for name in ("empty.csv", "latin.csv", "long.csv"):
+        with pytest.raises(InputError, match=name):
+            job.load_rows(name)
+
+
+def test_encoding_can_be_named(lab: Lab) -> None:
+    pytest.importorskip("pandas")
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / "a.csv").write_bytes(b"a\ncaf\xe9\n")
+    (job.path / "a.json").write_bytes(b'"caf\xe9"')
+
+    assert job.load_rows("a.csv", encoding="latin-1") == [{"a": "café"}]
+    assert job.load_csv("a.csv", encoding="latin-1").a.tolist() == ["café"]
+    assert job.load_text("a.csv", encoding="latin-1") == "a\ncafé\n"
+    assert job.load("a.json", encoding="latin-1") == "café"
+
+
+def test_byte_order_mark_is_no_part_of_the_content(lab: Lab) -> None:
+    pytest.importorskip("pandas")
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / "a.csv").write_bytes(b"\xef\xbb\xbfa,b\n1,2\n")
+    (job.path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
+
+    assert list(job.load_rows("a.csv")[0]) == list(job.load_csv("a.csv").columns) == ["a", "b"]
+    assert job.load("a.json") == [1]
+    assert job.load_text("a.json") == "[1]"
 
 
 def test_file_without_loader_is_refused(lab: Lab) -> None:
@@ -397,18 +486,53 @@ def test_file_without_loader_is_refused(lab: Lab) -> None:
         lab.job(CALC_2_5).load("a.bin")
 
 
-def test_missing_output_tells_why_and_what_to_do(lab: Lab) -> None:
-    with pytest.raises(InputError, match=r"job 1a3w5namblrp-calc-1.0 has not ended") as pending:
+def test_missing_output_tells_why(lab: Lab) -> None:
+    with pytest.raises(InputError, match=r"job 1a3w5namblrp-calc-1.0 has not ended"):
         lab.job(CALC_2_5).load("result")
     end(lab, CALC_2_5, "FAIL", MARKER)
-    with pytest.raises(InputError, match="failed: exit 3") as failed:
+    with pytest.raises(InputError, match="failed: exit 3"):
         lab.job(CALC_2_5).load("result")
     with pytest.raises(InputError, match="has no output 'resutl'") as unknown:
         lab.job(CALC_2_5).load("resutl")
 
-    assert pending.value.hint == f"repx run {CALC_2_5[:12]}"
-    assert failed.value.hint == f"repx log --stderr {CALC_2_5[:12]}"
     assert unknown.value.hint == "did you mean 'result'?"
+
+
+@pytest.mark.parametrize(
+    ("marker", "verb"), [(None, "run"), ("FAIL", "log --stderr"), ("SUCCESS", "run --force")]
+)
+def test_missing_output_names_the_command_that_helps(
+    labs: Path, home: Path, marker: str | None, verb: str
+) -> None:
+    """It names Lab and target where the command would not find them without."""
+    (home / "targets.yaml").write_text(TARGETS.replace("/elsewhere", str(home / "there")))
+    (home / "a b").symlink_to(labs / "sweep")
+    there = Lab.from_path(home / "a b", target="there")
+    (home / "result").symlink_to(labs / "sweep")
+    here = Lab.from_path()
+    (home / "other").mkdir()
+    for lab in (here, there):
+        if marker is not None:
+            end(lab, CALC_2_5, marker)
+
+    def hint(lab: Lab) -> str | None:
+        with pytest.raises(InputError) as caught:
+            lab.job(CALC_2_5).output("result")
+        return caught.value.hint
+
+    assert hint(here) == f"repx {verb} {CALC_2_5[:12]}"
+    assert hint(there) == f"repx {verb} --target there {CALC_2_5[:12]}"
+    (home / "result").unlink()
+    assert hint(here) == f"repx {verb} -l {labs / 'sweep'} {CALC_2_5[:12]}"
+
+
+def test_output_missing_in_a_copy_of_the_store_has_to_be_copied(lab: Lab, home: Path) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+
+    with pytest.raises(InputError, match="missing") as caught:
+        lab.job(CALC_2_5).output("result")
+
+    assert caught.value.hint == f"copy outputs/{CALC_2_5} to {home} from the store where it ran"
 
 
 def test_missing_library_names_the_extra(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,6 +557,8 @@ def test_table_has_status_timings_and_parameters(lab: Lab) -> None:
     ]
     row = table.loc[CALC_2_5]
     assert (row.status, row.duration_s, row.cpu_s, row.reason) == ("failed", 2.5, 0.25, "exit 3")
+    assert row.start.isoformat() == "1970-01-01T00:01:40+00:00"
+    assert table.dtypes[["duration_s", "cpu_s"]].tolist() == ["float64", "float64"]
     assert (row.run, row.seed, row.label) == ("sweep-run", 2, "five")
     assert (table.status == "pending").sum() == 5
 
