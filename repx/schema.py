@@ -119,9 +119,10 @@ def _value(error: _Error, message: str) -> _Described:
 
 def _unknown_keys(error: _Error) -> _Described:
     known = list(error.schema.get("properties", {}))
+    patterns = tuple(error.schema.get("patternProperties", {}))
     listed = ", ".join(known[:_KNOWN_SHOWN]) + (", ..." if len(known) > _KNOWN_SHOWN else "")
     for key in error.instance:
-        if key not in known:
+        if key not in known and not any(re.search(each, key) for each in patterns):
             yield key, f"unknown key '{key}', {did_you_mean(key, known) or f'known: {listed}'}"
 
 
@@ -166,8 +167,11 @@ def _wanted(value: object, names: list[str], examples: str) -> str:
 
 def _examples(error: _Error) -> str:
     """Return the schema's examples as one types them: text that looks like a number in quotes."""
-    examples = map(str, error.schema.get("examples", ()))
-    return ", ".join(f'"{text}"' if _NUMBER.fullmatch(text) else text for text in examples)
+    examples = error.schema.get("examples", ())
+    return ", ".join(
+        f'"{each}"' if isinstance(each, str) and _NUMBER.fullmatch(each) else str(each)
+        for each in examples
+    )
 
 
 def _not_one_of(error: _Error) -> _Described:
@@ -179,12 +183,14 @@ def _not_one_of(error: _Error) -> _Described:
 
 
 def _malformed(error: _Error) -> _Described:
-    """Describe text that a pattern refuses, by the schema's examples or the pattern."""
+    """Describe text that a pattern refuses, by the schema's examples, its words or the pattern."""
     value, examples = error.instance, _examples(error)
-    wanted = f"write it like {examples}" if examples else f"it must match {error.validator_value}"
+    words = error.schema.get("patternErrorMessage") or f"it must match {error.validator_value}"
     if "propertyNames" in error.schema_path:
-        yield value, f"the name {shown(value)} is not allowed, {wanted}"
+        like = f", like {examples}" if examples else ""
+        yield value, f"the name {shown(value)} is not allowed: {words}{like}"
     else:
+        wanted = f"write it like {examples}" if examples else words
         yield from _value(error, f"{shown(value)} is not understood, {wanted}")
 
 

@@ -30,6 +30,7 @@ _TOO_DEEP: Final = f"nested deeper than {_MAX_DEPTH} levels"
 _MAX_ALIASED: Final = 1_000_000
 _OPENING: Final = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
 _CLOSING: Final = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
+_MOST_DIGITS: Final = 310  # a float's largest number has 309
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...]] = (
     ("null", re.compile(r"~|null|Null|NULL|"), lambda _: None),
@@ -206,8 +207,8 @@ class _Composer:
 
     def _converted(self, text: str, convert: Callable[[str], object], place: Place) -> object:
         try:
-            value = convert(text)
-        except ValueError:  # more digits than int() accepts
+            value = convert(text) if len(text) <= _MOST_DIGITS else math.inf
+        except ValueError:  # not a number after all
             value = math.inf
         if value in (math.inf, -math.inf) and "inf" not in text.lower():
             self.report(place, f"the number {text[:20]} is too large")

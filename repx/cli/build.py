@@ -44,11 +44,15 @@ def build(context: Context, source: Path, output: Path) -> None:
     from repx.config import xdg
     from repx.lab import build as room
     from repx.lab import trust
+    from repx.lab.answers import Answers
 
     if source.is_dir():
         source /= "lab.yaml"
+    link = output.absolute()
+    tool = Answers(_tool, _identity, link.parent / room.HOME / "answers.json")
     with ExitStack() as stack:
-        built = room.build(source, output.absolute(), _tool, _progress(stack))
+        stack.callback(tool.keep)
+        built = room.build(source, link, tool, _progress(stack))
     for manifest in (built.path / "lab").iterdir():
         trust.remember(manifest.read_bytes(), xdg.state(os.environ))
     for warning in built.warnings:
@@ -80,13 +84,22 @@ def _summary(built: Built) -> dict[str, object]:
     }
 
 
-def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str] | None:
-    from repx.places.command import run, which
+def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str]:
+    from repx.places.command import run
 
-    if which(argv[0]) is None:
-        return None
     done = run(argv, stdin=stdin, check=False)
     return done.code, done.stdout + done.stderr
+
+
+def _identity(program: str) -> str | None:
+    """Return what changes when another version is installed; None where there is none."""
+    from repx.places.command import which
+
+    found = which(program)
+    if found is None:
+        return None
+    info = Path(found).stat()
+    return f"{found} {info.st_size} {info.st_mtime_ns}"
 
 
 def _progress(stack: ExitStack) -> Callable[[int, int], None]:

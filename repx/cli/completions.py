@@ -43,8 +43,9 @@ complete -o nosort -F _repx_completion repx 2>/dev/null || complete -F _repx_com
         repx completions fish > ~/.config/fish/completions/repx.fish
         """
 )
-@click.argument("shell", type=click.Choice(SHELLS))
-def completions(context: Context, shell: str) -> None:
+@click.argument("shell", type=click.Choice(SHELLS), required=False)
+@click.option("--shell", "named", type=click.Choice(SHELLS), help="The same, as RepX 0.5 has it.")
+def completions(context: Context, shell: str | None, named: str | None) -> None:
     """Print the script that teaches SHELL to complete repx commands.
 
     It completes commands and options, and from the Lab: runs, groups, stages and jobs, once a
@@ -53,7 +54,10 @@ def completions(context: Context, shell: str) -> None:
     del context
     from repx.cli.group import root
 
-    console.out(_BASH if shell == "bash" else _completer(root, shell).source())
+    wanted = shell or named
+    if wanted is None:
+        raise click.UsageError(f"name a shell: {', '.join(SHELLS)}")
+    console.out(_BASH if wanted == "bash" else _completer(root, wanted).source())
 
 
 def answer(root: click.Command, instruction: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import click
@@ -96,6 +97,7 @@ list_.add_command(jobs)
     examples="""
         repx list deps 3k9x2m                # a job
         repx list deps report                # a run that ends in one job
+        repx list dependencies 3k9x2m        # the same, spelt out
         """
 )
 @click.argument("job", shell_complete=complete.one_job)
@@ -109,6 +111,11 @@ def deps(context: Context, job: str) -> None:
         return
     for depth, name, seen in _tree(lab, top):
         console.out(f"{'  ' * depth}{console.name(name)}{' (see above)' if seen else ''}")
+
+
+_spelt_out = copy.copy(deps)  # as RepX 0.5 has it, too
+_spelt_out.hidden = True
+list_.add_command(_spelt_out, "dependencies")
 
 
 def _tree(lab: Lab, top: JobId) -> Iterator[tuple[int, str, bool]]:

@@ -10,13 +10,14 @@ import click
 from repx import console, select
 from repx.cli import complete
 from repx.cli.context import command
-from repx.errors import InputError
-from repx.model import value_text
+from repx.errors import InputError, did_you_mean
+from repx.lab import order
+from repx.model import stage_of, value_text
 from repx.results import effective
 from repx.status import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from repx.cli.context import Context
     from repx.model import Job, JobId, Lab, RunName
@@ -63,7 +64,7 @@ class Wish:
     multiple=True,
     type=click.Choice([state.value for state in State]),
     metavar="STATE",
-    help=f"Only jobs in this state: {', '.join(State)}. Again for more.",
+    help=f"Only jobs in this state: {', '.join(State)}. Repeatable.",
 )
 @click.option(
     "-p",
@@ -71,7 +72,7 @@ class Wish:
     "params",
     multiple=True,
     metavar="KEY",
-    help="Show this parameter, also one of a job before; dots reach into objects. Again for more.",
+    help="Show this parameter, also one of an upstream job; `a.b` for nested ones. Repeatable.",
 )
 @click.option("--output-paths", is_flag=True, help="Show where each job's files are.")
 @click.option("-g", "--group-by-stage", "by_stage", is_flag=True, help="Order by stage.")
@@ -90,8 +91,9 @@ def list_jobs(context: Context, wish: Wish) -> None:
     states = context.states(lab) if wish.states else {}
     if wish.states:
         chosen = [job for job in chosen if states[job].state in wish.states]
+    chosen = order.by_parameters(lab, chosen)
     if wish.by_stage:
-        chosen.sort(key=lambda job: (lab.jobs[job].stage, job))
+        chosen.sort(key=stage_of)
     outputs = _outputs(context, chosen) if wish.output_paths else {}
     if context.json:
         runs = lab.runs_of_jobs()
@@ -105,19 +107,19 @@ def list_jobs(context: Context, wish: Wish) -> None:
 
 
 def _chosen(lab: Lab, name: str | None) -> list[JobId]:
-    """Return the jobs a word means here, where several may be meant; sorted."""
+    """Return the jobs a word means here, where several may be meant."""
     if name is None:
-        return sorted(lab.jobs)
+        return list(lab.jobs)
     begun = [run for run in lab.runs if run.startswith(name)] if name else []
     if name in lab.runs or not begun:
         alike = [job for job in lab.jobs if name and job.startswith(name)]
-        return sorted(lab.runs[name].jobs if name in lab.runs else alike or _named(lab, name))
+        return list(lab.runs[name].jobs if name in lab.runs else alike or _named(lab, name))
     if len(begun) > 1:
         raise InputError(
             f"'{name}' begins the names of {len(begun)} runs: {', '.join(begun)}",
             hint="type more of the name",
         )
-    return sorted(lab.runs[begun[0]].jobs)
+    return list(lab.runs[begun[0]].jobs)
 
 
 def _named(lab: Lab, name: str) -> Sequence[JobId]:
@@ -159,11 +161,20 @@ def _parameter_columns(lab: Lab, keys: Sequence[str], chosen: Sequence[JobId]) -
     if not keys:
         return [("parameters", _own_parameters)]
     known = effective.of_jobs(lab, chosen)
+    for key in keys if chosen else ():
+        if not any(_reach(known[job], key) is not _MISSING for job in chosen):
+            raise _unknown_parameter(key, {name for job in chosen for name in known[job]})
 
     def cell(key: str) -> Callable[[Job], object]:
         return lambda job: _shown(_reach(known[job.id], key))
 
     return [(key, cell(key)) for key in keys]
+
+
+def _unknown_parameter(key: str, names: Collection[str]) -> InputError:
+    near = did_you_mean(key, names)
+    listed = f"their parameters are: {', '.join(sorted(names))}" if names else None
+    return InputError(f"none of these jobs has a parameter '{key}'", hint=near or listed)
 
 
 def _own_parameters(job: Job) -> str:

@@ -14,7 +14,8 @@ from repx import console
 from repx.cli.context import command
 from repx.errors import InputError, StorageError, did_you_mean
 from repx.places import command as processes
-from repx.viz import dot, drawing, mermaid
+from repx.viz import dot, drawing, layers, mermaid
+from repx.viz.drawing import FrameKind, Link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,20 +70,31 @@ _TIMEOUT_S: Final = 300
     type=click.Choice([each.value for each in Format]),
     help="What to write.  [default: by FILE's suffix; dot for `-`, else svg]",
 )
+@click.option("--pipelines", is_flag=True, help="Draw stages, and frames only where asked for.")
+@click.option("--runs", is_flag=True, help="Draw frames around runs; --groups does so too.")
+@click.option("--groups", is_flag=True, help="Draw frames around groups.")
+@click.option("--no-intra-edges", is_flag=True, help="Draw no arrows within a run.")
+@click.option("--no-inter-edges", is_flag=True, help="Draw no arrows between runs.")
 @click.option("--show-params", is_flag=True, help="Name the parameters with several values.")
 @click.option("--status", is_flag=True, help="Colour each stage by the state of its jobs.")
 def viz(
-    context: Context, output: Path | None, wanted: str | None, show_params: bool, status: bool
+    context: Context,
+    output: Path | None,
+    wanted: str | None,
+    show_params: bool,
+    status: bool,
+    **shown: bool,
 ) -> None:
     """Draw the stages, runs and dependencies of a Lab.
 
     A box is a stage with the number of its jobs, a frame is a run or a group. Arrows between
     runs are solid where success is needed (hard), dashed where an end is enough (soft).
+    Without --pipelines, --runs and --groups, all of them are drawn.
     Pictures take Graphviz (`dot`); without it the same is written for Mermaid.
     """
     lab = context.open_lab().lab
     states = {job: said.state for job, said in context.states(lab).items()} if status else None
-    picture = drawing.draw(lab, show_params=show_params, states=states)
+    picture = layered(drawing.draw(lab, show_params=show_params, states=states), **shown)
     form = _format(output, wanted)
     place = output or Path(f"topology.{form}")
     if place != _STDOUT and place.is_dir():
@@ -98,6 +110,33 @@ def viz(
             console.json({"file": str(place), "format": form})
         else:
             console.out(str(place))
+
+
+def layered(
+    picture: Drawing,
+    *,
+    pipelines: bool,
+    runs: bool,
+    groups: bool,
+    no_intra_edges: bool,
+    no_inter_edges: bool,
+) -> Drawing:
+    """Leave out what the options leave out."""
+    chosen = pipelines or runs or groups
+    kinds = {
+        FrameKind.RUN: chosen and not runs and not groups,
+        FrameKind.GROUP: chosen and not groups,
+    }
+    links = {
+        Link.DATA: no_intra_edges,
+        Link.HARD: no_inter_edges,
+        Link.SOFT: no_inter_edges,
+    }
+    return layers.without(
+        picture,
+        kinds={kind for kind, dropped in kinds.items() if dropped},
+        links={link for link, dropped in links.items() if dropped},
+    )
 
 
 def _format(output: Path | None, wanted: str | None) -> Format:

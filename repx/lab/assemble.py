@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from repx import __version__
-from repx.lab import checks, sweeps, wiring
+from repx.lab import checks, defaults, sweeps, wiring
 from repx.lab.blueprint import VERSION
 from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
-from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, Sources
+from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, Sources, reason
 from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
@@ -68,20 +68,29 @@ def _run(
         "parameter_axes": sweeps.axes(definition, run, sources),
         "zip_groups": sweeps.zip_groups(definition, run, sources),
         "pipelines": [
-            {
-                "source": name,
-                "stages": [
-                    _stage(stages[key], feeds, run, executables[key])
-                    for key, feeds in chosen[name].items()
-                ],
-            }
-            for name in chosen
+            _pipeline(definition, run, name, feeds, executables) for name, feeds in chosen.items()
         ],
     }
 
 
+def _pipeline(
+    definition: Definition,
+    run: Run,
+    name: str,
+    feeds: Mapping[str, Sequence[Feed]],
+    executables: Mapping[str, Mapping[str, blueprint.Executable]],
+) -> blueprint.Pipeline:
+    parameters = defaults.resolve(definition, run, feeds)
+    stages = [
+        _stage(definition.stages[key], parameters[key], feeds[key], run, executables[key])
+        for key in feeds
+    ]
+    return {"source": name, "stages": stages}
+
+
 def _stage(
     stage: Stage,
+    parameters: Mapping_,
     feeds: Sequence[Feed],
     run: Run,
     executables: Mapping[str, blueprint.Executable],
@@ -102,7 +111,7 @@ def _stage(
         "pname": stage.pname,
         "version": stage.version,
         "stage_type": str(stage.type),
-        "parameters": dict(stage.parameters),
+        "parameters": parameters,
         "input_mappings": mappings,
         "resources": dict(stage.resources),
         "executables": wired,
@@ -217,7 +226,7 @@ class _Executables:
                 files = self._sources.bundle(self._stage.key, program.files, program.script)
         except (SourceError, OSError) as error:
             at = (*program.at, "files" if program.script is None else "script")
-            self._definition.error(at, str(error))
+            self._definition.error(at, reason(error))
         names = (*program.files, program.script or "")
         uses_python = "python" in language or any(name.endswith(".py") for name in names)
         return {

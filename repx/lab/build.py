@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from repx.lab.blueprint import Blueprint
     from repx.lab.checks import Tool
 
-LABS: Final = ".repx/labs"
+HOME: Final = ".repx"
+LABS: Final = f"{HOME}/labs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

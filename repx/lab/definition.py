@@ -125,7 +125,7 @@ class Definition:
     def stop(self) -> None:
         """Raise ProblemsError with every mistake noted so far, if any."""
         if self.errors:
-            raise ProblemsError(self.errors)
+            raise ProblemsError(list(dict.fromkeys(self.errors)))
 
 
 def load(path: Path) -> Definition:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PATH_LENGTH: Final = 4096
+MAX_DEPTH: Final = 100  # folders; what makes and deletes them calls itself once for each
 MAX_LINKS: Final = 100
 _CACHED_LINKS: Final = 4096
+_SHOWN: Final = 200
 
 
 class Kind(StrEnum):
@@ -79,6 +81,11 @@ def printable(path: str) -> str:
     return path if path.isprintable() else path.encode("unicode_escape", "replace").decode()
 
 
+def shortened(text: str) -> str:
+    """Return text for a message: its beginning where it is long."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def fault(path: str) -> str | None:
     """Say why a path from a Lab's metadata may not be used, or None if it may."""
     if path.startswith("/"):
@@ -89,7 +96,10 @@ def fault(path: str) -> str | None:
         return "contains '..'"
     if "\0" in path:
         return "contains a NUL character"
-    return "is too long" if len(path) > MAX_PATH_LENGTH else None
+    if len(path) > MAX_PATH_LENGTH:
+        return f"is {len(path):,} characters long, more than {MAX_PATH_LENGTH:,}"
+    depth = path.count("/")
+    return f"is {depth:,} folders deep, more than {MAX_DEPTH}" if depth > MAX_DEPTH else None
 
 
 def follow(path: str, link: Callable[[str], str | None], describe: Callable[[str], str]) -> str:
@@ -130,6 +140,8 @@ def walk(files: LabFiles, path: str) -> Iterator[str]:
         here = todo.pop()
         kind = files.kind(here)
         if kind is Kind.DIR:
+            if here.count("/") > MAX_DEPTH:
+                raise LabError(f"{files.describe(here)}: more than {MAX_DEPTH} folders deep")
             names = reversed(files.names(here))
             todo.extend(f"{here}/{name}" if here else name for name in names)
         elif kind is not None:

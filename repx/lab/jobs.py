@@ -67,6 +67,8 @@ def glance(
         main = job["executables"]["main"]
         if len(job["executables"]) > 1 or main["path"] not in files:
             return None
+        if any(map(metadata.output_fault, (main.get("outputs") or {}).values())):
+            return None
         needs = set()
         for source in main.get("inputs") or ():
             if source.get("source_run") is not None:

@@ -11,7 +11,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from repx.lab.fields import FieldError, Object, each, optional, required, texts, wrong
-from repx.lab.files import fault
+from repx.lab.files import fault, shortened
 from repx.model import (
     SELF,
     STEP_PREFIX,
@@ -28,6 +28,7 @@ from repx.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WORK_ITEM_EXAMPLE: Final = "worker__arg"  # among scatter's outputs, but no file
 _LEGACY_STAGES: Final = ("worker", "gather")
 RESERVED_RUNS: Final = frozenset({"missing", "pending", "top"})
 _STAGE_TYPES: Final[Mapping[str, StageType]] = {str(kind): kind for kind in StageType}
@@ -35,6 +36,7 @@ _DEPENDENCIES: Final[Mapping[str, DependencyType]] = {str(kind): kind for kind i
 _NAME: Final = re.compile(r"[^/\x00-\x1f\x7f]+")
 _MAX_NAME_BYTES: Final = 200  # file systems allow 255; names get prefixes and suffixes
 _MAX_DEPTH: Final = 64
+_MOST_CPUS: Final = 1_000_000
 _SHARED: Final = 1024  # how many different outputs or hints are shared at a time
 _NO_HINTS: Final = Hints()
 _TEXT: Final = frozenset({str})
@@ -155,7 +157,7 @@ def path(field: str, value: str) -> str:
     """Check that a path is relative and stays inside the Lab, links aside."""
     problem = fault(value)
     if problem is not None:
-        raise FieldError(field, f"the path {value!r} {problem}")
+        raise FieldError(field, f"the path {shortened(repr(value))} {problem}")
     return value
 
 
@@ -256,10 +258,25 @@ def _shared_outputs(items: tuple[tuple[str, object], ...]) -> Mapping[str, objec
 def _checked_outputs(outputs: Object) -> Object:
     for key, value in outputs.items():
         _without_nul("outputs", key)
-        if type(value) is str:
-            _without_nul(f"outputs.{key}", value)
+        if type(value) is str and key != WORK_ITEM_EXAMPLE:
+            problem = output_fault(_without_nul(f"outputs.{key}", value))
+            if problem is not None:
+                raise FieldError(f"outputs.{key}", problem)
     _shallow("outputs", outputs)
     return outputs
+
+
+@lru_cache(_SHARED)
+def output_fault(template: str) -> str | None:
+    """Say why an output's template names no place in the job's own folder, None if it does.
+
+    RepX 0.5 allows an empty template, for an output that is no file.
+    """
+    below = template == "$out" or template.startswith("$out/")
+    if template and (not below or ".." in template.split("/")):
+        shown = shortened(repr(template))
+        return f"{shown} leads out of the job's folder, wanted a path that begins with `$out/`"
+    return None
 
 
 def _without_nul(field: str, value: str) -> str:
@@ -288,8 +305,8 @@ def _shared_hints(items: tuple[tuple[str, object], ...]) -> Hints:
 def _checked_hints(hints: Object) -> Hints:
     try:
         cpus = optional(hints, "cpus", int)
-        if cpus is not None and cpus < 0:
-            raise wrong("cpus", "a number of cores", cpus)
+        if cpus is not None and not 0 <= cpus <= _MOST_CPUS:
+            raise wrong("cpus", f"a number of cores, at most {_MOST_CPUS:,}", cpus)
         return Hints(
             mem=optional(hints, "mem", str),
             cpus=cpus,

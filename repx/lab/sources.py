@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import itertools
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from repx.lab.blueprint import File, Source
 
 _LABS: Final = ".repx"
+_BYTE_ORDER_MARKS: Final = {
+    codecs.BOM_UTF8: "a byte order mark",
+    codecs.BOM_UTF16_LE: "the byte order mark of UTF-16",
+    codecs.BOM_UTF16_BE: "the byte order mark of UTF-16",
+}
 _LEFT_OUT: Final = {"__pycache__", ".git", _LABS}
 # ext4 keeps a link's target of up to 59 bytes in the inode itself; ../../../store/, 32 digits
 # and a dash leave 11.
@@ -29,6 +35,13 @@ LONGEST_SCRIPT_LABEL: Final = 11
 
 class SourceError(Exception):
     """A file that the user named is not there or cannot be part of a Lab."""
+
+
+def reason(error: SourceError | OSError) -> str:
+    """Return what is wrong with a file of the user's, in words."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot read {error.filename}: {error.strerror}"
+    return str(error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,11 @@ class Sources:
             path = self.folder / name
             if path.is_dir() != folders or not path.exists():
                 continue
+            if not folders and not path.is_file():
+                raise SourceError(
+                    f"'{name}' is neither a file nor a folder: move it, or match other names than "
+                    f"'{pattern}' does"
+                )
             own_name = os.path.relpath(name, top)
             if not _is_utf8(own_name):
                 raise SourceError(f"the name of {str(path)!a} is not UTF-8: rename it")
@@ -112,6 +130,12 @@ class Sources:
             raise SourceError(f"'{program}' is a folder, not a program")
         with path.open("rb") as stream:
             line = stream.readline(256)
+        for mark, name in _BYTE_ORDER_MARKS.items():
+            if line.startswith(mark):
+                raise SourceError(
+                    f"'{program}' begins with {name}, with which its first line names no program: "
+                    "save it as UTF-8 without a byte order mark (BOM)"
+                )
         if not line.startswith(b"#!"):
             raise SourceError(
                 f"'{program}' does not say its language: begin it with a line like "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from repx.errors import did_you_mean
 from repx.lab.expand import LAB_PATH, BlueprintError, compact
-from repx.lab.sources import SourceError
+from repx.lab.sources import SourceError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from repx.lab.sources import Sources
 
 _MOST_VALUES: Final = 10_000_000
+_COUNTABLE: Final = 10**15
+_DIGITS_SHOWN: Final = 25
 
 
 def axes(definition: Definition, run: Run, sources: Sources) -> dict[str, list[Any]]:
@@ -105,7 +107,7 @@ def _values(definition: Definition, at: Pointer, raw: Any, sources: Sources) -> 
     try:
         return list(sources.scan(raw[kind], folders=kind == "dirs"))
     except (SourceError, OSError) as error:
-        definition.error((*at, kind), str(error))
+        definition.error((*at, kind), reason(error))
         return []
 
 
@@ -115,13 +117,27 @@ def _range(definition: Definition, at: Pointer, bounds: Sequence[float]) -> list
         definition.error(at, "a range needs finite numbers")
         return []
     first, last, step = (Decimal(repr(bound)) for bound in (*bounds, 1)[:3])
-    count = math.floor((last - first) / step) + 1 if step else 0
-    if not 0 < count <= _MOST_VALUES:
-        wrong = "is empty" if count <= 0 else f"has {count} values"
-        definition.error(at, f"the range {', '.join(map(str, bounds))} {wrong}")
+    shown = ", ".join(map(_brief, bounds))
+    if not step:
+        definition.error(at, f"the step of the range {shown} is 0: it never reaches its end")
+        return []
+    count = math.floor((last - first) / step) + 1
+    if count <= 0:
+        turned = ", ".join([*map(_brief, bounds[:2]), _brief(-step)])
+        wanted = f"write [{turned}] to count {'down' if last < first else 'up'}"
+        definition.error(at, f"the range {shown} is empty: {wanted}")
+        return []
+    if count > _MOST_VALUES:
+        number = f"{count:,}" if count < _COUNTABLE else f"about {Decimal(count):.0e}"
+        definition.error(at, f"the range {shown} has {number} values, more than {_MOST_VALUES:,}")
         return []
     whole = all(isinstance(bound, int) for bound in bounds)
     return [(int if whole else float)(first + index * step) for index in range(count)]
+
+
+def _brief(number: float | Decimal) -> str:
+    text = str(number)
+    return text if len(text) <= _DIGITS_SHOWN else f"{Decimal(text):.4g}"
 
 
 def check_value(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML

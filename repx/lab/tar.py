@@ -9,7 +9,18 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
-from repx.lab.files import MAX_LINKS, MAX_PATH_LENGTH, Kind, fault, follow, parts, printable, walk
+from repx.lab.files import (
+    MAX_DEPTH,
+    MAX_LINKS,
+    MAX_PATH_LENGTH,
+    Kind,
+    fault,
+    follow,
+    parts,
+    printable,
+    shortened,
+    walk,
+)
 from repx.lab.headers import FOLDER, Member, TarError, Type, members
 
 if TYPE_CHECKING:
@@ -136,12 +147,13 @@ class TarFiles:
 
     def _tidy(self, name: str) -> str:
         """Return a member's name without ``./`` and the like. Raises LabError for a hostile one."""
-        suspicious = "/." in name or "//" in name or "\0" in name or len(name) > MAX_PATH_LENGTH
-        if name and name[0] not in "/." and not suspicious:
+        suspicious = "/." in name or "//" in name or "\0" in name
+        too_big = len(name) > MAX_PATH_LENGTH or name.count("/") > MAX_DEPTH
+        if name and name[0] not in "/." and not suspicious and not too_big:
             return name
         problem = fault(name)
         if problem is not None and parts(name):
-            raise LabError(f"{self._path}: the member name {name!r} {problem}")
+            raise LabError(f"{self._path}: the member name {shortened(repr(name))} {problem}")
         return "/".join(parts(name))
 
     def _inside(self, found: dict[str, Member], hard_links: Mapping[str, str]) -> dict[str, Member]:

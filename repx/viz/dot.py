@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from repx.status import State
-    from repx.viz.drawing import Drawing, Frame
+    from repx.viz.drawing import Drawing, Frame, Node
 
 _HEAD: Final = """\
 digraph lab {
@@ -37,7 +37,7 @@ _FRAMES: Final[Mapping[FrameKind, Mapping[str, str]]] = {
 
 def write(drawing: Drawing) -> str:
     """Return the text of a .dot file."""
-    lines = [_HEAD]
+    lines = [_HEAD, *(_node(node, "  ") for node in drawing.nodes)]
     for frame in drawing.frames:
         lines.extend(_frame(frame, "  "))
     for edge in drawing.edges:
@@ -53,12 +53,15 @@ def _frame(frame: Frame, indent: str) -> Iterator[str]:
     yield f"{indent}subgraph cluster_{frame.key} {{"
     attributes = {"label": frame.title, **_FRAMES[frame.kind], **_colours(frame.state)}
     yield from (f"{inner}{name}={_text(value)};" for name, value in attributes.items())
-    for node in frame.nodes:
-        box = {"label": "\n".join(node.lines), **_colours(node.state)}
-        yield f"{inner}{node.key}{_attributes(box)};"
+    yield from (_node(node, inner) for node in frame.nodes)
     for child in frame.frames:
         yield from _frame(child, inner)
     yield f"{indent}}}"
+
+
+def _node(node: Node, indent: str) -> str:
+    box = {"label": "\n".join(node.lines), **_colours(node.state)}
+    return f"{indent}{node.key}{_attributes(box)};"
 
 
 def _colours(state: State | None) -> dict[str, str]:

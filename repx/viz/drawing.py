@@ -74,6 +74,7 @@ class Drawing:
 
     frames: tuple[Frame, ...]
     edges: tuple[Edge, ...]
+    nodes: tuple[Node, ...] = ()  # those in no frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from repx.status import State
-    from repx.viz.drawing import Drawing, Frame
+    from repx.viz.drawing import Drawing, Frame, Node
 
 _LINKS: Final[Mapping[Link, str]] = {
     Link.DATA: "-->",
@@ -27,6 +27,7 @@ def write(drawing: Drawing) -> str:
     """Return the text of a .mmd file."""
     lines = ["flowchart LR"]
     used: set[State] = set()
+    lines += [_node(node, "  ", used) for node in drawing.nodes]
     for frame in drawing.frames:
         lines.extend(_frame(frame, "  ", used))
     lines.extend(
@@ -42,17 +43,19 @@ def _frame(frame: Frame, indent: str, used: set[State]) -> Iterator[str]:
     """Yield the lines of a frame; the states of its boxes are added to ``used``."""
     inner = f"{indent}  "
     yield f'{indent}subgraph {frame.key}["{_text(frame.title)}"]'
-    for node in frame.nodes:
-        label = _text("\n".join(node.lines))
-        line = f'{inner}{node.key}["{label}"]'
-        if node.state is None:
-            yield line
-        else:
-            used.add(node.state)
-            yield f"{line}:::{node.state}"
+    yield from (_node(node, inner, used) for node in frame.nodes)
     for child in frame.frames:
         yield from _frame(child, inner, used)
     yield f"{indent}end"
+
+
+def _node(node: Node, indent: str, used: set[State]) -> str:
+    label = _text("\n".join(node.lines))
+    line = f'{indent}{node.key}["{label}"]'
+    if node.state is None:
+        return line
+    used.add(node.state)
+    return f"{line}:::{node.state}"
 
 
 def _text(text: str) -> str:

@@ -395,6 +395,15 @@ def test_init_writes_a_project_that_builds(tmp_path: Path) -> None:
     assert "warning" not in made.stderr
 
 
+def test_init_names_the_experiment(tmp_path: Path) -> None:
+    assert repx(tmp_path, "init", "--name", "mice-2").returncode == 0
+    repx(tmp_path, "build")
+
+    assert (tmp_path / "result").resolve().name.endswith("-mice-2")
+    assert repx(tmp_path, "init", "--name", "a b", "there").returncode == 2
+    assert not (tmp_path / "there").exists()
+
+
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text("mine", encoding="utf-8")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +14,7 @@ import pytest
 
 from repx.errors import InputError, ProblemsError
 from repx.lab.build import build
+from repx.lab.load import open_lab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +143,37 @@ CHANGES: Final = {
     "range without step": (
         "x: [1, 2]",
         "x: {range: [1, 2, 0]}",
-        "lab.yaml:19:11: the range 1, 2, 0 is empty",
+        "lab.yaml:19:11: the step of the range 1, 2, 0 is 0: it never reaches its end",
+    ),
+    "range in the other direction": (
+        "x: [1, 2]",
+        "x: {range: [9, 2, 2]}",
+        "lab.yaml:19:11: the range 9, 2, 2 is empty: write [9, 2, -2] to count down",
+    ),
+    "range of too many values": (
+        "x: [1, 2]",
+        "x: {range: [0, 1e308, 1e-308]}",
+        "lab.yaml:19:11: the range 0, 1e+308, 1e-308 has about 1e+616 values, more than 10,000,000",
+    ),
+    "cpus in words": (
+        "    inputs: [o]",
+        "    inputs: [o]\n    resources: {cpus: two}",
+        "lab.yaml:10:17: cpus: 'two' is not understood, write it like 4, {threads}",
+    ),
+    "stage's name": (
+        "pipelines:",
+        "  a b: {run: x}\npipelines:",
+        "lab.yaml:14:3: the name 'a b' is not allowed: use letters, digits, _ and -, and begin",
+    ),
+    "unknown key beside a place for shared parts": (
+        "pipelines:",
+        "x-shared: 1\nshared: 2\npipelines:",
+        "lab.yaml:15:1: unknown key 'shared'",
+    ),
+    "default that a connected stage does not have": (
+        "    inputs: [o]",
+        "    inputs: [o]\n    parameters: {y: {}}",
+        "lab.yaml:10:18: stage 'b' inherits the default of parameter 'y', but no stage",
     ),
     "scan without match": ("x: [1, 2]", 'x: {files: "*.csv"}', "lab.yaml:19:11: no file matches"),
     "parameter no stage declares": (
@@ -498,3 +533,111 @@ def test_shellcheck_warns_and_its_errors_stop_the_build(tmp_path: Path) -> None:
     assert "shellcheck SC2034" in built.warnings[0].message
     assert [problem.line for problem in caught.value.problems] == [13]
     assert "shellcheck SC2045" in str(caught.value)
+
+
+# --- defaults of connected stages -------------------------------------------------------------
+
+DEFAULTS: Final = """\
+stages:
+  a: {parameters: {n: A}, outputs: {o: $out/o}, run: 'echo "${parameters[n]}" > "${outputs[o]}"'}
+  b: {parameters: {n: B}, outputs: {p: $out/p}, run: 'echo "${parameters[n]}" > "${outputs[p]}"'}
+  c:
+    parameters: {n: C}
+    inputs: [o, p]
+    outputs: {q: $out/q}
+    run: 'cat "${inputs[o]}" "${inputs[p]}"; echo "${parameters[n]}" > "${outputs[q]}"'
+pipelines: {main: [a, b, c]}
+runs: {r: {parameters: GIVEN}}
+"""
+
+
+def defaults(a: str, b: str, c: str, given: str = "{}") -> str:
+    parts = {"A": a, "B": b, "C": c, "GIVEN": given}
+    return functools.reduce(lambda text, part: text.replace(*part), parts.items(), DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (defaults("1", "1", "2"), [(5, 2), (5, 3)]),
+        (defaults("1", "2", "{}"), [(3, 2)]),  # both are upstream of c
+        (defaults("1", "true", "{}"), [(3, 2)]),
+        (defaults("1", "1", "2", "{n: [null, 3]}"), [(5, 2), (5, 3)]),
+        (defaults("1", "1", "2", "{a.n: 2}"), [(5, 3)]),
+        (defaults("1", "1.0", "{}"), []),
+        (defaults("1", "2", "3", "{n: [4, 5]}"), []),
+        (defaults("1", "2", "3", "{a.n: 4, b.n: 4}"), []),
+        (defaults("{}", "7", "{}"), []),
+        (defaults("null", "null", "{}", "{n: 4}"), []),
+    ],
+    ids=str,
+)
+def test_different_defaults_of_connected_stages_are_a_mistake(
+    tmp_path: Path, text: str, lines: list[tuple[int, int]]
+) -> None:
+    if not lines:
+        assert [] == warnings(tmp_path, text)
+        return
+    found = mistakes(tmp_path, text)
+
+    assert len(lines) == len(found)
+    for (here, there), message in zip(lines, found, strict=True):
+        assert message.startswith(f"lab.yaml:{here}:")
+        assert f"(line {there}), which are connected: write `n: {{}}` in one of them" in message
+
+
+def test_stages_that_are_not_connected_may_have_other_defaults(tmp_path: Path) -> None:
+    text = defaults("1", "2", "1").replace("inputs: [o, p]", "inputs: [o]")
+
+    assert [] == warnings(tmp_path, text.replace(' "${inputs[p]}"', ""))
+
+
+def test_an_inherited_default_is_the_others(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(defaults("{}", "7", "{}"), encoding="utf-8")
+    build(tmp_path / "lab.yaml", tmp_path / "result", bash)
+
+    jobs = open_lab(tmp_path / "result").lab.jobs.values()
+    # a and b are connected by c alone, which hands b's default on.
+    assert {"a": 7, "b": 7, "c": 7} == {job.stage: job.params["n"] for job in jobs}
+
+
+# --- files that are no programs and no data -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\xbb\xbf#!/bin/sh\n", "'p.sh' begins with a byte order mark"),
+        ("#!/bin/sh\n".encode("utf-16"), "'p.sh' begins with the byte order mark of UTF-16"),
+    ],
+)
+def test_a_program_with_a_byte_order_mark_is_told_so(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "p.sh").write_bytes(content)
+    (found,) = mistakes(tmp_path, re.sub(r"run: \|\n +echo.*", "script: p.sh", GOOD))
+
+    assert f"lab.yaml:6:5: {message}" in found
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+@pytest.mark.parametrize("scan", ["files: 'd/*'", "dirs: d"])
+def test_a_fifo_or_socket_in_a_scan_is_a_mistake(tmp_path: Path, kind: str, scan: str) -> None:
+    (tmp_path / "d").mkdir()
+    place = tmp_path / "d/x"
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        with socket.socket(socket.AF_UNIX) as ours:
+            ours.bind(os.path.relpath(place))
+    (found,) = mistakes(tmp_path, GOOD.replace("x: [1, 2]", f"x: {{{scan}}}"))
+
+    assert "is neither a file nor a folder" in found
+
+
+def test_a_place_for_shared_parts_is_no_mistake(tmp_path: Path) -> None:
+    text = "x-shared: &shared {cpus: 1}\n" + GOOD.replace(
+        "    inputs: [o]", "    inputs: [o]\n    resources: *shared"
+    )
+
+    assert [] == warnings(tmp_path, text)

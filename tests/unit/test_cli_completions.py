@@ -94,3 +94,8 @@ def test_bash_script_has_no_flaws(repx: Repx) -> None:
         check=False,
     )
     assert "" == done.stdout
+
+
+def test_the_shell_may_be_an_option(repx: Repx) -> None:
+    assert repx("completions", "zsh") == repx("completions", "--shell", "zsh")
+    assert "error: name a shell: bash, zsh, fish\n" in repx("completions").err

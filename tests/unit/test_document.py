@@ -127,6 +127,11 @@ def test_a_mistake_after_many_brackets_is_told_as_what_it_is() -> None:
     assert "nested" not in message
 
 
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "0o" + "7" * 5000, "9" * 400])
+def test_a_number_of_thousands_of_digits_is_refused_in_any_base(number: str) -> None:
+    assert [f"f.yaml:1:4: the number {number[:20]} is too large"] == said(f"a: {number}\n")
+
+
 def test_every_repeated_key_is_named_with_both_lines() -> None:
     assert [
         "f.yaml:3:1: the key 'a' is here twice, first in line 1",

@@ -655,3 +655,45 @@ def test_a_circle_is_found_among_many_jobs(folder: Path) -> None:
 
     with pytest.raises(LabError, match="jobs need each other in a circle: "):
         open_lab(folder)
+
+
+OUTSIDE = (
+    "/etc/passwd",
+    "$out/../repx/lock",
+    "$out/../../x",
+    "x",
+    "$output/x",
+    "/proc/self/environ",
+)
+
+
+@pytest.mark.parametrize("template", OUTSIDE)
+def test_an_output_outside_of_the_jobs_folder_is_refused(folder: Path, template: str) -> None:
+    edit(folder, SIMULATION, put(template, *main_of(TOTAL, "outputs", "x")))
+    with pytest.raises(LabError) as caught:
+        open_lab(folder)
+
+    assert f"`jobs.{TOTAL}.executables.main.outputs.x`" in caught.value.message
+    assert f"{template!r} leads out of the job's folder" in caught.value.message
+
+
+def test_an_output_outside_is_refused_among_many_jobs(folder: Path) -> None:
+    ids = many_jobs(folder, 1500)
+    edit(folder, SIMULATION, put("/etc/passwd", *main_of(ids[1200], "outputs", "x")))
+    with pytest.raises(LabError, match="leads out of the job's folder"):
+        open_lab(folder)
+
+
+@pytest.mark.parametrize("template", ["", "$out", "$out/a/..b/{x}"])
+def test_an_output_may_be_empty_or_any_place_in_the_folder(folder: Path, template: str) -> None:
+    edit(folder, SIMULATION, put(template, *main_of(TOTAL, "outputs", "x")))
+
+    assert template == open_lab(folder).lab.jobs[TOTAL].entry.outputs["x"]
+
+
+def test_the_example_of_a_work_item_may_be_any_text(labs: Path, tmp_path: Path) -> None:
+    lab = copied(labs, tmp_path, "scatter-gather")
+    outputs = ("jobs", SQUARES, "executables", "scatter", "outputs")
+    edit(lab, "revision/metadata-sg-run.json", put("a number", *outputs, "worker__arg"))
+
+    assert "a number" == open_lab(lab).lab.jobs[SQUARES].entry.outputs["worker__arg"]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repx.cli import viz
 from repx.lab.load import open_lab
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.status import State
-from repx.viz import dot, drawing, mermaid
+from repx.viz import dot, drawing, layers, mermaid
 from repx.viz.drawing import Drawing, Edge, Frame, FrameKind, Link
 from tests.made import made_lab
+
+Repx: TypeAlias = Callable[..., Any]  # see conftest.py
 
 HOSTILE = st.text(max_size=60) | st.sampled_from(
     ["end", 'a"b', "a\\", "\\N", "<b>", "a\nb", "`x`", "#35;", "&amp;", "]", "-->", "x\0y"]
@@ -212,3 +218,52 @@ def test_graphviz_reads_names_of_any_kind(tmp_path: Path) -> None:
 
         assert (0, "") == (done.returncode, done.stderr), name
         assert done.stdout.count("\nnode ") == 1, name
+
+
+# --- less than everything -------------------------------------------------------------------------
+
+
+def kinds(frames: tuple[Frame, ...]) -> set[FrameKind]:
+    return {kind for frame in frames for kind in (frame.kind, *kinds(frame.frames))}
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ([], {FrameKind.STAGE, FrameKind.RUN, FrameKind.GROUP}),
+        (["--pipelines"], {FrameKind.STAGE}),
+        (["--runs"], {FrameKind.STAGE, FrameKind.RUN}),
+        (["--groups"], {FrameKind.STAGE, FrameKind.RUN, FrameKind.GROUP}),
+    ],
+    ids=str,
+)
+def test_frames_are_drawn_as_asked(labs: Path, options: list[str], left: set[FrameKind]) -> None:
+    lab = replace(open_lab(labs / "scatter-gather").lab, groups={"g": ("sg-run",)})
+    asked = {name: f"--{name}" in options for name in ("pipelines", "runs", "groups")}
+    picture = viz.layered(drawing.draw(lab), **asked, no_intra_edges=False, no_inter_edges=False)
+
+    assert left == kinds(picture.frames)
+    assert len(drawing.draw(lab).edges) == len(picture.edges)
+
+
+@pytest.mark.parametrize("write", [dot.write, mermaid.write])
+def test_without_frames_every_box_and_arrow_is_there(
+    labs: Path, write: Callable[[Drawing], str]
+) -> None:
+    whole = drawing.draw(open_lab(labs / "simple-two-runs").lab)
+    text = write(layers.without(whole, kinds={FrameKind.RUN, FrameKind.GROUP}, links=()))
+
+    assert "subgraph" not in text
+    assert all(f"{key}[" in text.replace(" [", "[") for key in boxes(whole.frames))
+    assert all(edge.tail is None or edge.tail not in text.split() for edge in whole.edges)
+
+
+@pytest.mark.parametrize(
+    ("option", "gone"),
+    [("--no-intra-edges", {Link.DATA}), ("--no-inter-edges", {Link.HARD, Link.SOFT})],
+)
+def test_arrows_are_left_out_as_asked(repx: Repx, labs: Path, option: str, gone: set[Link]) -> None:
+    whole = drawing.draw(open_lab(labs / "simple-two-runs").lab)
+    said = repx("viz", "-l", labs / "simple-two-runs", "-o", "-", option)
+
+    assert sum(edge.link not in gone for edge in whole.edges) == said.out.count(" -> ")
