@@ -185,13 +185,13 @@ def _not_one_of(error: _Error) -> _Described:
 def _malformed(error: _Error) -> _Described:
     """Describe text that a pattern refuses, by the schema's examples, its words or the pattern."""
     value, examples = error.instance, _examples(error)
-    words = error.schema.get("patternErrorMessage") or f"it must match {error.validator_value}"
+    words = error.schema.get("patternErrorMessage")  # which editors show, too
+    wanted = f", write it like {examples}" if examples else f": {words or error.validator_value}"
     if "propertyNames" in error.schema_path:
-        like = f", like {examples}" if examples else ""
-        yield value, f"the name {shown(value)} is not allowed: {words}{like}"
+        both = f": {words}, like {examples}" if words and examples else wanted
+        yield value, f"the name {shown(value)} is not allowed{both}"
     else:
-        wanted = f"write it like {examples}" if examples else words
-        yield from _value(error, f"{shown(value)} is not understood, {wanted}")
+        yield from _value(error, f"{shown(value)} is not understood{wanted}")
 
 
 def _bound(words: str) -> Callable[[_Error], _Described]:
