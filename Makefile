@@ -1,6 +1,7 @@
 # make demo    see an experiment defined, built, drawn, run and analysed
 # make test    everything: what `make check` does, golden, example and real-component tests
 # make check   the quick part: format, lint, types, import layers, unit tests
+# make lock    renew the versions of all that is installed, then run make test
 # make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute or two)
 # make bench-slurm   the same for Slurm, on a private cluster (needs root)
 #
@@ -8,25 +9,31 @@
 
 SHELL := /bin/sh
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# $(call install,VENV,LOCK): install into a virtual environment, in the versions of .ci/LOCK.txt.
+install = PIP_BUILD_CONSTRAINT=.ci/$(2).txt $(1)/bin/python -m pip --disable-pip-version-check \
+	--quiet --no-input install --constraint .ci/$(2).txt
 TEST_PACKAGES := graphviz mariadb-server-core munge shellcheck slurm-wlm slurmctld slurmd slurmdbd tmux
-SHELL_SCRIPTS := $(wildcard .ci/* examples/*.sh repx/lab/expand/*.sh templates/*.sh)
+SHELL_SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard examples/*.sh repx/lab/expand/*.sh templates/*.sh)
 
 # In CI a missing component is a failure, not a skipped test.
 ifdef CI
 export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
 endif
 
-.PHONY: demo test check bench bench-slurm lint packages clean
+.PHONY: demo test check lock bench bench-slurm lint lowest packages clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-test: packages lint
+test: packages lint lowest
 	$(BIN)/python -m pytest --timeout=300
 
 check: lint
 	$(BIN)/python -m pytest --quiet tests/unit
+
+lock: .venv/.made
+	$(call install,.venv,locked) --upgrade uv
+	.ci/lock
 
 bench: .venv/.demo .venv/.peers
 	$(BIN)/python bench/run.py $(BENCH)
@@ -41,25 +48,37 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
 
+# What warns of its end in an old library is no longer there in a new one.
+lowest: .venv/.lowest
+	.venv/lowest/bin/python -m pytest --quiet -W default::DeprecationWarning tests/unit
+
 packages:
 	@.ci/packages $(TEST_PACKAGES) || { echo "tests that need them are skipped" >&2; test -z "$$CI"; }
 
+# Only a recent pip knows dependency groups and locks what builds.
 .venv/.made:
 	@echo "making .venv, once" >&2
 	@.ci/venv
+	@$(call install,.venv,locked) --upgrade pip
 	@touch $@
 
-.venv/.demo: .venv/.made pyproject.toml
+.venv/.demo: .venv/.made pyproject.toml .ci/locked.txt
 	@echo "installing repx and what it needs into .venv, once" >&2
-	@$(PIP) install --editable .
+	@$(call install,.venv,locked) --editable .
 	@touch $@
 
-# Only a recent pip knows dependency groups.
-.venv/.dev: .venv/.made pyproject.toml
+.venv/.dev: .venv/.made pyproject.toml .ci/locked.txt
 	@echo "installing repx, test and lint tools into .venv, once" >&2
-	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install --editable . --group dev
+	@$(call install,.venv,locked) --editable . --group dev
 	@touch $@ .venv/.demo
+
+# The oldest versions of what repx needs that pyproject.toml allows.
+.venv/.lowest: .venv/.made pyproject.toml .ci/lowest.txt
+	@echo "installing repx with its oldest dependencies into .venv/lowest, once" >&2
+	@$(BIN)/python -m venv --clear .venv/lowest
+	@$(call install,.venv/lowest,lowest) --upgrade pip
+	@$(call install,.venv/lowest,lowest) --editable . --group test
+	@touch $@
 
 # The tools we compare with, as far as they can be had.
 .venv/.peers: .venv/.made

@@ -1,7 +1,7 @@
 """repx works however it got here: a wheel, an editable install, a plain checkout.
 
 Each kind lives in a clean virtual environment with the runtime dependencies alone, made by pip
-from PyPI, and is called from a folder that is not the checkout.
+from PyPI in the locked versions, and is called from a folder that is not the checkout.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import repx
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCKED: Final = ROOT / ".ci" / "locked.txt"
 SHIPPED: Final = ("schemas", "templates")
 
 
@@ -56,10 +57,12 @@ class Installed:
         return self.run(*([script] if script.exists() else ["-m", "repx"]), *arguments, cwd=cwd)
 
 
-def pip(*arguments: str | Path, python: Path = Path(sys.executable)) -> None:
+def pip(command: str, *arguments: str | Path, python: Path = Path(sys.executable)) -> None:
     """Run the pip of these tests on another environment, which then needs none of its own."""
     options = ("--python", python, "--disable-pip-version-check", "--quiet")
-    subprocess.run([sys.executable, "-m", "pip", *options, *arguments], check=True)
+    locked = ("--constraint", LOCKED, "--build-constraint", LOCKED)
+    argv = [sys.executable, "-m", "pip", *options, command, *locked, *arguments]
+    subprocess.run(argv, check=True)
 
 
 @pytest.fixture(scope="session")
