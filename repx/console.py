@@ -30,6 +30,7 @@ STATE_COLOURS: Final[Mapping[str, str]] = {
 _LONG_ID: Final = re.compile(r"\b([0-9a-z]{12})[0-9a-z]{20}(?=-)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HALF_CHARACTER: Final = re.compile(r"[\ud800-\udfff]")  # also a byte that is no UTF-8
 _NUMBER: Final = re.compile(r"-?[\d.,/]+ ?[%A-Za-z]?")
 _NARROWEST = 8
 _TAIL_FIRST: Final = 1 << 16
@@ -91,10 +92,14 @@ def raw(content: bytes) -> None:
 
 
 def json(value: object) -> None:
-    """Write one JSON document to stdout; paths and enums become text."""
+    """Write one JSON document to stdout; paths and enums become text.
+
+    It is UTF-8 in any locale (RFC 8259). A byte of a file's name that is none becomes U+FFFD.
+    """
     import json as codec  # not for every command
 
-    out(codec.dumps(value, indent=2, ensure_ascii=False, default=str))
+    text = codec.dumps(value, indent=2, ensure_ascii=False, default=str)
+    raw(_HALF_CHARACTER.sub("\ufffd", text).encode() + b"\n")
 
 
 def flush() -> None:

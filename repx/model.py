@@ -101,7 +101,8 @@ class Phase:
 class Job:
     """One node of the job graph: a stage with one combination of parameters.
 
-    ``needs`` are the ids of the jobs whose outputs it reads, each once, sorted.
+    ``needs`` are the ids of the jobs whose outputs it reads, each once, sorted. ``own_names``
+    says what values that are stored files were called in the project.
     """
 
     id: JobId
@@ -110,6 +111,7 @@ class Job:
     params: Mapping[str, object]
     executables: Mapping[str, Executable]
     hints: Hints = field(default_factory=Hints)
+    own_names: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     needs: tuple[JobId, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -162,6 +164,13 @@ class Job:
             )
             for name in order
         ]
+
+    @property
+    def shown(self) -> Mapping[str, object]:
+        """Return the parameters as people know them: a file by its own name, not where it lies."""
+        if not self.own_names:
+            return self.params
+        return {name: _own_name(value, self.own_names) for name, value in self.params.items()}
 
     @property
     def is_scatter_gather(self) -> bool:
@@ -236,6 +245,16 @@ class Lab:
             for job in run.jobs:
                 found[job] = (*found.get(job, ()), run.name)
         return found
+
+
+def _own_name(value: object, own_names: Mapping[str, str]) -> object:
+    if isinstance(value, str):
+        return own_names.get(value, value)
+    if isinstance(value, list):
+        return [_own_name(inner, own_names) for inner in value]
+    if isinstance(value, dict):
+        return {name: _own_name(inner, own_names) for name, inner in value.items()}
+    return value
 
 
 def stage_of(job_id: JobId) -> str:

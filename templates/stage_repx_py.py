@@ -14,7 +14,13 @@ __all__ = ["Stage", "stage"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the installed package has
-    """Find every other name in the repx_py that is installed, if any."""
+    """Find every other name in the repx_py that is installed.
+
+    Raises ImportError when there is none: ``from repx_py import Lab`` shows its message, where
+    that of an AttributeError would be lost.
+    """
+    if name.startswith("_"):  # Python and its tools look for these themselves
+        raise AttributeError(f"module 'repx_py' has no attribute '{name}'")
     ours = str(Path(__file__).resolve().parent.parent)
     carried = sys.modules.pop("repx_py")
     sys.path[:] = [path for path in sys.path if path != ours]
@@ -22,5 +28,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the installed pac
         return getattr(importlib.import_module("repx_py"), name)
     except ImportError:
         sys.modules["repx_py"] = carried
-        message = f"module 'repx_py' has no attribute '{name}' here, where repx is not installed"
-        raise AttributeError(message) from None
+        raise ImportError(
+            f"'{name}' of repx_py needs repx in the Python that runs this stage:"
+            f" `{sys.executable} -m pip install repx-hpc`; without it there is only `stage`",
+            name="repx",
+        ) from None

@@ -81,9 +81,9 @@ class Context:
 
     def targets(self) -> Targets:
         """Return the target profiles. Raises ProblemsError with every mistake in them."""
-        from repx.config import targets
+        from repx.config import targets, xdg
 
-        return targets.load(self.targets_file, cwd=Path.cwd(), env=os.environ)
+        return targets.load(self.targets_file, cwd=xdg.current_folder(), env=os.environ)
 
     def target(self) -> Target:
         """Return the profile that was named, or the default one."""

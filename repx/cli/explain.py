@@ -63,7 +63,7 @@ def document(subject: Subject) -> dict[str, Any]:
             **subject.store.marker(job.id, FAIL),
             **subject.store.marker(job.id, SUCCESS),
         },
-        "params": dict(job.params),
+        "params": dict(job.shown),
         "inherited": _inherited(subject),
         "resources": {phase: _resources(asked) for phase, asked in phases.items()},
         "slurm": _slurm(subject.target, phases),

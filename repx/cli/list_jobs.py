@@ -178,7 +178,7 @@ def _unknown_parameter(key: str, names: Collection[str]) -> InputError:
 
 
 def _own_parameters(job: Job) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in sorted(job.params.items()))
+    return " ".join(f"{name}={_shown(value)}" for name, value in sorted(job.shown.items()))
 
 
 def _reach(value: object, key: str) -> object:
@@ -217,7 +217,7 @@ def _document(
         "name": job.name,
         "stage": job.stage,
         "runs": runs,
-        "params": job.params,
+        "params": job.shown,
         **({"state": states[job.id].state} if states else {}),
         **({"output": outputs[job.id]} if outputs else {}),
     }

@@ -142,14 +142,14 @@ def parameters(lab: Lab, job: JobId) -> dict[str, object]:
     """
     before: dict[str, list[object]] = {}
     for name in graph.closure(lab.needs, [job]) - {job}:
-        for key, value in lab.jobs[name].params.items():
+        for key, value in lab.jobs[name].shown.items():
             before.setdefault(key, []).append(value)
     agreed = {
         key: values[0]
         for key, values in before.items()
         if all(value == values[0] for value in values)
     }
-    return dict(sorted({**agreed, **lab.jobs[job].params}.items()))
+    return dict(sorted({**agreed, **lab.jobs[job].shown}.items()))
 
 
 def _brief(value: object) -> str:

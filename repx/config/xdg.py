@@ -1,12 +1,24 @@
-"""Where the user's own files are, by the XDG Base Directory Specification 0.8."""
+"""Where the user is, and where settings and results are (XDG Base Directory Specification 0.8)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repx.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def current_folder() -> Path:
+    """Return the folder the process stands in. Raises InputError when somebody has deleted it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError(
+            "the current folder has been deleted", hint="go to another one, e.g. `cd ~`"
+        ) from error
 
 
 def config(env: Mapping[str, str]) -> Path | None:

@@ -23,10 +23,16 @@ if TYPE_CHECKING:
 class Jobs(Mapping[JobId, Job]):
     """Every job by id; asking for one that is not as the format says raises LabError."""
 
-    def __init__(self, documents: Mapping[JobId, Object], place: Callable[[JobId], str]) -> None:
+    def __init__(
+        self,
+        documents: Mapping[JobId, Object],
+        place: Callable[[JobId], str],
+        own_names: Mapping[str, str] | None = None,
+    ) -> None:
         """Make jobs of their JSON; ``place`` says which file one came from."""
         self._jobs: dict[JobId, Job | Object] = dict(documents)
         self._place = place
+        self._own_names = own_names
 
     def __getitem__(self, job_id: JobId) -> Job:
         """Return a job, made now if this is the first time."""
@@ -34,7 +40,7 @@ class Jobs(Mapping[JobId, Job]):
         if isinstance(found, Job):
             return found
         try:
-            job = metadata.job(job_id, found)
+            job = metadata.job(job_id, found, self._own_names)
         except FieldError as error:
             where = f"{self._place(job_id)}: field `jobs.{job_id}.{error.field}`"
             raise LabError(f"{where}: {error.problem}") from None

@@ -70,7 +70,7 @@ def _lab(files: LabFiles) -> Lab:
     manifest = _read(files, place, metadata.manifest)
     root = _read(files, manifest.metadata, metadata.root)
     read = {path: _read(files, path, metadata.run) for path in root.runs}
-    scope = _scope(files, manifest, read)
+    scope = _scope(files, manifest, read, root.own_names)
     links = {
         path: consistency.links(scope, run.jobs, files.describe(path)) for path, run in read.items()
     }
@@ -92,7 +92,12 @@ def _lab(files: LabFiles) -> Lab:
     return lab
 
 
-def _scope(files: LabFiles, manifest: Manifest, read: Mapping[str, RunMetadata]) -> Scope:
+def _scope(
+    files: LabFiles,
+    manifest: Manifest,
+    read: Mapping[str, RunMetadata],
+    own_names: Mapping[str, str],
+) -> Scope:
     documents = {job_id: job for run in read.values() for job_id, job in run.jobs.items()}
 
     def place(job_id: JobId) -> str:
@@ -102,7 +107,7 @@ def _scope(files: LabFiles, manifest: Manifest, read: Mapping[str, RunMetadata])
         files=files,
         listed=manifest.files,
         documents=documents,
-        jobs=Jobs(documents, place),
+        jobs=Jobs(documents, place, own_names),
         legacy=frozenset[JobId]().union(*(run.legacy for run in read.values())),
     )
 

@@ -56,12 +56,16 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """The root metadata: the runs' files, producers first, and the groups of run names."""
+    """The root metadata: the runs' files, producers first, and the groups of run names.
+
+    ``own_names`` says what values that are stored files were called in the project.
+    """
 
     repx_version: str
     git_hash: str
     runs: tuple[str, ...]
     groups: Mapping[str, tuple[RunName, ...]]
+    own_names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,15 @@ def root(obj: Object) -> Root:
         git_hash=required(obj, "gitHash", str),
         runs=tuple(path(f"runs[{index}]", run) for index, run in enumerate(runs)),
         groups={group: _group(group, groups) for group in groups},
+        own_names=_own_names(optional(obj, "own_names", dict) or {}),
     )
+
+
+def _own_names(names: Object) -> dict[str, str]:
+    try:
+        return {value: required(names, value, str) for value in names}
+    except FieldError as error:
+        raise error.within("own_names") from None
 
 
 def run(obj: Object) -> RunMetadata:
@@ -126,7 +138,7 @@ def run(obj: Object) -> RunMetadata:
     )
 
 
-def job(job_id: JobId, obj: Object) -> Job:
+def job(job_id: JobId, obj: Object, own_names: Mapping[str, str] | None = None) -> Job:
     """Read one job of a run."""
     job_id = intern(job_id)
     stage_type = optional(obj, "stage_type", str) or StageType.SIMPLE
@@ -141,6 +153,7 @@ def job(job_id: JobId, obj: Object) -> Job:
         params=params,
         executables=each(obj, "executables", _executable),
         hints=_hints(obj) or _NO_HINTS,
+        own_names=own_names,
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,12 +49,22 @@ def reason(error: SourceError | OSError) -> str:
 class Sources:
     """The store entries of one Lab by name; ``folder`` is that of lab.yaml.
 
-    ``own_names`` says what a value that is a stored path was called in the project.
+    ``scanned`` says, for a value that is a stored path, what the file is called below the
+    pattern's folder and below that of lab.yaml.
     """
 
     folder: Path
     entries: dict[str, Source] = field(default_factory=dict)
-    own_names: dict[str, str] = field(default_factory=dict)
+    scanned: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def own_names(self) -> dict[str, str]:
+        """Return what stored paths were called, each name only once: else the whole path."""
+        seen = Counter(own_name for own_name, _ in self.scanned.values())
+        return {
+            value: own_name if seen[own_name] == 1 else place
+            for value, (own_name, place) in self.scanned.items()
+        }
 
     def add(self, source: Source) -> str:
         """Add an entry and return its name in the store."""
@@ -117,7 +128,7 @@ class Sources:
                     {"label": label, "path": str(path), "executable": _executable(path)}
                 )
             values.append(f"{LAB_PATH}store/{entry}")
-            self.own_names[values[-1]] = own_name
+            self.scanned[values[-1]] = (own_name, os.path.normpath(name))
         if not values:
             what = "folder" if folders else "file"
             raise SourceError(f"no {what} matches '{pattern}' in {self.folder}")

@@ -42,7 +42,7 @@ def effective(
 def of_jobs(lab: Lab, jobs: Iterable[JobId]) -> dict[JobId, dict[str, object]]:
     """Return the effective parameters of the jobs, and of those before them."""
     reached = graph.closure(lab.needs, jobs)
-    return effective({job: lab.jobs[job].params for job in reached}, lab.needs.__getitem__)
+    return effective({job: lab.jobs[job].shown for job in reached}, lab.needs.__getitem__)
 
 
 def _merged(

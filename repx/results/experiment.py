@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast, overload
 
@@ -56,6 +56,7 @@ class Experiment:
             for run in self._runs.values()
             for job, metadata in (run.get("jobs") or {}).items()
         }
+        self._views: dict[str, JobView] = {}
         self._effective: dict[str, dict[str, Any]] | None = None
 
     @classmethod
@@ -80,15 +81,22 @@ class Experiment:
         return JobCollection(self, list(self._jobs))
 
     def get_job(self, job_id: str) -> JobView:
-        """Return one job. Raises KeyError when there is none of this id."""
-        return JobView(job_id, self._jobs[job_id], self)
+        """Return one job, the same object each time. Raises KeyError when there is none."""
+        if job_id not in self._views:
+            if job_id not in self._jobs:
+                raise KeyError(f"job '{job_id}' not found (an id begins with its hash)")
+            self._views[job_id] = JobView(job_id, self._jobs[job_id], self)
+        return self._views[job_id]
 
     def get_run_for_job(self, job_id: str) -> tuple[str, Metadata]:
-        """Return name and metadata of a run with the job. Raises KeyError when there is none."""
-        for name, run in self._runs.items():
+        """Return name and metadata of the last run with the job.
+
+        Raises KeyError when there is none.
+        """
+        for name, run in reversed(self._runs.items()):
             if job_id in (run.get("jobs") or {}):
                 return name, run
-        raise KeyError(job_id)
+        raise KeyError(f"job '{job_id}' not found in any run")
 
     @property
     def effective_params(self) -> dict[str, dict[str, Any]]:
@@ -142,6 +150,7 @@ class JobCollection(Sequence["JobView"]):
         its text; another operator warns and means equality. Parameters are not attributes.
         """
         tests = [_test(key, wanted) for key, wanted in conditions.items()]
+        self._warn_of_unknown(conditions)
         return JobCollection(
             self._experiment,
             [
@@ -150,6 +159,18 @@ class JobCollection(Sequence["JobView"]):
                 if all(test(job) for test in tests) and (predicate is None or predicate(job))
             ],
         )
+
+    def _warn_of_unknown(self, conditions: Collection[str]) -> None:
+        """Say which attributes no job has: they drop every job, and parameters are none."""
+        for word in conditions:
+            name = _name_and_operator(word)[0]
+            if self and not any(hasattr(job, name) for job in self):
+                log.warning(
+                    "no job has the attribute '%s'; for a parameter, filter with a function:"
+                    " filter(lambda job: job.effective_params.get(%r) == ...)",
+                    name,
+                    name.removeprefix("param_"),
+                )
 
     def to_dataframe(self) -> Any:  # noqa: ANN401  # pandas has no types here
         """Return name and effective parameters, one row per job, indexed by ``job_id``."""
@@ -169,7 +190,7 @@ class JobView:
         """Return a field of the metadata. Raises AttributeError when there is none."""
         # Private names first: copy and pickle ask before `_metadata` is there.
         if name.startswith("_") or name not in self._metadata:
-            raise AttributeError(f"job has no attribute '{name}'", name=name, obj=self)
+            raise AttributeError(f"'JobView' object has no attribute '{name}'", name=name, obj=self)
         return self._metadata[name]
 
     def __repr__(self) -> str:
@@ -222,7 +243,9 @@ class JobView:
     def get_output_path(self, key: str) -> Path:
         """Return the path of a declared output. Raises KeyError that lists what there is."""
         if key not in self.outputs:
-            raise KeyError(f"job {self.id} has no output '{key}'; outputs: {sorted(self.outputs)}")
+            raise KeyError(
+                f"output '{key}' not found in job {self.id}; outputs: {sorted(self.outputs)}"
+            )
         return self._experiment.resolver.resolve_path(
             self, str(self.outputs[key]).removeprefix("$out/")
         )
@@ -243,9 +266,7 @@ class JobView:
 
 
 def _test(key: str, wanted: Any) -> Callable[[JobView], bool]:  # noqa: ANN401  # any value
-    name, separator, word = key.rpartition("__")
-    if not (separator and name):
-        name, word = key, ""
+    name, word = _name_and_operator(key)
     compare = _TEXT_TESTS.get(word)
     if word and compare is None:
         log.warning("unknown operator '__%s' in '%s': compared for equality", word, key)
@@ -257,6 +278,11 @@ def _test(key: str, wanted: Any) -> Callable[[JobView], bool]:  # noqa: ANN401  
         return bool(value == wanted) if compare is None else compare(str(value), wanted)
 
     return holds
+
+
+def _name_and_operator(key: str) -> tuple[str, str]:
+    name, separator, word = key.rpartition("__")
+    return (name, word) if separator and name else (key, "")
 
 
 def _executable(metadata: Metadata, *names: str) -> Metadata:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,8 @@ class Job:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Return the job's own parameters."""
-        return dict(self.definition.params)
+        """Return the job's own parameters; one that is a file by the file's own name."""
+        return dict(self.definition.shown)
 
     @property
     def effective_params(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class Job:
         Raises InputError when the job has no such output, or has not written it.
         """
         declared = self.outputs
-        path = declared.get(name, self.path / name)
+        path = declared.get(name, self.path / _on_disk(name))
         if path.exists():
             return path
         if name in declared:
@@ -232,4 +233,12 @@ class Job:
 
 
 def _place(out: Path, template: str) -> Path:
-    return out / template.replace("$out", str(out))
+    return out / _on_disk(template).replace("$out", str(out))
+
+
+def _on_disk(name: str) -> str:
+    """Return a name of the Lab as this process has to write it: jobs write names in UTF-8.
+
+    The same name, unless Python runs in a locale of another encoding.
+    """
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from repx import graph, launch, select, storage
+from repx.config.xdg import current_folder
 from repx.errors import InputError, LabError, RepxError
 from repx.results import values
 from repx.results.effective import effective
@@ -72,9 +73,10 @@ class Lab:
         """
         from repx.lab.load import open_lab
 
+        here = current_folder()
         base = Path(store).expanduser() if store is not None else _base_of(target)
         opened = open_lab(Path(path).expanduser())
-        return cls(opened.lab, path=opened.root, store=base.absolute(), target=target)
+        return cls(opened.lab, path=opened.root, store=here / base, target=target)
 
     def __repr__(self) -> str:
         """Show where Lab and store are."""
@@ -115,6 +117,16 @@ class Lab:
         """Return the names of the runs in each group."""
         return dict(self.model.groups)
 
+    def graph(self) -> Any:  # noqa: ANN401  # networkx has no types here
+        """Return a ``networkx.DiGraph``: ids of jobs, edges from a job to those that read from it.
+
+        Each job has the attributes ``name``, ``stage``, ``runs``, ``status`` (succeeded, failed
+        or pending, as the store says now) and ``params``, the effective ones.
+        """
+        from repx.results import network
+
+        return network.of_lab(self)
+
     def select(self, ids: Iterable[JobId]) -> Jobs:
         """Return the jobs with these ids."""
         return Jobs(self, tuple(ids))
@@ -130,7 +142,7 @@ class Lab:
 
     def command(self, verb: str, job: JobId) -> str:
         """Return the command line that does something with a job of this Lab, to be pasted."""
-        usual = Path("result").resolve() == self.path.resolve()
+        usual = os.path.realpath("result") == os.path.realpath(self.path)
         words = [] if usual else ["-l", str(self.path)]
         words += ["--target", self._target] if self._target else []
         return f"repx {shlex.join([*verb.split(), *words, job.partition('-')[0][:12]])}"
@@ -138,14 +150,14 @@ class Lab:
     def is_copy(self) -> bool:
         """Return whether the store is not the one that ``repx run`` would write to from here."""
         try:
-            return storage.local(str(_base_of(self._target).absolute())) != self.store
+            return storage.local(str(current_folder() / _base_of(self._target))) != self.store
         except RepxError:
             return True
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
         """Return every job's parameters with those of the jobs before it; the nearest wins."""
-        params = {job.id: job.params for job in self.model.jobs.values()}
+        params = {job.id: job.shown for job in self.model.jobs.values()}
         return effective(params, self.model.needs.__getitem__)
 
     @cached_property
@@ -156,14 +168,14 @@ class Lab:
     @cached_property
     def parameter_names(self) -> frozenset[str]:
         """Return the name of every parameter of any job; nested ones with dots, too."""
-        own = [job.params for job in self.model.jobs.values()]
+        own = [job.shown for job in self.model.jobs.values()]
         nested = (name for params in own for name, _ in values.flatten(params))
         return frozenset(name for params in own for name in params).union(nested)
 
     def kinds(self, parameter: str) -> frozenset[str]:
         """Return what kinds of values (text, a number, ...) the jobs have for a parameter."""
         if parameter not in self._kinds:
-            own = (values.found(job.params, parameter) for job in self.model.jobs.values())
+            own = (values.found(job.shown, parameter) for job in self.model.jobs.values())
             self._kinds[parameter] = frozenset(values.kind(value) for each in own for value in each)
         return self._kinds[parameter]
 
@@ -199,7 +211,7 @@ def _base_of(name: str | None) -> Path:
     from repx.config import targets
 
     env = os.environ  # noqa: TID251  # a script or notebook has no command line to read it
-    target = targets.choose(targets.load(None, cwd=Path.cwd(), env=env), name)
+    target = targets.choose(targets.load(None, cwd=current_folder(), env=env), name)
     if target.address is not None:
         raise InputError(
             f"target '{target.name}' keeps its results on {target.address}",

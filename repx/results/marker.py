@@ -78,6 +78,11 @@ def read(store: Store, job: JobId) -> Marker | None:
     return None
 
 
+def statuses(store: Store, jobs: Collection[JobId]) -> dict[JobId, State]:
+    """Return succeeded or failed for each job that has ended."""
+    return {job: _OUTCOMES[name] for job, name in store.markers(jobs).items()}
+
+
 def read_all(store: Store, jobs: Collection[JobId]) -> dict[JobId, Marker]:
     """Return the markers of the jobs that have ended."""
     return {

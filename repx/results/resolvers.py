@@ -25,7 +25,7 @@ class LocalCacheResolver:
 
     def __init__(self, cache_dir: str | Path = ".repx-cache") -> None:
         """Take the folder that holds one folder per job."""
-        self.cache_dir = Path(cache_dir)
+        self.cache_dir = Path(cache_dir).absolute()
 
     def resolve_path(self, job: JobView, relative_path: str | Path) -> Path:
         """Return the path, whether or not the file exists."""
@@ -35,15 +35,15 @@ class LocalCacheResolver:
 class ManifestResolver:
     """Finds outputs in folders listed by job id."""
 
-    def __init__(self, manifest: Mapping[str, str | Path]) -> None:
+    def __init__(self, job_output_map: Mapping[str, str | Path]) -> None:
         """Take the output folder of each job."""
-        self.manifest = {job: Path(folder) for job, folder in manifest.items()}
+        self.mapping = {job: Path(folder) for job, folder in job_output_map.items()}
 
     def resolve_path(self, job: JobView, relative_path: str | Path) -> Path:
-        """Return the path. Raises FileNotFoundError for a job or a file that is absent."""
-        if job.id not in self.manifest:
-            raise FileNotFoundError(f"job {job.id} is not in the manifest")
-        path = self.manifest[job.id] / relative_path
-        if not path.exists():
-            raise FileNotFoundError(f"job {job.id}: no file {path}")
-        return path
+        """Return the path, whether or not the file exists.
+
+        Raises FileNotFoundError for a job that is not in the manifest.
+        """
+        if job.id not in self.mapping:
+            raise FileNotFoundError(f"job {job.id} not found in the manifest")
+        return self.mapping[job.id] / relative_path

@@ -196,8 +196,9 @@ def _details(stage: _Stage, style: _Style) -> list[str]:
 
 def _varying(jobs: Sequence[Job]) -> Iterator[str]:
     """Yield ``name: value, value`` for parameters with more than one value."""
-    for name in sorted({name for job in jobs for name in job.params}):
-        values = {_value(job.params[name]): None for job in jobs if name in job.params}
+    shown_of_jobs = [job.shown for job in jobs]
+    for name in sorted({name for shown in shown_of_jobs for name in shown}):
+        values = {_value(shown[name]): None for shown in shown_of_jobs if name in shown}
         if len(values) > 1:
             shown = sorted(values, key=_natural)
             more = f", … ({len(shown)})" if len(shown) > _MOST_VALUES else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -279,3 +280,17 @@ def test_a_mistyped_parameter_is_an_error_with_a_suggestion(repx: Repx, tmp_path
 def test_dependencies_may_be_spelt_out(two: Repx) -> None:
     assert two("list", "deps", "simulation-run") == two("list", "dependencies", "simulation-run")
     assert "dependencies" not in two("list", "--help").out.partition("Commands")[2]
+
+
+def test_deleted_current_folder_is_named(repx: Repx, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+
+    said = repx("targets")
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "error: the current folder has been deleted\nhint: go to another one, e.g. `cd ~`\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,17 @@ def _plain() -> Iterator[None]:
     console.setup({"NO_COLOR": "1"})
     yield
     console.setup({"NO_COLOR": "1"})
+
+
+def test_json_is_utf8_whatever_the_locale_and_the_names_of_files() -> None:
+    written = io.BytesIO()
+    latin = io.TextIOWrapper(written, encoding="latin-1", errors="backslashreplace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", latin)
+        console.json({"é": "東京", "no UTF-8": "caf\udce9", "half": "\ud800"})
+
+    read = json.loads(written.getvalue().decode("utf-8"))
+    assert read == {"é": "東京", "no UTF-8": "caf\ufffd", "half": "\ufffd"}
 
 
 def test_table_in_a_pipe_is_whole_and_tab_separated(capsys: pytest.CaptureFixture[str]) -> None:

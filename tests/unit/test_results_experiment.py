@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import repx_py
 from repx_py import (
     ArtifactResolver,
     Experiment,
@@ -79,6 +80,39 @@ def test_jobs_are_found_by_id(sweep: Experiment) -> None:
     assert sweep.get_job(CALC).name == "calc-1.0"
     name, metadata = sweep.get_run_for_job(CALC)
     assert (name, metadata["name"]) == ("sweep-run", "sweep-run")
+
+
+def test_job_is_the_same_object_each_time(sweep: Experiment) -> None:
+    job = sweep.get_job(CALC)
+
+    assert sweep.get_job(CALC) is job
+    assert next(other for other in sweep.jobs() if other.id == CALC) is job
+
+
+def test_shared_job_belongs_to_the_last_run_that_lists_it() -> None:
+    jobs: dict[str, Any] = {"0-s-1.0": {"params": {}}}
+    runs = {name: {"name": name, "jobs": jobs} for name in ("a", "b")}
+
+    assert Experiment(_preloaded_metadata=runs).get_run_for_job("0-s-1.0")[0] == "b"
+
+
+def test_table_that_cannot_be_read_is_named_by_the_error_that_pandas_raises(
+    sweep: Experiment, tmp_path: Path
+) -> None:
+    errors = pytest.importorskip("pandas.errors")
+    out = tmp_path / CALC / "out"
+    out.mkdir(parents=True)
+    (out / "result.csv").touch()
+
+    with pytest.raises(errors.EmptyDataError, match=r"out/result\.csv: the file is empty"):
+        sweep.get_job(CALC).load_csv("result")
+
+
+def test_classes_are_where_old_code_imports_them_from() -> None:
+    from repx_py import models
+
+    for name in models.__all__:
+        assert getattr(models, name) is getattr(repx_py, name)
 
 
 @pytest.mark.parametrize("method", ["get_job", "get_run_for_job"])
@@ -166,6 +200,18 @@ def test_filter_compares_attributes_and_drops_jobs_without(
     assert len(sweep.jobs().filter(**conditions)) == expected
 
 
+def test_filter_by_what_is_no_attribute_warns(
+    sweep: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert len(sweep.jobs().filter(seed=1)) == 0
+        assert "no job has the attribute 'seed'" in caplog.text
+        caplog.clear()
+        assert len(sweep.jobs().filter(resource_hints={}, name__startswith="x")) == 0
+
+    assert not caplog.text
+
+
 def test_filter_takes_a_predicate_too(sweep: Experiment) -> None:
     found = sweep.jobs().filter(lambda job: job.effective_params["seed"] == 1, name="calc-1.0")
 
@@ -186,26 +232,21 @@ def test_outputs_are_found_in_a_cache(sweep: Experiment, tmp_path: Path) -> None
     path = sweep.get_job(CALC).get_output_path("result")
 
     assert path == tmp_path / CALC / "out" / "result.csv"
-    assert LocalCacheResolver().resolve_path(sweep.get_job(CALC), "x") == Path(
-        ".repx-cache", CALC, "out", "x"
-    )
+    assert LocalCacheResolver().cache_dir == Path.cwd() / ".repx-cache"
 
 
 def test_undeclared_output_is_a_key_error_that_lists_the_outputs(sweep: Experiment) -> None:
-    with pytest.raises(KeyError, match=r"no output 'run\.log'; outputs: \['result'\]"):
+    with pytest.raises(KeyError, match=r"output 'run\.log' not found in .*; outputs: \['result'\]"):
         sweep.get_job(CALC).get_output_path("run.log")
 
 
 def test_outputs_are_found_by_a_manifest(labs: Path, tmp_path: Path) -> None:
-    resolver = ManifestResolver({CALC: tmp_path})
+    resolver = ManifestResolver(job_output_map={CALC: tmp_path})
     experiment = Experiment(labs / "sweep", resolver=resolver)
-    with pytest.raises(FileNotFoundError, match=r"result\.csv"):
-        experiment.get_job(CALC).get_output_path("result")
-    with pytest.raises(FileNotFoundError, match="not in the manifest"):
-        experiment.get_job(PREP).get_output_path("base")
-    (tmp_path / "result.csv").touch()
-
     assert experiment.get_job(CALC).get_output_path("result") == tmp_path / "result.csv"
+    assert resolver.mapping == {CALC: tmp_path}
+    with pytest.raises(FileNotFoundError, match="not found in the manifest"):
+        experiment.get_job(PREP).get_output_path("base")
 
 
 def test_own_resolver_is_asked(labs: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import tarfile
@@ -99,6 +100,16 @@ def test_result_is_the_lab_unless_one_is_named(labs: Path, home: Path) -> None:
     (home / "result").symlink_to(labs / "sweep")
 
     assert Lab.from_path().path == labs / "sweep"
+
+
+def test_deleted_current_folder_is_named(labs: Path, home: Path) -> None:
+    (home / "gone").mkdir()
+    os.chdir(home / "gone")
+    (home / "gone").rmdir()
+
+    for path in ("result", labs / "sweep"):
+        with pytest.raises(InputError, match="the current folder has been deleted"):
+            Lab.from_path(path)
 
 
 def test_outputs_are_paths_in_the_store(lab: Lab, tmp_path: Path) -> None:
@@ -237,6 +248,35 @@ def test_graph_can_be_followed_both_ways(chain: Lab) -> None:
     assert set(third.ancestors) == {first, second}
     assert list(first.dependents) == [second]
     assert set(first.descendants) == {second, third}
+
+
+def test_graph_of_jobs_is_one_of_networkx(chain: Lab) -> None:
+    networkx = pytest.importorskip("networkx")
+    first, second, third = (
+        chain.jobs(stage=stage)[0]
+        for stage in ("stage-a-generate", "stage-b-transform", "stage-c-total")
+    )
+    end(chain, first.id, "SUCCESS")
+    end(chain, second.id, "FAIL", MARKER)
+
+    graph = chain.graph()
+
+    assert isinstance(graph, networkx.DiGraph)
+    assert list(graph) == list(chain.model.jobs)
+    assert set(graph.edges) == {(first.id, second.id), (second.id, third.id)}
+    assert networkx.ancestors(graph, third.id) == {first.id, second.id}
+    assert {job: graph.nodes[job]["status"] for job in (first.id, second.id, third.id)} == {
+        first.id: "succeeded",
+        second.id: "failed",
+        third.id: "pending",
+    }
+    assert graph.nodes[third.id] == {
+        "name": third.name,
+        "stage": "stage-c-total",
+        "runs": ("simulation-run",),
+        "status": "pending",
+        "params": third.effective_params,
+    }
 
 
 @pytest.mark.parametrize(

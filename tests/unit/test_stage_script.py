@@ -362,6 +362,20 @@ def test_a_python_program_reaches_the_installed_repx_py_too(job: Job) -> None:
     assert done.stdout.decode() == f"Lab {job.out}\n"
 
 
+@pytest.mark.parametrize("name", ["Experiment", "Lab"])
+def test_a_python_without_repx_says_what_to_install(job: Job, name: str) -> None:
+    program = python_job(job, f"from repx_py import {name}\n")
+    source = job.root / "lab/store/files/a b/main.py"
+    text = source.read_text(encoding="utf-8").partition("\n")[2]
+    source.write_text(f"#!{sys.executable} -S\n{text}", encoding="utf-8")  # no site-packages
+
+    done = job.call(program, parameters={"p": 1})
+
+    assert done.returncode == 1
+    assert f"ImportError: '{name}' of repx_py needs repx in the Python" in done.stderr.decode()
+    assert "pip install repx-hpc" in done.stderr.decode()
+
+
 def test_outside_a_lab_repx_py_says_what_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import repx_py; repx_py.stage()"],

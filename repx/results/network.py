@@ -1,0 +1,30 @@
+"""The jobs of a Lab as a graph of networkx: what leads to what, with parameters and states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from repx.results import marker
+from repx.results.loading import optional
+from repx.status import State
+
+if TYPE_CHECKING:
+    from repx.results.lab import Lab
+
+
+def of_lab(lab: Lab) -> Any:  # noqa: ANN401  # networkx has no types here
+    """Return a ``networkx.DiGraph``; each edge leads from a job to one that reads its outputs."""
+    networkx = optional("networkx", "a graph of jobs")
+    states = marker.statuses(lab.store, lab.model.jobs.keys())
+    graph = networkx.DiGraph(lab=lab.model.id)
+    for job in lab.jobs():
+        graph.add_node(
+            job.id,
+            name=job.name,
+            stage=job.stage,
+            runs=job.runs,
+            status=str(states.get(job.id, State.PENDING)),
+            params=job.effective_params,
+        )
+    graph.add_edges_from((need, job) for job, needs in lab.model.needs.items() for need in needs)
+    return graph

@@ -1,0 +1,13 @@
+"""Where RepX 0.5 keeps the classes of an analysis: ``from repx_py.models import Experiment``."""
+
+from repx.results.experiment import Experiment, JobCollection, JobView
+from repx.results.resolvers import ArtifactResolver, LocalCacheResolver, ManifestResolver
+
+__all__ = [
+    "ArtifactResolver",
+    "Experiment",
+    "JobCollection",
+    "JobView",
+    "LocalCacheResolver",
+    "ManifestResolver",
+]
