@@ -3,6 +3,7 @@
 # make check   the quick part: format, lint, types, import layers, unit tests
 # make lock    renew the versions of all that is installed, then run make test
 # make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute or two)
+# make campaign   attacks, counted: kills, full disks, errors, mutated files (CAMPAIGN=--quick: minutes)
 # make bench-slurm   the same for Slurm, on a private cluster (needs root)
 #
 # Each installs what it needs below .venv; a second time it starts at once.
@@ -20,7 +21,7 @@ ifdef CI
 export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
 endif
 
-.PHONY: demo test check lock bench bench-slurm lint lowest packages clean
+.PHONY: demo test check lock bench bench-slurm campaign lint lowest packages clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -40,6 +41,9 @@ bench: .venv/.demo .venv/.peers
 
 bench-slurm: .venv/.dev .venv/.peers packages
 	$(BIN)/python bench/slurm.py $(BENCH)
+
+campaign: .venv/.dev
+	$(BIN)/python -m campaign.run $(CAMPAIGN)
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Attacks on repx, counted: `make campaign` prints one table, campaign/README.md explains it."""
