@@ -14,7 +14,6 @@ from repx import progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from logging import LogRecord
-    from pathlib import Path
 
 STATE_COLOURS: Final[Mapping[str, str]] = {
     "succeeded": "32",
@@ -33,8 +32,6 @@ _CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u20
 _HALF_CHARACTER: Final = re.compile(r"[\ud800-\udfff]")  # also a byte that is no UTF-8
 _NUMBER: Final = re.compile(r"-?[\d.,/]+ ?[%A-Za-z]?")
 _NARROWEST = 8
-_TAIL_FIRST: Final = 1 << 16
-_TAIL_MOST: Final = 1 << 26
 
 
 @dataclass(slots=True, kw_only=True)
@@ -225,30 +222,6 @@ def size(count: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:.1f}{unit}" if unit != "B" and value < 9.95 else f"{value:.0f}{unit}"  # noqa: PLR2004
-
-
-def tail(path: Path, lines: int) -> bytes:
-    """Return the last lines of a file, reading little more, and never more than 64 MiB."""
-    with path.open("rb") as stream:
-        whole = stream.seek(0, 2)
-        size, found = _TAIL_FIRST, list[bytes]()
-        while True:
-            stream.seek(max(0, whole - size))
-            found = stream.read().splitlines(keepends=True)
-            if len(found) > lines or size >= min(whole, _TAIL_MOST):
-                break
-            size *= 4
-    return b"".join(found[-lines:]) if lines > 0 else b""
-
-
-def tail_text(path: str, lines: int) -> str:
-    """Return the last lines of a file as text; empty when there is no such file."""
-    from pathlib import Path
-
-    try:
-        return tail(Path(path), lines).decode(errors="replace").rstrip("\n")
-    except OSError:
-        return ""
 
 
 @contextmanager

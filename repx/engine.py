@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
-from repx import graph, plan, runtimes, status, storage, submissions, transfer
+from repx import graph, plan, runtimes, status, submissions, transfer
+from repx import store as stores
 from repx.errors import InputError
-from repx.places import command
 from repx.schedulers import local
 from repx.schedulers.slurm import calls as slurm
 from repx.schedulers.slurm import states
 from repx.status import ALIVE, BY_HAND, JobState, State
-from repx.storage import FAIL, SUCCESS
+from repx.store import FAIL, SUCCESS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from repx.lab.load import OpenLab
     from repx.model import JobId, Lab, Run
+    from repx.places import command
     from repx.plan import Plan, ResourcesOf, Wish
     from repx.render import RenderedFile
-    from repx.storage import Store
+    from repx.store import Store
     from repx.target import Target
     from repx.transfer import Sent
 
@@ -51,7 +52,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     Raises StorageError when the store cannot be read.
     """
     # Agents may work beside any other scheduler, and other targets may share the store.
-    beliefs = states.alive(command.run, store) | local.alive(store)
+    beliefs = states.alive(store.place.run, store) | local.alive(store)
     alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
     marked = store.markers(lab.jobs)
     succeeded = JobState(state=State.SUCCEEDED)
@@ -136,7 +137,7 @@ def render_to(
 ) -> Submission:
     """Write the submission folder to a place of the user's own; artifacts go to the store."""
     submission = new_id(plan)
-    place = storage.local(str(folder.parent))
+    place = stores.local(str(folder.parent))
     sent = _write(opened, plan, target, store, (place, folder.name), submission)
     return Submission(id=submission, folder=str(folder), plan=plan, sent=sent)
 
@@ -164,15 +165,17 @@ def _write(
     )
     where, folder = place
     if target.scheduler is SchedulerName.SLURM:
-        files = chain(files, _slurm_files(opened.lab, plan, target, submission))
-    where.write_new(folder, ((file.path, file.text.encode(), file.mode) for file in files))
+        files = chain(files, _slurm_files(store.place.run, opened.lab, plan, target, submission))
+    where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
 
 
-def _slurm_files(lab: Lab, plan: Plan, target: Target, submission: str) -> Iterator[RenderedFile]:
+def _slurm_files(
+    run: command.Run, lab: Lab, plan: Plan, target: Target, submission: str
+) -> Iterator[RenderedFile]:
     from repx.schedulers.slurm import scripts
 
-    asked = None if target.slurm.max_array_size else slurm.max_array_size(command.run)
+    asked = None if target.slurm.max_array_size else slurm.max_array_size(run)
     return scripts.files(
         plan,
         lab,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from repx.model import JobId
-    from repx.storage import Store
+    from repx.store import Store
 
 FOLDER: Final = "submissions"
 

@@ -113,13 +113,15 @@ class Target:
     """One profile of targets.yaml, complete: every default filled in, every path expanded.
 
     ``base_path`` and ``node_local_path`` are absolute POSIX paths on the target;
-    ``templates`` is an absolute path on this machine.
+    ``templates`` is an absolute path on this machine. ``share`` is group, read, private or
+    empty: then the umask decides.
     """
 
     name: str
     base_path: str
     node_local_path: str | None = None
     address: str | None = None
+    share: str = ""
     scheduler: SchedulerName = SchedulerName.LOCAL
     runtimes: tuple[RuntimeName, ...] = (RuntimeName.NATIVE,)
     mount_host_paths: bool = False

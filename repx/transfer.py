@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from repx import progress
 from repx.errors import LabError
 from repx.lab.files import Kind, parts
+from repx.lab.verify import changed
 from repx.launch import metadata_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from repx.lab.files import LabFiles
     from repx.model import Lab
+    from repx.places import Facts, Outgoing
     from repx.plan import Plan
-    from repx.storage import Store
+    from repx.store import Store
 
 ARTIFACTS: Final = "artifacts"
 _SHARED: Final = ("store", "host-tools")
 _LAYER_SUFFIX: Final = "-layer.tar"
 _EXECUTABLE: Final = 0o755
 _PLAIN: Final = 0o644
+_DEEPEST: Final = 200
+_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,14 @@ class Sent:
 
     files: int = 0
     size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What a store must have of a Lab: files by path, links by key. Mutable."""
+
+    files: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
 
 
 def places(files: LabFiles) -> Callable[[str], str]:
@@ -55,19 +69,19 @@ def places(files: LabFiles) -> Callable[[str], str]:
 def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[str], str]) -> Sent:
     """Copy what the plan's jobs need and the store lacks, each file whole or not at all.
 
-    ``place`` says where executables go (``places``).
-
-    Raises StorageError when the store cannot be written, LabError when the Lab cannot be read.
+    ``place`` says where executables go (``places``). Takes three round trips, however many files.
+    Raises StorageError when the store cannot be written, LabError when the Lab cannot be read or
+    is not what it was built as: every byte that is sent is hashed on the way.
     """
-    written = [
-        size
-        for source in (
-            _programs(files, _folders(plan, place), store),
-            _metadata(lab, files, store),
-        )
-        for size in source
-    ]
-    return Sent(files=len(written), size_bytes=sum(written))
+    wanted = _wanted(files, _folders(plan, place))
+    facts = {path: _facts(lab, files, path) for path in wanted.files}
+    held = store.holds({f"{ARTIFACTS}/{path}": fact for path, fact in facts.items()})
+    there = {key.removeprefix(f"{ARTIFACTS}/") for key in held}
+    missing = [path for path in facts if path not in there]
+    metadata = _metadata(lab, files, store)
+    size = store.write_many(chain(_outgoing(files, missing, facts), metadata))
+    links = store.link_many(wanted.links)
+    return Sent(files=len(missing) + len(metadata) + links, size_bytes=size)
 
 
 def _stands_alone(files: LabFiles, path: str) -> bool:
@@ -78,24 +92,34 @@ def _stands_alone(files: LabFiles, path: str) -> bool:
     )
 
 
-def _programs(files: LabFiles, folders: Iterable[str], store: Store) -> Iterator[int]:
-    """Copy what is shared, the folders programs run from, and what links there lead to."""
-    for name in _SHARED:
-        if files.kind(name) not in (None, Kind.DIR):
-            raise LabError(f"{files.describe(name)}: a folder is wanted here")
+def _wanted(files: LabFiles, folders: Iterable[str]) -> _Wanted:
+    """Find what is shared, the folders programs run from, and what links there lead to."""
+    wanted = _Wanted()
     todo = [*_SHARED, *folders]
     done: set[str] = set()
     for folder in todo:  # it grows on the way
         if folder in done:
             continue
         done.add(folder)
-        for path in files.walk(folder):
+        for path in _paths(files, folder):
             resolved = files.resolve(path)
             if resolved == path:
-                yield from _renewed(files, path, store)
+                if not path.endswith(_LAYER_SUFFIX):  # images go apart
+                    wanted.files.append(path)
             elif files.kind(resolved):  # a link to nothing helps no job
                 todo.append(_folder(resolved))
-                yield from _linked(files, path, resolved, store)
+                wanted.links[f"{ARTIFACTS}/{path}"] = "../" * path.count("/") + resolved
+    return wanted
+
+
+def _paths(files: LabFiles, folder: str) -> Iterator[str]:
+    if folder in _SHARED and files.kind(folder) not in (None, Kind.DIR):
+        raise LabError(f"{files.describe(folder)}: a folder is wanted here")
+    for path in files.walk(folder):
+        if path.count("/") > _DEEPEST:
+            problem = f"more than {_DEEPEST} folders deep, which no store takes"
+            raise LabError(f"{files.describe(path[:_SHOWN])}…: {problem}")
+        yield path
 
 
 def _folders(plan: Plan, place: Callable[[str], str]) -> Iterator[str]:
@@ -114,36 +138,46 @@ def _folder(path: str) -> str:
     return "/".join(names[: 2 if names[:1] == ["jobs"] else 1])
 
 
-def _renewed(files: LabFiles, path: str, store: Store) -> Iterator[int]:
-    """Copy a file unless the store has just that, whatever its name promises.
-
-    A copy may have been cut off or lost its mode; another Lab may call something else by that
-    name (hashMode params-only, names not made from content). Images go apart.
-    """
-    if path.endswith(_LAYER_SUFFIX):
-        return
-    with files.open(path) as source:
-        mode = _EXECUTABLE if files.is_executable(path) else _PLAIN
-        if store.holds(f"{ARTIFACTS}/{path}", source, files.size(path), mode):
-            return
-    with files.open(path) as source:
-        yield store.write(f"{ARTIFACTS}/{path}", source, mode)
+def _facts(lab: Lab, files: LabFiles, path: str) -> Facts:
+    """Return what a copy must have: a file may be cut off or lose its mode, whatever its name."""
+    mode = _EXECUTABLE if files.is_executable(path) else _PLAIN
+    return mode, files.size(path), lab.files.get(path) or _sum(files, path)
 
 
-def _linked(files: LabFiles, path: str, resolved: str, store: Store) -> Iterator[int]:
-    """Make a link again, or where the store has none copy the file it leads to."""
-    if store.fs is None:
-        store.link(f"{ARTIFACTS}/{path}", "../" * path.count("/") + resolved)
-    elif files.kind(resolved) is Kind.FILE:
-        yield from _renewed(files, path, store)
-    else:
-        raise LabError(
-            f"{files.describe(path)}: the target's file system cannot hold a link to a folder"
-        )
+def _sum(files: LabFiles, path: str) -> str:
+    with files.open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:
-    """Copy the metadata under names that carry the Lab's id; the manifest comes last.
+def _outgoing(
+    files: LabFiles, paths: Iterable[str], facts: Mapping[str, Facts]
+) -> Iterator[Outgoing]:
+    for path in paths:
+        mode, _, expected = facts[path]
+        with files.open(path) as source:
+            checked = _Checked(source, expected, files.describe(path))
+            yield f"{ARTIFACTS}/{path}", mode, cast("BinaryIO", checked), expected
+
+
+class _Checked:
+    """A file of a Lab that raises LabError at its end unless it is what the Lab was built with."""
+
+    def __init__(self, source: BinaryIO, expected: str, name: str) -> None:
+        self._source = source
+        self._expected = expected
+        self._name = name
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        content = self._source.read(size)
+        self._digest.update(content)
+        if not content and self._digest.hexdigest() != self._expected:
+            raise changed(self._name, self._expected, self._digest.hexdigest())
+        return content
+
+
+def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
+    """Return the metadata under names that carry the Lab's id; the manifest comes last.
 
     The manifest holds the sums of the rest, so where it is the same, so is the rest.
     """
@@ -152,15 +186,16 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> Iterator[int]:
     manifest = f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
     entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
     if store.read(manifest) == entry:
-        return
+        return []
+    written = {}
     for path, name in renamed.items():
         document = json.loads(files.read(path))
         dependencies = document.get("dependencies") or {}
         document["dependencies"] = {renamed.get(k, k): v for k, v in dependencies.items()}
-        yield store.write(f"{ARTIFACTS}/{name}", _json(document))
+        written[f"{ARTIFACTS}/{name}"] = _json(document)
     root = json.loads(files.read(lab.metadata)) | {"runs": list(renamed.values())}
-    yield store.write(f"{ARTIFACTS}/{top}", _json(root))
-    yield store.write(manifest, entry)
+    written |= {f"{ARTIFACTS}/{top}": _json(root), manifest: entry}
+    return [(key, _PLAIN, content, "") for key, content in written.items()]
 
 
 def _json(document: object) -> bytes:

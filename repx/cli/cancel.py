@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine, select, storage, submissions
+from repx import console, engine, select, submissions
 from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError, SchedulerError
-from repx.places.command import run
 from repx.schedulers import local
 from repx.schedulers.slurm import calls as slurm
 from repx.status import ALIVE
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from repx.cli.context import Context
     from repx.model import JobId, Lab
-    from repx.storage import Store
+    from repx.store import Store
 
     Asked: TypeAlias = dict[str, list[JobId] | None]  # jobs by submission; None means all
 
@@ -44,13 +43,13 @@ def cancel(context: Context, names: tuple[str, ...], everything: bool) -> int:
     """
     if bool(names) == everything:
         raise InputError("name what to cancel", hint="`repx cancel RUN`, or `repx cancel --all`")
-    store = storage.of(context.target())
+    store = context.store()
     asked: Asked = dict.fromkeys(submissions.active(store))
     in_slurm: list[JobId] | None = None
     if not everything:
         asked, in_slurm = _meant(context, names, store)
     told, elsewhere = _tell_agents(store, asked)
-    cancelled = slurm.cancel(run, store, in_slurm) if in_slurm != [] else 0
+    cancelled = slurm.cancel(store.place.run, store, in_slurm) if in_slurm != [] else 0
     if cancelled:
         console.note(f"cancelled {cancelled} Slurm jobs and array elements")
     if not asked and not cancelled:

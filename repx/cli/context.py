@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from repx.lab.verify import Verdict
     from repx.model import JobId, Lab
     from repx.status import JobState
-    from repx.storage import Store
+    from repx.store import Store
     from repx.target import Target
 
 P = ParamSpec("P")
@@ -91,11 +91,11 @@ class Context:
 
         return targets.choose(self.targets(), self.target_name)
 
-    def store(self) -> Store:
-        """Return the store of the target. Raises InputError for one that cannot be reached."""
-        from repx import storage
+    def store(self, target: Target | None = None) -> Store:
+        """Return the target's store. Raises InputError for one that cannot be reached."""
+        from repx import store
 
-        return storage.of(self.target())
+        return store.of(target or self.target())
 
     def states(self, lab: Lab) -> dict[JobId, JobState]:
         """Return what is known of every job. Raises StorageError for an unreadable store."""

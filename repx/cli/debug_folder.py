@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 import shlex
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import engine, launch, render, runtimes, transfer
 from repx.cli import phases
-from repx.errors import InputError, StorageError
+from repx.errors import InputError
 from repx.model import STEP_PREFIX, short_id
 from repx.plan import Plan, Task
 from repx.schedulers.slurm import scripts
-from repx.storage import SUCCESS
+from repx.store import SUCCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from repx.lab.load import OpenLab
     from repx.launch import Launch
     from repx.model import Job
-    from repx.storage import Store
+    from repx.places import Outgoing
+    from repx.store import Store
     from repx.target import RuntimeName, Target
 
+LOCK: Final = "lock"
 _SHOWN: Final = 5
 
 
@@ -53,7 +53,7 @@ def program(subject: Subject, phase: str | None) -> Launch:
     )
     if not job.is_scatter_gather and phase is not None:
         raise InputError(f"job {job.id} has no phases", hint="leave out --phase")
-    wanted = phase or phases.failed(Path(store.outputs(job.id))) or launches[0].phase
+    wanted = phase or phases.failed(store, job.id) or launches[0].phase
     step = phases.STEP.fullmatch(wanted)
     name, branch = (f"{STEP_PREFIX}{step['step']}", step["branch"]) if step else (wanted, "")
     found = next((each for each in launches if each.phase == name), None)
@@ -68,21 +68,26 @@ def program(subject: Subject, phase: str | None) -> Launch:
     return dataclasses.replace(found, phase=wanted, inputs=given)
 
 
-def prepare(subject: Subject, chosen: Launch) -> Path:
-    """Fill the job's folder below ``debug`` anew and return it, locked until this process ends.
+def prepare(subject: Subject, chosen: Launch) -> str:
+    """Fill the job's folder below ``debug`` anew and return its path on the target.
 
     Raises InputError when an input does not exist or another process uses the folder.
     """
     _send(subject)
     _require(subject, chosen)
-    folder = Path(subject.store.path(f"debug/{subject.job.id}"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _lock(folder)
-        _fill(folder, subject, chosen)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
-    return folder
+    key = f"debug/{subject.job.id}"
+    if subject.store.locked(f"{key}/{LOCK}"):
+        raise in_use(subject.store.path(key))
+    subject.store.remove(f"{key}/out")
+    subject.store.write_many(_content(key, subject, chosen))
+    return subject.store.path(key)
+
+
+def in_use(folder: str) -> InputError:
+    """Return the error for a folder in which somebody else debugs."""
+    return InputError(
+        f"{folder} is in use by another `repx debug-run`", hint="leave that shell first"
+    )
 
 
 def _send(subject: Subject) -> None:
@@ -101,7 +106,13 @@ def _runtime(subject: Subject) -> RuntimeName:
 
 def _require(subject: Subject, chosen: Launch) -> None:
     """Raise InputError, naming what to run first, if an input does not exist yet."""
-    missing = [name for name, path in chosen.inputs.items() if not os.path.lexists(path)]
+    keys = {
+        name: path.removeprefix(f"{subject.store.root}/")
+        for name, path in chosen.inputs.items()
+        if path != subject.store.root
+    }
+    there = subject.store.files.kinds(list(keys.values()))
+    missing = [name for name, key in keys.items() if key not in there]
     if not missing:
         return
     job = subject.job
@@ -116,36 +127,21 @@ def _require(subject: Subject, chosen: Launch) -> None:
     )
 
 
-def _fill(folder: Path, subject: Subject, chosen: Launch) -> None:
-    """Make ``out`` empty, and write the two JSON files, ``run`` and ``prologue.sh``."""
+def _content(key: str, subject: Subject, chosen: Launch) -> Iterator[Outgoing]:
+    """Yield the two JSON files, ``run``, ``prologue.sh`` and the lock."""
+    folder = subject.store.path(key)
     here = dataclasses.replace(
         chosen,
-        folder=str(folder),
-        inputs_file=str(folder / "inputs.json"),
-        parameters_file=str(folder / "parameters.json"),
+        folder=folder,
+        inputs_file=f"{folder}/inputs.json",
+        parameters_file=f"{folder}/parameters.json",
     )
-    shutil.rmtree(folder / "out", ignore_errors=True)
-    (folder / "out").mkdir(exist_ok=True)
-    for name, value in (("inputs", chosen.inputs), ("parameters", subject.job.params)):
-        _write(folder / f"{name}.json", json.dumps(value, indent=2, ensure_ascii=False))
-    _write(folder / "prologue.sh", "\n".join(scripts.prologue(subject.target)))
     words = " ".join(map(render.quote, runtimes.prepared(_runtime(subject), here).run))
     traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
-    _write(folder / "run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null")
-    (folder / "run").chmod(0o755)
-
-
-def _lock(folder: Path) -> None:
-    """Hold the folder until the shell ends: the descriptor is left open for it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            f"{folder} is in use by another `repx debug-run`", hint="leave that shell first"
-        ) from None
-    fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)  # inherited by what this process becomes
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(f"{text}\n", encoding="utf-8")
+    for name, text, mode in (
+        ("inputs.json", json.dumps(chosen.inputs, indent=2, ensure_ascii=False), 0o644),
+        ("parameters.json", json.dumps(subject.job.params, indent=2, ensure_ascii=False), 0o644),
+        ("prologue.sh", "\n".join(scripts.prologue(subject.target)), 0o644),
+        ("run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null", 0o755),
+    ):
+        yield f"{key}/{name}", mode, f"{text}\n".encode(), ""

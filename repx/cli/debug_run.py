@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
@@ -12,15 +11,18 @@ from repx.cli import complete, debug_folder
 from repx.cli.choosing import trust_option
 from repx.cli.context import command
 from repx.model import short_id
-from repx.places import command as processes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from repx.cli.context import Context
     from repx.cli.debug_folder import Subject
     from repx.model import Job
 
+_BUSY: Final = 'echo "error: $3 is in use by another \\`repx debug-run\\`" >&2; exit 2'
+_OPEN: Final = (
+    f'exec 9>>"$3/{debug_folder.LOCK}" && {{ flock -n 9 || {{ {_BUSY}; }}; }}'
+    " && mkdir -p out && cd out"
+    " && { [[ ! -v REPX_TOOLS ]] || PATH=$REPX_TOOLS:$PATH; }"
+)
 _INTERACTIVE: Final = r"PS1='(repx debug) \W $ ' exec bash --noprofile --norc"
 
 
@@ -62,30 +64,31 @@ def debug_run(
     chosen = debug_folder.program(subject, phase)
     folder = debug_folder.prepare(subject, chosen)
     _tell(folder, subject.job, chosen.phase)
-    processes.replace(_shell(folder, line), cwd=folder / "out", env=_environment(subject))
+    subject.store.place.become(_shell(folder, line), cwd=folder, more_env=_environment(subject))
 
 
-def _tell(folder: Path, job: Job, phase: str) -> None:
+def _tell(folder: str, job: Job, phase: str) -> None:
     part = "" if phase == "main" else f", {phase}"
     console.note(f"debugging {short_id(job.id)}{part} in {folder}/out")
     console.note("  ../run is its program with its arguments; ../inputs.json, ../parameters.json")
     console.note("  its results and its state stay as they are; `exit` leaves")
 
 
-def _shell(folder: Path, line: str | None) -> list[str]:
+def _shell(folder: str, line: str | None) -> list[str]:
     """Return what to become: a shell without anybody's own settings, or the command in one.
 
-    It is a child of the shell that read the prologue, as a job's wrapper is on Slurm.
+    It is a child of the shell that read the prologue, as a job's wrapper is on Slurm. The lock
+    is held until it ends.
     """
     become = _INTERACTIVE if line is None else 'exec bash -c "$2"'
-    return ["bash", "-c", f'. "$1" && {become}', "bash", str(folder / "prologue.sh"), line or ""]
+    start = f'{_OPEN} && . "$1" && {become}'
+    return ["bash", "-c", start, "bash", f"{folder}/prologue.sh", line or "", folder]
 
 
 def _environment(subject: Subject) -> dict[str, str]:
-    """Return the environment of the job's program: the target's words, then the Lab's tools."""
-    environment = {**os.environ, **subject.target.environment}
+    """Return what the job's program finds beside the place's environment."""
+    environment = dict(subject.target.environment)
     if subject.opened.lab.host_tools:
         place = f"{transfer.ARTIFACTS}/host-tools/{subject.opened.lab.host_tools}/bin"
-        path = environment.get("PATH", os.defpath)
-        environment["PATH"] = f"{subject.store.path(place)}:{path}"
+        environment["REPX_TOOLS"] = subject.store.path(place)
     return environment

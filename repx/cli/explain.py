@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import console, launch
@@ -13,7 +12,7 @@ from repx.config.resources import LAB
 from repx.model import SELF, value_text
 from repx.results import effective
 from repx.schedulers.slurm import directives
-from repx.storage import FAIL, SUCCESS
+from repx.store import FAIL, SUCCESS
 from repx.target import Resources, SchedulerName
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from repx.model import Executable, Input, Job
     from repx.plan import ResourcesOf
     from repx.status import JobState
-    from repx.storage import Store
+    from repx.store import Store
     from repx.target import Target
 
 _MOST_FILES: Final = 50
@@ -43,9 +42,9 @@ class Subject:
     resources: ResourcesOf
 
     @property
-    def home(self) -> Path:
-        """Return the job's folder on this machine."""
-        return Path(self.store.outputs(self.job.id))
+    def home(self) -> str:
+        """Return the job's folder on the target."""
+        return self.store.outputs(self.job.id)
 
 
 def document(subject: Subject) -> dict[str, Any]:
@@ -68,14 +67,13 @@ def document(subject: Subject) -> dict[str, Any]:
         "resources": {phase: _resources(asked) for phase, asked in phases.items()},
         "slurm": _slurm(subject.target, phases),
         "inputs": _inputs(subject),
-        "outputs": launch.outputs(job.final, str(subject.home / "out")),
+        "outputs": launch.outputs(job.final, f"{subject.home}/out"),
         "paths": {
-            "output": str(subject.home / "out"),
-            "logs": str(subject.home / "repx"),
+            "output": f"{subject.home}/out",
+            "logs": f"{subject.home}/repx",
             **{f"program {name}": place for name, place in _programs(subject)},
         },
-        "logs": _sizes(subject.home, ("repx", "scatter", *_branches(subject.home)), "*.log*"),
-        "files": _sizes(subject.home, ("out",), "*"),
+        **_files(subject),
     }
 
 
@@ -145,18 +143,24 @@ def _programs(subject: Subject) -> Iterator[tuple[str, str]]:
         yield name, f"{subject.opened.root}/{executable.path}"
 
 
-def _branches(home: Path) -> list[str]:
-    return sorted((path.name for path in home.glob("branch-*")), key=lambda name: (len(name), name))
+def _files(subject: Subject) -> dict[str, dict[str, int]]:
+    """Return the sizes of logs and output files in bytes, by path from the job's folder."""
+    home = f"outputs/{subject.job.id}/"
+    sizes = {key.removeprefix(home): size for key, size in subject.store.sizes(home[:-1]).items()}
+    outputs = {path: size for path, size in sizes.items() if path.startswith("out/")}
+    logs = [path for path in sizes if _is_log(path)]
+    return {"logs": {path: sizes[path] for path in sorted(logs, key=_by_branch)}, "files": outputs}
 
 
-def _sizes(home: Path, folders: Iterable[str], pattern: str) -> dict[str, int]:
-    """Return the size in bytes of each file below the folders, by path from ``home``."""
-    return {
-        str(path.relative_to(home)): path.lstat().st_size
-        for folder in folders
-        for path in sorted((home / folder).rglob(pattern))
-        if path.is_symlink() or path.is_file()
-    }
+def _is_log(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return ".log" in name and folder.rpartition("/")[2] == "repx"
+
+
+def _by_branch(path: str) -> tuple[int, str, str]:
+    """Order the job's own logs before those of scatter and those of the branches, by number."""
+    first = path.partition("/")[0]
+    return len(first), first, path
 
 
 # --- as text --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,14 +12,14 @@ from repx.cli import complete, phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers.slurm import calls as slurm
-from repx.storage import FAIL, SUCCESS
+from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from repx.cli.context import Context
     from repx.model import JobId
-    from repx.storage import Store
+    from repx.store import Store
 
 _LOOK_S: Final = 0.3
 _SHOWN: Final = 10
@@ -55,43 +54,37 @@ def log(
     job = select.one_job(context.open_lab().lab, name)
     store = context.store()
     record = _record(store, job, phase)
-    path = record / ("stderr.log" if stderr else "stdout.log")
+    key = f"{record}/{'stderr' if stderr else 'stdout'}.log"
     if context.json:
-        console.json({"job": job, "log": str(path), "text": console.tail_text(str(path), lines)})
+        text = store.tail_text(key, lines)
+        console.json({"job": job, "log": store.path(key), "text": text})
         return
-    shown = path if path.exists() else _scheduler_log(store, job)
-    position = _print_end(shown, lines)
+    inode, position, content = store.files.ending(key, lines)
+    if not inode:
+        content = _scheduler_said(store, job, lines)
+    console.raw(content)
     if follow:
-        _follow(path, position if shown == path else 0, lambda: _ended(store, job))
-    elif position == 0:
+        _follow(store, key, (inode, position), lambda: _ended(store, job))
+    elif not content:
         _explain_silence(store, job, record, stderr=stderr)
 
 
-def _record(store: Store, job: JobId, phase: str | None) -> Path:
-    """Return the folder with the logs: of the phase named, else of what failed, else the job's."""
-    home = Path(store.outputs(job))
-    there = phases.known(home)
+def _record(store: Store, job: JobId, phase: str | None) -> str:
+    """Return the key of the logs: of the phase named, else of what failed, else the job's."""
+    there = phases.known(store, job)
     if phase not in (None, "main", "gather", *there):
         hint = f"there are: {', '.join([*there[:_SHOWN], 'gather'])}" if there else None
         raise InputError(f"job {job} has no log of a phase '{phase}'", hint=hint)
-    return phases.record(home, phase or phases.failed(home))
+    return phases.record(job, phase or phases.failed(store, job))
 
 
-def _scheduler_log(store: Store, job: JobId) -> Path | None:
-    """Return the newest of what Slurm said of a job that has no log of its own."""
+def _scheduler_said(store: Store, job: JobId, lines: int) -> bytes:
+    """Return the end of the newest of what Slurm said of a job that has no log of its own."""
     found = slurm.logs(store, job)
-    if found:
-        console.note(f"the job has no log; this is what Slurm said: {found[-1]}")
-    return Path(found[-1]) if found else None
-
-
-def _print_end(path: Path | None, lines: int) -> int:
-    """Print the last lines of a file and return its size; 0 when there is none."""
-    if path is None:
-        return 0
-    content = console.tail(path, lines)
-    console.raw(content)
-    return path.stat().st_size
+    if not found:
+        return b""
+    console.note(f"the job has no log; this is what Slurm said: {found[-1]}")
+    return store.files.ending(found[-1].removeprefix(f"{store.root}/"), lines)[2]
 
 
 def _ended(store: Store, job: JobId) -> bool:
@@ -100,34 +93,30 @@ def _ended(store: Store, job: JobId) -> bool:
     return not store.locked(lock) and (bool(store.markers([job])) or store.exists(lock))
 
 
-def _follow(path: Path, position: int, ended: Callable[[], bool]) -> None:
+def _follow(store: Store, key: str, begin: tuple[int, int], ended: Callable[[], bool]) -> None:
     """Print what is added to a file until the job has ended; a new attempt begins it anew."""
-    if not path.exists():
+    inode, position = begin
+    if not inode:
         console.note("waiting for the job to start; Ctrl-C stops waiting, not the job")
-    inode = path.stat().st_ino if path.exists() else 0
     while True:
         over = ended()  # asked first: what comes before the end is still printed
-        if path.exists():
-            found = path.stat()
-            if found.st_ino != inode or found.st_size < position:
-                inode, position = found.st_ino, 0
-            with path.open("rb") as stream:
-                stream.seek(position)
-                content = stream.read()
-            console.raw(content)
-            position += len(content)
+        inode, start, content = store.files.tail(key, inode, position)
+        console.raw(content)
+        position = start + len(content)
         if over:
             return
         time.sleep(_LOOK_S)
 
 
-def _explain_silence(store: Store, job: JobId, record: Path, *, stderr: bool) -> None:
+def _explain_silence(store: Store, job: JobId, record: str, *, stderr: bool) -> None:
     """Say why nothing was printed, and where something is."""
-    other = record / ("stdout.log" if stderr else "stderr.log")
-    if other.exists() and other.stat().st_size:
+    other = f"{'stdout' if stderr else 'stderr'}.log"
+    there = store.files.kinds([record, f"{record}/{other}"])
+    _, size = there.get(f"{record}/{other}", ("", 0))
+    if size:
         flag = "" if stderr else " --stderr"
-        console.note(f"nothing here; `repx log {job[:12]}{flag}` shows {other.name}")
-    elif record.is_dir():
+        console.note(f"nothing here; `repx log {job[:12]}{flag}` shows {other}")
+    elif record in there:
         console.note(f"the job {_outcome(store, job)} and printed nothing")
     else:
         console.note("the job has not started yet")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from repx.model import JobId
-    from repx.storage import Store
+    from repx.store import Store
     from repx.submissions import Event
 
 STOPPED_WATCHING: Final = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
@@ -223,8 +223,7 @@ def raise_for(tally: Tally, store: Store, submission: str, how: str = "") -> Non
             hint=again,
         )
     if tally.ok < tally.total:
-        log = store.path(f"{submissions.FOLDER}/{submission}/agent.log")
-        said = console.tail_text(log, 5)
+        said = store.tail_text(f"{submissions.FOLDER}/{submission}/agent.log", 5)
         raise SchedulerError(
             "the local scheduler ended early"
             + (f" ({how})" if how else "")

@@ -10,7 +10,6 @@ from repx.cli import report
 from repx.cli.progress import STOPPED_WATCHING
 from repx.errors import JobsFailedError
 from repx.model import short_id
-from repx.places import command
 from repx.schedulers.slurm import calls as slurm
 from repx.status import ALIVE, State
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from repx.engine import Submission
     from repx.model import JobId, Lab
     from repx.status import JobState
-    from repx.storage import Store
+    from repx.store import Store
 
 _LOOK_FIRST_S: Final = 1.0
 _LOOK_LAST_S: Final = 60.0
@@ -30,7 +29,7 @@ _TOLD_AT_MOST: Final = 5
 
 def start(store: Store, submission: Submission, *, as_json: bool) -> None:
     """Submit, and say what was submitted and how to look. Raises SchedulerError."""
-    submitted = slurm.submit(command.run, store, submission.id)
+    submitted = slurm.submit(store.place.run, store, submission.id)
     ids = sorted(submitted.ids.values(), key=int)
     if as_json:
         console.json(

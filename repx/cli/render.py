@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine, storage
+from repx import console, engine
 from repx.cli import report
 from repx.cli.choosing import selection_options
 from repx.cli.context import command
@@ -51,7 +51,7 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
     opened = context.open_lab()
     context.verify(opened)
     target = context.target()
-    store = storage.of(target)
+    store = context.store(target)
     plan = engine.prepare(
         opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import console, graph, status
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from repx.engine import Submission
     from repx.model import JobId, Lab
     from repx.plan import Plan
-    from repx.storage import Store
+    from repx.store import Store
     from repx.target import Target
 
 _FAILURES_SHOWN: Final = 5
@@ -120,16 +119,15 @@ def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_
 
 def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     """Tell of one failed job: parameters, reason, last words, log, and how to debug it."""
-    home = Path(store.outputs(job))
-    log = str(phases.record(home, phases.failed(home)) / "stderr.log")
+    log = f"{phases.record(job, phases.failed(store, job))}/stderr.log"
     console.note(f"\nFAILED {console.plain(short_id(job))}: {reason}")
     words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
     if words:
         console.note(f"  parameters: {', '.join(words)}")
-    last_words = console.tail_text(log, _LINES_SHOWN).splitlines()
+    last_words = store.tail_text(log, _LINES_SHOWN).splitlines()
     for line in last_words:
         console.note(f"  | {line[-_LINE_SHOWN:]}")
-    console.note(f"  log:   {log}")
+    console.note(f"  log:   {store.path(log)}")
     silent = reason.startswith("exit ") and not last_words
     trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""
     console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job))}{trace}")

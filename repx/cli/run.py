@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine, storage
+from repx import console, engine
 from repx.cli import queued, report
 from repx.cli.choosing import limit_options, selection_options, trust_option
 from repx.cli.context import command
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
     from repx.engine import Submission
     from repx.lab.load import OpenLab
     from repx.model import Lab
-    from repx.places.command import Detached
+    from repx.places import Process
     from repx.plan import Plan, Wish
     from repx.schedulers.local import Limits
-    from repx.storage import Store
+    from repx.store import Store
 
 
 @command(
@@ -61,7 +60,7 @@ def run(
     opened = context.open_lab()
     context.verify(opened)
     target = context.target()
-    store = storage.of(target)
+    store = context.store(target)
     plan = engine.prepare(
         opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
     )
@@ -90,11 +89,11 @@ def run(
 
 
 def _to_the_end(
-    opened: OpenLab, store: Store, submission: Submission, agent: Detached, *, as_json: bool
+    opened: OpenLab, store: Store, submission: Submission, agent: Process, *, as_json: bool
 ) -> int:
     """Follow a submission; on Ctrl-C pass the wish to stop on to its scheduler."""
     tally = Tally(total=len(submission.plan.tasks))
-    with _passing_interrupts_to(agent.pid):
+    with _passing_interrupts_to(agent):
         news = local.follow(
             store, submission.id, ended=lambda: agent.poll() is not None, sleep=agent.rest
         )
@@ -111,13 +110,13 @@ def _wait_for_others(lab: Lab, store: Store, plan: Plan) -> int:
 
 
 @contextmanager
-def _passing_interrupts_to(pid: int) -> Iterator[None]:
+def _passing_interrupts_to(agent: Process) -> Iterator[None]:
     """Send each Ctrl-C on: the first stops in good order, the second at once."""
 
     def pass_on(number: int, frame: object) -> None:
         del number, frame
         console.note("stopping: running jobs are ended; Ctrl-C again kills them at once")
-        os.kill(pid, signal.SIGINT)
+        agent.interrupt()
 
     before = signal.signal(signal.SIGINT, pass_on)
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import posixpath
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,9 +14,8 @@ from repx.cli.context import group
 from repx.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from repx.cli.context import Context
+    from repx.store import Store
 
 
 @group(
@@ -80,37 +77,35 @@ def output(context: Context, /, name: str, path: str | None) -> None:
     PATH is relative to the job's output folder. It is printed as it is, for pipes.
     """
     found = select.one_job(context.open_lab().lab, name)
-    folder = Path(context.store().outputs(found)) / "out"
+    store = context.store()
+    home = f"outputs/{found}/out"
     if path is not None:
-        _print(folder, path)
+        _print(store, home, path)
         return
-    files = {str(each.relative_to(folder)): each.lstat().st_size for each in _files(folder)}
+    files = _files(store, home)
     if context.json:
-        console.json({"job": found, "folder": str(folder), "files": files})
+        console.json({"job": found, "folder": store.path(home), "files": files})
         return
-    console.note(f"in {folder}")
+    console.note(f"in {store.path(home)}")
     console.table(("size", "file"), ((console.size(size), each) for each, size in files.items()))
     if not files:
-        console.note("no files yet" if not folder.exists() else "no files")
+        console.note("no files" if store.exists(home) else "no files yet")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, sorted; links are not followed."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names))
+def _files(store: Store, home: str) -> dict[str, int]:
+    """Return the size of every file below a folder by its path there, sorted."""
+    return {key.removeprefix(f"{home}/"): size for key, size in store.sizes(home).items()}
 
 
-def _print(folder: Path, path: str) -> None:
-    place = folder / path
-    if ".." in place.parts or not place.is_relative_to(folder) or not place.is_file():
-        files = (each.relative_to(folder) for each in _files(folder) if each.is_file())
-        there = [console.plain(each) for each in files]
+def _print(store: Store, home: str, path: str) -> None:
+    there = [console.plain(each) for each in _files(store, home)]
+    if posixpath.normpath(path) not in there:
         known = f"there are: {', '.join(there[:10])}" if there else "the job has left no files yet"
         raise InputError(
-            f"no output file '{path}' in {folder}", hint=did_you_mean(path, there) or known
+            f"no output file '{path}' in {store.path(home)}",
+            hint=did_you_mean(path, there) or known,
         )
-    with place.open("rb") as stream:
-        sys.stdout.flush()
-        shutil.copyfileobj(stream, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+    sys.stdout.flush()
+    for chunk in store.chunks(f"{home}/{path}"):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, select, storage, submissions
+from repx import console, engine, select, submissions
 from repx import status as states_of
 from repx.cli import complete, phases, queued, report
 from repx.cli.context import command
@@ -15,7 +14,7 @@ from repx.cli.progress import STOPPED_WATCHING, Tally, raise_for, watch
 from repx.model import short_id, value_text
 from repx.schedulers import local
 from repx.status import ALIVE, State
-from repx.storage import FAIL
+from repx.store import FAIL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from repx.cli.context import Context
     from repx.model import Job, JobId, Lab
     from repx.status import JobState
-    from repx.storage import Store
+    from repx.store import Store
 
 _TOLD: Final = (State.RUNNING, State.FAILED, State.LOST)
 _TOLD_EACH: Final = 10
@@ -52,7 +51,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     is listed, without only those that run or failed.
     """
     opened = context.open_lab()
-    store = storage.of(context.target())
+    store = context.store()
     lab = opened.lab
     chosen = select.jobs(lab, names)
     if follow:
@@ -106,7 +105,7 @@ def _cause(job: Job, store: Store, said: JobState) -> str:
     """Return what was behind the failure of a scatter-gather job."""
     if said.state is not State.FAILED or not job.is_scatter_gather:
         return ""
-    phase = phases.failed(Path(store.outputs(job.id)))
+    phase = phases.failed(store, job.id)
     cause = store.marker(f"{job.id}/{phase}", FAIL).get("reason") if phase else None
     return f": {cause}" if cause else ""
 

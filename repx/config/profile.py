@@ -104,6 +104,7 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
         templates=places.local("templates"),
         retries=entry.get("retries", 0),
         input_wait_s=entry.get("input_wait_s", 30),
+        share=entry.get("share", ""),
         local=_local(entry.at("local")),
         slurm=_slurm(slurm, bundles),
         resources=(

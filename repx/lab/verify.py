@@ -76,13 +76,17 @@ def _hash_all(opened: OpenLab) -> int:
         real = opened.files.resolve(path)
         actual = known.get(real) or known.setdefault(real, _sha256(opened.files, real))
         if actual != expected:
-            place = opened.files.describe(path)
-            raise LabError(
-                f"{place}: is not what the Lab was built with\n"
-                f"  expected sha256 {expected}\n  actual   sha256 {actual}",
-                hint=_CHANGED,
-            )
+            raise changed(opened.files.describe(path), expected, actual)
     return len(known)
+
+
+def changed(place: str, expected: str, actual: str) -> LabError:
+    """Return the error for a file with another sum than the Lab's manifest has."""
+    return LabError(
+        f"{place}: is not what the Lab was built with\n"
+        f"  expected sha256 {expected}\n  actual   sha256 {actual}",
+        hint=_CHANGED,
+    )
 
 
 def _sha256(files: LabFiles, path: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess  # the one module allowed to: `sh` cannot leave a process behind
 import threading
 from contextlib import suppress
@@ -142,6 +143,11 @@ class Detached:
     def rest(self, seconds: float) -> None:
         """Sleep so long, or until the process has ended."""
         self._ended.wait(seconds)
+
+    def interrupt(self) -> None:
+        """Send it SIGINT; one that has ended is no error."""
+        if self.poll() is None:
+            self._process.send_signal(signal.SIGINT)
 
 
 def detach(

@@ -9,7 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from repx import graph, launch, select, storage
+from repx import graph, launch, select
+from repx import store as stores
 from repx.config.xdg import current_folder
 from repx.errors import InputError, LabError, RepxError
 from repx.results import values
@@ -54,7 +55,7 @@ class Lab:
         self._target = target
         self.model: Final = definition
         self.path: Final = path
-        self.store: Final = storage.local(str(store))
+        self.store: Final = stores.local(str(store))
         self._kinds: dict[str, frozenset[str]] = {}
 
     @classmethod
@@ -150,7 +151,7 @@ class Lab:
     def is_copy(self) -> bool:
         """Return whether the store is not the one that ``repx run`` would write to from here."""
         try:
-            return storage.local(str(current_folder() / _base_of(self._target))) != self.store
+            return stores.local(str(current_folder() / _base_of(self._target))) != self.store
         except RepxError:
             return True
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from repx.status import State
-from repx.storage import FAIL, SUCCESS
+from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from repx.model import JobId
-    from repx.storage import Store
+    from repx.store import Store
 
 T = TypeVar("T")
 

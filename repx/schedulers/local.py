@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import submissions
-from repx.errors import OutOfReachError, SchedulerError, StorageError
-from repx.places import command
+from repx.errors import OutOfReachError, SchedulerError
+from repx.places import holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from repx.model import JobId
+    from repx.places import Process
     from repx.plan import Plan
     from repx.status import JobState
-    from repx.storage import Store
+    from repx.store import Store
     from repx.submissions import Event
 
 _LOOK_EVERY_S: Final = 0.1
@@ -57,12 +55,12 @@ def check(plan: Plan, store: Store) -> None:
             raise OutOfReachError(job, by, "the local scheduler")
 
 
-def launch(store: Store, submission: str, limits: Limits) -> command.Detached:
+def launch(store: Store, submission: str, limits: Limits) -> Process:
     """Start a submission's own ``run.sh`` in a session of its own."""
-    folder = Path(store.path(f"{submissions.FOLDER}/{submission}"))
-    argv = ["bash", str(folder / "run.sh"), *limits.argv()]
+    folder = store.path(f"{submissions.FOLDER}/{submission}")
+    argv = ["bash", f"{folder}/run.sh", *limits.argv()]
     ours = {"REPX_PYTHON": sys.executable}  # new enough, which python3 may not be
-    return command.detach(argv, output=folder / "agent.log", cwd=folder, more_env=ours)
+    return store.place.spawn(argv, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
 
 
 def alive(store: Store) -> dict[JobId, JobState]:
@@ -85,12 +83,12 @@ def follow(
 
     ``ended`` tells whether the agent is gone; what it wrote before is still yielded.
     """
-    path = Path(store.path(f"{submissions.FOLDER}/{submission}/events.jsonl"))
-    position, rest = 0, b""
+    key = f"{submissions.FOLDER}/{submission}/events.jsonl"
+    inode, position, rest = 0, 0, b""
     while True:
         last = ended()
-        content = _read_from(path, position)
-        position += len(content)
+        inode, start, content = store.files.tail(key, inode, position)
+        position = start + len(content)
         *lines, rest = (rest + content).split(b"\n")
         news = list(submissions.parse_events(line.decode(errors="replace") for line in lines))
         yield news
@@ -99,44 +97,26 @@ def follow(
         sleep(_LOOK_EVERY_S)
 
 
-def _read_from(path: Path, position: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(position)
-            return stream.read()
-    except FileNotFoundError:
-        return b""
-
-
 def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> bool:
     """Ask an agent to end some of its jobs, or all of them when ``jobs`` is None.
 
     Returns False when the submission has no agent any more. Raises SchedulerError when that is
-    on another machine, StorageError when the wish cannot be written.
+    on another machine or somebody else's, StorageError when the wish cannot be written.
     """
     folder = f"{submissions.FOLDER}/{submission}"
-    pid = _agent_pid(store, submission)
-    if pid is None:
-        return False
-    words = "*\n" if jobs is None else "".join(f"{job}\n" for job in jobs)
-    try:
-        with Path(store.path(f"{folder}/cancel")).open("a", encoding="utf-8") as stream:
-            stream.write(words)
-    except OSError as error:
-        message = f"cannot write {folder}/cancel: {error.strerror}"
-        raise StorageError(message) from error
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGHUP)
-    return True
-
-
-def _agent_pid(store: Store, submission: str) -> int | None:
-    """Return the process id of the agent that works on a submission, None if there is none."""
     lock = submissions.agent_lock(submission)
-    host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
-    if not host or not store.locked(lock):
-        return None
-    if host != os.uname().nodename:
+    if not store.locked(lock):
+        return False
+    path, argument = store.path(lock), store.path(folder)
+    found, host = store.place.signal(path, argument, 0)
+    if found == holder.ELSEWHERE:
         message = f"submission {submission} runs on {host}, where this machine cannot stop it"
         raise SchedulerError(message, hint=f"log in to {host} and type the same command there")
-    return int(pid)
+    if found == holder.FOREIGN:
+        raise SchedulerError(
+            f"{path} names no scheduler of yours, so nothing is signalled",
+            hint="the user who started the submission can cancel it",
+        )
+    words = "*\n" if jobs is None else "".join(f"{job}\n" for job in jobs)
+    store.append(f"{folder}/cancel", words.encode())
+    return store.place.signal(path, argument, signal.SIGHUP)[0] == holder.SENT

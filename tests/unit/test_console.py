@@ -179,31 +179,6 @@ def test_sizes_are_short_and_near(count: int) -> None:
     assert abs(float(text[:-1]) * units[text[-1]] - count) <= 0.06 * count
 
 
-@given(st.lists(st.binary(max_size=30)), st.integers(min_value=0, max_value=40))
-def test_tail_is_the_end_of_a_file(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], n: int
-) -> None:
-    path = tmp_path_factory.mktemp("tail") / "log"
-    content = b"\n".join(part.replace(b"\r", b"") for part in parts)
-    path.write_bytes(content)
-
-    lines = [line for line in re.findall(rb"[^\n]*\n|[^\n]+$", content) if line]
-    assert b"".join(lines[-n:] if n else []) == console.tail(path, n)
-
-
-def test_tail_of_a_big_file_crosses_blocks(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text("".join(f"{number} {'x' * 90}\n" for number in range(5000)), encoding="utf-8")
-
-    found = console.tail(path, 3000).decode().splitlines()
-    assert 3000 == len(found)
-    assert found[0].startswith("2000 ")
-
-
-def test_tail_text_of_no_file_is_empty(tmp_path: Path) -> None:
-    assert "" == console.tail_text(str(tmp_path / "none"), 5)
-
-
 def test_names_are_one_printable_line() -> None:
     assert r"a\nb\x1b[2Jc" == console.plain("a\nb\x1b[2Jc")
 
@@ -251,12 +226,3 @@ def test_progress_in_a_pipe_is_silent(capsys: pytest.CaptureFixture[str]) -> Non
         told(5)
 
     assert ("", "") == capsys.readouterr()
-
-
-def test_tail_of_one_long_line_and_of_a_progress_bar_stays_short(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"x" * (80 << 20))
-    assert len(console.tail(path, 5)) <= 64 << 20
-
-    path.write_bytes(b"\r".join(b"%d%%" % number for number in range(100_000)))
-    assert console.tail(path, 2) == b"99998%\r99999%"

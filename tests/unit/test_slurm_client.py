@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from repx import storage
+from repx import store as stores
 from repx.errors import CommandNotFoundError, SchedulerError
 from repx.places.command import Completed
 from repx.schedulers.slurm import calls as slurm
@@ -16,7 +16,7 @@ from repx.schedulers.slurm import states
 from repx.status import State
 
 if TYPE_CHECKING:
-    from repx.storage import Store
+    from repx.store import Store
 
 SUBMISSION = "20260101-120000-abcdef"
 
@@ -53,7 +53,7 @@ def failing(code: int, stderr: str) -> Callable[[], Completed]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store with one submission: an array, a scatter-gather job with steps, a bundle."""
-    store = storage.local(str(tmp_path))
+    store = stores.local(str(tmp_path))
     folder = f"submissions/{SUBMISSION}"
     rows = ["1-a\t0\tjobs\ta0", "1-a\t3\tjobs\ta3", "2-s\t-\tscatter\tsg", "3-g\t-\tgather\tsg"]
     rows += ["4-b\t-\tbundle:0\tb0", "4-b\t-\tbundle:0\tb1"]

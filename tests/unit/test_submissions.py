@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from repx import engine, storage, submissions
+from repx import engine, submissions
+from repx import store as stores
 from repx.plan import Plan
 from repx.status import JobState, State
 from repx.submissions import Event
@@ -53,7 +54,7 @@ def test_an_agent_that_has_ended_holds_nothing_until_it_starts_again() -> None:
 
 
 def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_path: Path) -> None:
-    store = storage.local(str(tmp_path))
+    store = stores.local(str(tmp_path))
     store.write("submissions/one/plan.json", b"{")
     store.write("submissions/one/agent.lock", b"")
 

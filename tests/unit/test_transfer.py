@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from repx import plan, storage, transfer
+from repx import plan, transfer
+from repx import store as stores
 from repx.errors import LabError
 from repx.lab.load import open_lab
 from repx.launch import metadata_name
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from repx.lab.load import OpenLab
     from repx.model import JobId
     from repx.plan import Plan
-    from repx.storage import Store
+    from repx.store import Store
 
 LABS = Path(__file__).parents[1] / "labs"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return storage.local(str(tmp_path / "store"))
+    return stores.local(str(tmp_path / "store"))
 
 
 def opened(name: str) -> OpenLab:
@@ -176,16 +177,6 @@ def test_a_program_outside_of_the_job_folders_brings_its_neighbours(
     place = transfer.places(lab.files)(lab.lab.jobs[job.id].entry.path)
     assert store.read(place) == b"#!/bin/sh\n"
     assert store.read("artifacts/tools/lib/more.sh") == b"more\n"
-
-
-def test_a_link_to_a_folder_is_refused_where_there_are_no_links(tmp_path: Path) -> None:
-    folder = tmp_path / "lab"
-    shutil.copytree(LABS / "sweep", folder, symlinks=True)
-    lab = open_lab(folder)
-    job = next(iter(lab.lab.jobs.values()))
-    (folder / "jobs" / job.id / "folder").symlink_to("bin")
-    with pytest.raises(LabError, match="cannot hold a link to a folder"):
-        send(lab, storage.over("memory", "/links"))
 
 
 def test_names_of_metadata_tell_labs_and_runs_apart() -> None:

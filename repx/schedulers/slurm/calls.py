@@ -15,7 +15,7 @@ from repx.schedulers.slurm.folder import BUNDLE, CONTINUE, Known
 if TYPE_CHECKING:
     from repx.model import JobId
     from repx.places.command import Run
-    from repx.storage import Store
+    from repx.store import Store
 
 _ASK_S: Final = 120
 _SUBMIT_S: Final = 4 * 3600

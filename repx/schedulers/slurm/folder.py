@@ -11,7 +11,7 @@ from repx import submissions
 
 if TYPE_CHECKING:
     from repx.model import JobId
-    from repx.storage import Store
+    from repx.store import Store
 
 ENDED: Final = "ended"
 CONTINUE: Final = "continue"

@@ -14,13 +14,13 @@ from repx.errors import CommandError, CommandNotFoundError
 from repx.schedulers.slurm import folder, queue
 from repx.schedulers.slurm.folder import BUNDLE, CONTINUE, ENDED, Known
 from repx.status import ALIVE, JobState, State
-from repx.storage import SUCCESS
+from repx.store import SUCCESS
 
 if TYPE_CHECKING:
     from repx.model import JobId
     from repx.places.command import Run
     from repx.schedulers.slurm.queue import Entry, Key
-    from repx.storage import Store
+    from repx.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,60 @@
+"""The place that is this machine: every verb is a direct call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+
+from repx.errors import CommandError, CommandNotFoundError
+from repx.places import command, holder
+from repx.places.command import Completed
+from repx.places.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from repx.places import Files, Place, Process, Question
+
+T = TypeVar("T")
+
+_NOT_FOUND: Final = 127
+
+
+class Here:
+    """The place that is this machine."""
+
+    name = ""
+
+    run = staticmethod(command.run)
+    signal = staticmethod(holder.signal_holder)
+
+    def files(self, root: str, share: str = "") -> Files:
+        """Return the files below a folder."""
+        return Tree(root, share)
+
+    def ask(self, questions: Sequence[Question[T]]) -> list[T]:
+        """Return the answers to all questions."""
+        return [question.read(_answer(question)) for question in questions]
+
+    def spawn(
+        self, words: Sequence[str], *, output: str, cwd: str, more_env: Mapping[str, str]
+    ) -> Process:
+        """Start a process that outlives this one."""
+        return command.detach(words, output=Path(output), cwd=Path(cwd), more_env=more_env)
+
+    def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
+        """Become another program."""
+        command.replace(words, cwd=Path(cwd), env={**os.environ, **more_env})
+
+
+def _answer(question: Question[T]) -> Completed:
+    try:
+        return command.run(question.words, timeout_s=question.timeout_s, check=False)
+    except CommandNotFoundError as error:
+        return Completed(code=_NOT_FOUND, stdout="", stderr=str(error))
+    except CommandError as error:
+        return Completed(code=error.code, stdout="", stderr=error.stderr)
+
+
+HERE: Final[Place] = Here()

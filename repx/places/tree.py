@@ -1,0 +1,428 @@
+"""The files below one folder, many at a time. Standard library only: it also runs at a place alone.
+
+Keys are POSIX paths relative to the folder. Nothing is written through a link: folders are opened
+one by one, each inside the one before. A file is written under a name that nobody can guess, in
+``incoming``, and renamed. Annotations suit Python 3.6, which login nodes still have.
+"""
+
+import errno
+import fcntl
+import glob
+import hashlib
+import os
+import shutil
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from repx.places.walk import INCOMING, SUBMISSIONS, Walk, link_at, naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+FAIL = "FAIL"
+SUCCESS = "SUCCESS"
+PART = ".part"
+
+# What ``share:`` of a profile means: the mode of folders, the mode of files.
+MODES = {"group": (0o2775, 0o664), "read": (0o755, 0o644), "private": (0o700, 0o600)}
+DAY_S = 24 * 3600
+
+_CHUNK = 1 << 20
+_COMPARED_BYTES = 64 << 20
+_ENDING_FIRST = 1 << 16
+_ENDING_MOST = 64 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in the way must not block
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+class Tree:
+    """One folder. ``share`` is a key of ``MODES``; without it the umask decides."""
+
+    def __init__(self, root: str, share: str = "") -> None:
+        """Take the folder; it need not exist yet."""
+        self.root = root
+        self._modes = MODES.get(share)
+
+    def path(self, key: str) -> str:
+        """Return the absolute path of a key."""
+        return f"{self.root}/{key}"
+
+    # --- looking ---------------------------------------------------------------------------
+
+    def names(self, key: str) -> "list[str]":
+        """Return the sorted names in a folder; nothing when there is no such folder."""
+        try:
+            return sorted(os.listdir(self.path(key)))
+        except _ABSENT:
+            return []
+
+    def kinds(self, keys: "Sequence[str]") -> "dict[str, tuple[str, int]]":
+        """Return for each key that names anything what it is, and its size in bytes."""
+        found = {}
+        for key in keys:
+            try:
+                there = os.lstat(self.path(key))
+            except OSError:
+                continue
+            found[key] = (_kind(there.st_mode), there.st_size)
+        return found
+
+    def glob(self, patterns: "Sequence[str]") -> "list[str]":
+        """Return the keys that match any of the patterns, sorted."""
+        start = len(self.root) + 1
+        root = glob.escape(self.root)
+        return sorted(
+            {path[start:] for pattern in patterns for path in glob.iglob(f"{root}/{pattern}")}
+        )
+
+    def sizes(self, keys: "Sequence[str]") -> "dict[str, int]":
+        """Return the size of each file and link below the folders; links are not followed."""
+        found = {}
+        for key in keys:
+            for parent, folders, names in os.walk(self.path(key)):
+                folders.sort()
+                for name in sorted(names + [each for each in folders if _is_link(parent, each)]):
+                    path = f"{parent}/{name}"
+                    found[path[len(self.root) + 1 :]] = os.lstat(path).st_size
+        return found
+
+    def markers(self, jobs: "Iterable[str]") -> "tuple[dict[str, str], dict[str, str]]":
+        """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL.
+
+        And why the folders of others cannot be read.
+        """
+        found, problems = {}, {}
+        for job in jobs:
+            folder = f"{self.root}/outputs/{job}/repx"
+            if os.access(f"{folder}/{SUCCESS}", os.F_OK):
+                found[job] = SUCCESS
+                continue
+            # A network file system may remember that a marker was absent; a listing is fresh.
+            try:
+                names = os.listdir(folder)
+            except _ABSENT:
+                continue
+            except OSError as error:
+                problems[job] = error.strerror or str(error)
+                continue
+            if SUCCESS in names:
+                found[job] = SUCCESS
+            elif FAIL in names:
+                found[job] = FAIL
+        return found, problems
+
+    def locked(self, keys: "Sequence[str]") -> "list[str]":
+        """Return the keys of lock files that a process holds; none where there are no locks."""
+        return [key for key in keys if _is_locked(self.path(key))]
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def read_many(self, keys: "Sequence[str]") -> "tuple[dict[str, bytes], dict[str, str]]":
+        """Return the contents of the files that exist, and why others cannot be read."""
+        contents, problems = {}, {}
+        for key in keys:
+            try:
+                contents[key] = _content(self.path(key))
+            except _ABSENT:
+                continue
+            except OSError as error:
+                problems[key] = error.strerror or str(error)
+        return contents, problems
+
+    def chunks(self, key: str) -> "Iterator[bytes]":
+        """Yield a file's content piece by piece."""
+        with open(_opened(self.path(key)), "rb") as file:
+            yield from _chunks(file)
+
+    def tail(self, key: str, inode: int, offset: int) -> "tuple[int, int, bytes]":
+        """Return the file's inode, where the rest of it begins, and the rest.
+
+        It begins at ``offset``, or at 0 where the file is another one than ``inode`` or has
+        become shorter. Inode 0: there is no file.
+        """
+        try:
+            descriptor = _opened(self.path(key))
+        except OSError:
+            return 0, 0, b""
+        with open(descriptor, "rb") as file:
+            there = os.fstat(descriptor)
+            if there.st_ino != inode or there.st_size < offset:
+                offset = 0
+            file.seek(offset)
+            return there.st_ino, offset, file.read()
+
+    def ending(self, key: str, lines: int) -> "tuple[int, int, bytes]":
+        """Return the file's inode, its size and its last lines, never more than 64 MiB of them.
+
+        Inode 0: there is no file.
+        """
+        try:
+            descriptor = _opened(self.path(key))
+        except OSError:
+            return 0, 0, b""
+        with open(descriptor, "rb") as file:
+            there = os.fstat(descriptor)
+            size, found = _ENDING_FIRST, []
+            while True:
+                file.seek(max(0, there.st_size - size))
+                found = file.read().splitlines(keepends=True)
+                if len(found) > lines or size >= min(there.st_size, _ENDING_MOST):
+                    break
+                size *= 4
+        return there.st_ino, there.st_size, b"".join(found[-lines:]) if lines > 0 else b""
+
+    def holds(self, wanted: "Mapping[str, tuple[int, int, str]]") -> "list[str]":
+        """Return the keys whose file has this mode, size and sha256 (looked at up to 64 MiB).
+
+        A file of which no sum is known has to be sent.
+        """
+        return [key for key, facts in wanted.items() if self._has(key, *facts)]
+
+    def _has(self, key: str, mode: int, size: int, sha256: str) -> bool:
+        try:
+            descriptor = os.open(self.path(key), _READ | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        with open(descriptor, "rb") as file:
+            there = os.fstat(descriptor)
+            if not stat.S_ISREG(there.st_mode) or there.st_mode & 0o111 != mode & 0o111:
+                return False
+            if there.st_size != size:
+                return False
+            return size > _COMPARED_BYTES or _sum(file) == sha256
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def write_many(self, files: "Iterable[tuple[str, int, BinaryIO | bytes, str]]") -> int:
+        """Write each ``(key, mode, content, sha256)`` whole or not at all; return the bytes.
+
+        An empty ``sha256`` stands for any content. What does not have its sum raises OSError
+        (EBADMSG) and stays away.
+        """
+        total = 0
+        with Walk(self.root, self._modes) as walk:
+            for key, mode, content, sha256 in files:
+                total += self._write(walk, key, self._mode(mode), content, sha256)
+        return total
+
+    def append(self, key: str, content: bytes) -> None:
+        """Add to the end of a file, which is made if need be."""
+        *folders, name = key.split("/")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with Walk(self.root, self._modes) as walk, naming(self.path(key)):
+            mode = self._mode(0o644)
+            descriptor = os.open(name, flags | os.O_NONBLOCK, mode, dir_fd=walk.enter(folders))
+            try:
+                _only_regular(descriptor)
+                _write_all(descriptor, content)
+            finally:
+                os.close(descriptor)
+
+    def link_many(self, links: "Mapping[str, str]") -> int:
+        """Make symbolic links by key, those that are not there yet; return how many."""
+        made = 0
+        with Walk(self.root, self._modes) as walk:
+            for key, to in links.items():
+                *folders, name = key.split("/")
+                with naming(self.path(key)):
+                    into = walk.enter(folders)
+                    if link_at(name, into) == to:
+                        continue
+                    temporary = f".{_token()}{PART}"
+                    os.symlink(to, temporary, dir_fd=into)
+                    os.rename(temporary, name, src_dir_fd=into, dst_dir_fd=into)
+                    made += 1
+        return made
+
+    def write_new(self, folder: str, files: "Iterable[tuple[str, int, bytes]]") -> None:
+        """Make a folder of ``(name below it, mode, content)``, all of it or nothing.
+
+        It appears complete. One that is there already, and empty, is filled where it is.
+        """
+        above, _, name = folder.rpartition("/")
+        prefix = f"{above}/" if above else ""
+        there = bool(self.kinds([folder]))
+        part = folder if there else f"{prefix}.{_token()}{PART}"
+        try:
+            with Walk(self.root, self._modes) as walk:
+                with naming(self.path(part)):
+                    walk.enter(part.split("/"))
+                for key, mode, content in files:
+                    self._put(walk, f"{part}/{key}", self._mode(mode), content)
+                if not there:
+                    into = walk.enter(above.split("/") if above else [])
+                    with naming(self.path(folder)):
+                        os.rename(part.rpartition("/")[2], name, src_dir_fd=into, dst_dir_fd=into)
+        except BaseException:  # Ctrl-C too
+            self.remove([part])
+            raise
+
+    def remove(self, keys: "Sequence[str]") -> None:
+        """Remove files and folders with all they hold; what is not there is no error."""
+        for key in keys:
+            *folders, name = key.split("/")
+            with Walk(self.root, None) as walk:
+                try:
+                    into = walk.enter(folders, make=False)
+                    there = os.lstat(name, dir_fd=into)
+                except _ABSENT:
+                    continue
+                if not stat.S_ISDIR(there.st_mode):
+                    os.unlink(name, dir_fd=into)
+                else:
+                    shutil.rmtree(self.path(key), ignore_errors=True)
+
+    def clear_orphans(self, age_s: int = DAY_S) -> int:
+        """Remove what was being written more than ``age_s`` seconds ago; return how many."""
+        old = [
+            f"{folder}/{name}"
+            for folder in (INCOMING, SUBMISSIONS)
+            for name in self.names(folder)
+            if name.endswith(PART) and self._is_older(f"{folder}/{name}", age_s)
+        ]
+        self.remove(old)
+        return len(old)
+
+    def _is_older(self, key: str, age_s: int) -> bool:
+        try:
+            return os.lstat(self.path(key)).st_mtime < time.time() - age_s
+        except OSError:
+            return False
+
+    def _mode(self, mode: int) -> int:
+        """Return the mode of a file, with leave to execute for whoever may read."""
+        if self._modes is None:
+            return mode
+        shared = self._modes[1]
+        return shared | (shared & 0o444) >> 2 if mode & 0o100 else shared
+
+    def _write(
+        self, walk: Walk, key: str, mode: int, content: "BinaryIO | bytes", sha256: str
+    ) -> int:
+        *folders, name = key.split("/")
+        with naming(self.path(key)):
+            into = walk.enter(folders)
+            beside = walk.incoming()
+            # Another file system may be mounted there, or a link of ours leads to one.
+            if os.fstat(beside).st_dev != os.fstat(into).st_dev:
+                beside = into
+            temporary = f".{_token()}{PART}"
+            descriptor = os.open(temporary, _NEW, mode, dir_fd=beside)
+            try:
+                size = _fill(descriptor, content, sha256)
+                self._settle(descriptor, mode)
+                os.rename(temporary, name, src_dir_fd=beside, dst_dir_fd=into)
+            except BaseException:  # Ctrl-C too
+                os.unlink(temporary, dir_fd=beside)
+                raise
+            finally:
+                os.close(descriptor)
+        return size
+
+    def _put(self, walk: Walk, key: str, mode: int, content: bytes) -> None:
+        """Write a file of a folder that nobody reads yet."""
+        *folders, name = key.split("/")
+        with naming(self.path(key)):
+            descriptor = os.open(name, _NEW, mode, dir_fd=walk.enter(folders))
+            try:
+                _write_all(descriptor, content)
+                self._settle(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+    def _settle(self, descriptor: int, mode: int) -> None:
+        if self._modes is not None:  # whatever the umask took
+            os.fchmod(descriptor, mode)
+
+
+def _opened(path: str) -> int:
+    """Open a regular file for reading."""
+    descriptor = os.open(path, _READ)
+    try:
+        _only_regular(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _only_regular(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _content(path: str) -> bytes:
+    with open(_opened(path), "rb") as file:
+        return file.read()
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "link"
+    return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def _is_link(parent: str, name: str) -> bool:
+    return os.path.islink(f"{parent}/{name}")
+
+
+def _is_locked(path: str) -> bool:
+    try:
+        descriptor = _opened(path)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _token() -> str:
+    return os.urandom(12).hex()
+
+
+def _fill(descriptor: int, content: "BinaryIO | bytes", sha256: str) -> int:
+    """Write a file's content, looking at its sum on the way; return its size."""
+    digest = hashlib.sha256()
+    size = 0
+    for chunk in _chunks(content):
+        if sha256:
+            digest.update(chunk)
+        _write_all(descriptor, chunk)
+        size += len(chunk)
+    if sha256 and digest.hexdigest() != sha256:
+        raise OSError(errno.EBADMSG, f"sha256 is {digest.hexdigest()}, not {sha256}")
+    return size
+
+
+def _chunks(content: "BinaryIO | bytes") -> "Iterator[bytes]":
+    if isinstance(content, bytes):
+        yield content
+        return
+    while True:
+        chunk = content.read(_CHUNK)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sum(file: "BinaryIO") -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(file):
+        digest.update(chunk)
+    return digest.hexdigest()

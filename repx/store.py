@@ -1,0 +1,180 @@
+"""The store of a target: markers, logs, submissions and artifacts below its ``base_path``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from repx import places, progress
+from repx.errors import StorageError
+from repx.places import here, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from repx.model import JobId
+    from repx.places import Facts, Files, Outgoing, Place
+    from repx.target import Target
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SUCCESS: Final = tree.SUCCESS
+FAIL: Final = tree.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One ``base_path`` at a place. Keys are POSIX paths relative to it.
+
+    Every verb is one round trip. What cannot be read or written raises StorageError.
+    """
+
+    place: Place
+    root: str
+    files: Files = field(compare=False, repr=False)
+
+    def path(self, key: str) -> str:
+        """Return the absolute path of a key on the target."""
+        return f"{self.root}/{key}"
+
+    def outputs(self, job: JobId) -> str:
+        """Return the absolute path of a job's folder, which holds ``out`` and ``repx``."""
+        return f"{self.root}/outputs/{job}"
+
+    def markers(self, jobs: Collection[JobId]) -> dict[JobId, str]:
+        """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL."""
+        started = self.started()
+        seen = progress.through(jobs, "looking at jobs:")
+        wanted = (job for job in seen if job in started)
+        found, problems = self._do("read", "outputs", lambda: self.files.markers(wanted))
+        for job, why in problems.items():
+            log.warning("cannot read %s/repx: %s; passed over", self.outputs(job), why)
+        return found
+
+    def started(self) -> set[JobId]:
+        """Return the ids that have a folder under ``outputs``, from one listing."""
+        return set(self.names("outputs"))
+
+    def names(self, key: str) -> list[str]:
+        """Return the names in a folder, sorted; nothing when there is no such folder."""
+        return self._do("list", key, lambda: self.files.names(key))
+
+    def glob(self, *patterns: str) -> list[str]:
+        """Return the keys that match any of the patterns, sorted."""
+        return self._do("list", "", lambda: self.files.glob(patterns))
+
+    def marker(self, job: JobId, name: str) -> Mapping[str, Any]:
+        """Return what a job's marker says; empty when it is absent, empty or not ours.
+
+        ``job`` may lead on to a phase of it: ``<job>/scatter``.
+        """
+        return _object(self.read(f"outputs/{job}/repx/{name}"))
+
+    def read_text(self, key: str) -> str | None:
+        """Return a file's text, undecodable bytes replaced, or None when there is none."""
+        content = self.read(key)
+        return None if content is None else content.decode("utf-8", errors="replace")
+
+    def read(self, key: str) -> bytes | None:
+        """Return a file's content, or None when there is no such file."""
+        contents, problems = self._do("read", key, lambda: self.files.read_many([key]))
+        if problems:
+            raise _error("read", self.path(key), problems[key])
+        return contents.get(key)
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the contents of the files that exist; what cannot be read is named in the log."""
+        if not keys:
+            return {}
+        contents, problems = self._do("read", keys[0], lambda: self.files.read_many(keys))
+        for key, why in problems.items():
+            log.warning("cannot read %s: %s; passed over", self.path(key), why)
+        return contents
+
+    def exists(self, key: str) -> bool:
+        """Return whether the key names anything."""
+        return bool(self.files.kinds([key]))
+
+    def holds(self, wanted: Mapping[str, Facts]) -> list[str]:
+        """Return the keys whose file is there with mode, size and sha256 as wanted."""
+        return self._do("read", "", lambda: self.files.holds(wanted))
+
+    def tail_text(self, key: str, lines: int) -> str:
+        """Return the last lines of a file as text; empty when there is no such file."""
+        return self.files.ending(key, lines)[2].decode(errors="replace").rstrip("\n")
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield a file's content piece by piece."""
+        try:
+            yield from self.files.chunks(key)
+        except OSError as error:
+            raise _error("read", self.path(key), error.strerror or str(error)) from error
+
+    def sizes(self, *folders: str) -> dict[str, int]:
+        """Return the size of each file below the folders, by its key."""
+        return self._do("list", "", lambda: self.files.sizes(folders))
+
+    def write(self, key: str, content: bytes, mode: int = 0o644) -> int:
+        """Write a file whole, or not at all; return its size in bytes."""
+        return self.write_many([(key, mode, content, "")])
+
+    def write_many(self, files: Iterable[Outgoing]) -> int:
+        """Write ``(key, mode, content, sha256)`` each whole or not at all; return the bytes."""
+        return self._do("write", "", lambda: self.files.write_many(files))
+
+    def append(self, key: str, content: bytes) -> None:
+        """Add to the end of a file, which is made if need be."""
+        self._do("write", key, lambda: self.files.append(key, content))
+
+    def link_many(self, links: Mapping[str, str]) -> int:
+        """Make symbolic links by key unless they are there; return how many."""
+        return self._do("write", "", lambda: self.files.link_many(links))
+
+    def write_new(self, folder: str, files: Iterable[tuple[str, int, bytes]]) -> None:
+        """Make a folder of ``(name below it, mode, content)``, all of it or nothing."""
+        self._do("write", folder, lambda: self.files.write_new(folder, files))
+
+    def remove(self, *keys: str) -> None:
+        """Remove files and folders with all they hold; what is not there is no error."""
+        self._do("remove", keys[0], lambda: self.files.remove(keys))
+
+    def locked(self, key: str) -> bool:
+        """Return whether a process holds the lock file; False where there are no locks."""
+        return bool(self.files.locked([key]))
+
+    def _do(self, verb: str, key: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError as error:
+            path = str(error.filename or self.path(key))
+            raise _error(verb, path, error.strerror or str(error)) from error
+
+
+def local(root: str, share: str = "") -> Store:
+    """Return the store on this machine's file system."""
+    return Store(here.HERE, root, here.HERE.files(root, share))
+
+
+def of(target: Target) -> Store:
+    """Return the store of a target. Raises InputError for one that repx cannot reach."""
+    place = places.of(target)
+    return Store(place, target.base_path, place.files(target.base_path, target.share))
+
+
+def _object(content: bytes | None) -> Mapping[str, Any]:
+    try:
+        document = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _error(verb: str, path: str, why: str) -> StorageError:
+    return StorageError(
+        f"cannot {verb} {path}: {why}",
+        hint="check `base_path` of the target, its permissions and the free space there",
+    )
