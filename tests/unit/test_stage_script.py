@@ -354,7 +354,7 @@ def test_a_python_program_gets_everything_from_repx_py(job: Job) -> None:
 
 def test_a_python_program_reaches_the_installed_repx_py_too(job: Job) -> None:
     program = python_job(job, "from repx_py import Lab, stage\nprint(Lab.__name__, stage().out)\n")
-    checkout = os.fspath(Path(script.__file__).parents[2])
+    checkout = os.fspath(Path(script.__file__).parents[3])
 
     done = job.call(program, parameters={"p": 1}, env={"PYTHONPATH": checkout})
 
