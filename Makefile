@@ -30,7 +30,7 @@ test: packages lint lowest
 	$(BIN)/python -m pytest --timeout=300
 
 check: lint
-	$(BIN)/python -m pytest --quiet tests/unit
+	$(BIN)/python -m pytest --quiet -n auto -m "not slow" tests/unit
 
 lock: .venv/.made
 	$(call install,.venv,locked) --upgrade uv
@@ -54,7 +54,7 @@ lint: .venv/.dev
 
 # What warns of its end in an old library is no longer there in a new one.
 lowest: .venv/.lowest
-	.venv/lowest/bin/python -m pytest --quiet -W default::DeprecationWarning tests/unit
+	.venv/lowest/bin/python -m pytest --quiet -n auto -W default::DeprecationWarning tests/unit
 
 packages:
 	@.ci/packages $(TEST_PACKAGES) || { echo "tests that need them are skipped" >&2; test -z "$$CI"; }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,9 @@ PROGRAMS: Final = {
     "slurm-accounting": ("slurmdbd", "mariadbd"),
     "tmux": ("tmux",),
 }
+STARTS_PROCESS: Final = frozenset(
+    ("os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen")
+)
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -50,6 +54,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if reason := _missing(name):
             required = REQUIRED & {name, name.removesuffix("-accounting")}
             (pytest.fail if required else pytest.skip)(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test of `make check` that starts a process: these are run before each commit."""
+    _processes.clear()
+    yield
+    if _processes and not (item.get_closest_marker("slow") or item.get_closest_marker("real")):
+        pytest.fail("starts a process: mark it @pytest.mark.slow, for `make test`", pytrace=False)
+
+
+def _note_process(event: str, _arguments: tuple[object, ...]) -> None:
+    if event in STARTS_PROCESS:
+        _processes.append(event)
+
+
+_processes: list[str] = []
+sys.addaudithook(_note_process)
 
 
 def _missing(component: str) -> str | None:

@@ -234,6 +234,7 @@ def test_a_sweep_is_one_array_per_stage_and_cut() -> None:
     )
 
 
+@pytest.mark.slow
 def test_one_hundred_thousand_jobs_are_few_arrays_in_seconds() -> None:
     """33,333 chains of three and a gather: 34 arrays a stage, the gather behind the last 34."""
     nodes = sweep(33_333, 3)

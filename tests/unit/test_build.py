@@ -326,6 +326,7 @@ def test_the_first_stages_of_a_run_wait_for_the_run_before(tmp_path: Path) -> No
 # --- the commands -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_build_says_in_a_line_what_it_built(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(LAB, encoding="utf-8")
 
@@ -346,6 +347,7 @@ def test_build_says_in_a_line_what_it_built(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_build_takes_a_folder_and_a_link_of_another_name(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study/lab.yaml").write_text(LAB, encoding="utf-8")
@@ -357,6 +359,7 @@ def test_build_takes_a_folder_and_a_link_of_another_name(tmp_path: Path) -> None
     assert not (tmp_path / "study/.repx").exists()
 
 
+@pytest.mark.slow
 def test_build_shows_every_mistake_and_exits_with_2(tmp_path: Path) -> None:
     text = LAB.replace("[count]", "[cuont]").replace("  r:", "  top:")
     (tmp_path / "lab.yaml").write_text(text, encoding="utf-8")
@@ -370,6 +373,7 @@ def test_build_shows_every_mistake_and_exits_with_2(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_named_with_exit_code_3(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(LAB, encoding="utf-8")
     (tmp_path / ".repx").write_text("a file", encoding="utf-8")
@@ -381,6 +385,7 @@ def test_a_place_that_cannot_be_written_is_named_with_exit_code_3(tmp_path: Path
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_init_writes_a_project_that_builds(tmp_path: Path) -> None:
     started = repx(tmp_path, "init", "my experiment")
 
@@ -395,6 +400,7 @@ def test_init_writes_a_project_that_builds(tmp_path: Path) -> None:
     assert "warning" not in made.stderr
 
 
+@pytest.mark.slow
 def test_init_names_the_experiment(tmp_path: Path) -> None:
     assert repx(tmp_path, "init", "--name", "mice-2").returncode == 0
     repx(tmp_path, "build")
@@ -404,6 +410,7 @@ def test_init_names_the_experiment(tmp_path: Path) -> None:
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.slow
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text("mine", encoding="utf-8")
 

@@ -19,6 +19,8 @@ from repx.lab.load import open_lab
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 GOOD: Final = """\
 stages:
   a:

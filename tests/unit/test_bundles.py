@@ -57,6 +57,7 @@ def plans(draw: st.DrawFn) -> tuple[Plan, list[Bundle]]:
     return Plan(tasks=tuple(tasks), gates=tuple(gates)), described
 
 
+@pytest.mark.slow
 @given(plans())
 @settings(max_examples=200, deadline=None)
 def test_no_circle_and_every_job_once(drawn: tuple[Plan, list[Bundle]]) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 Repx: TypeAlias = Callable[..., Any]  # see conftest.py
 
 BASH: Final = """

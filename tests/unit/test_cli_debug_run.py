@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 TOTAL: Final = "06picx6cgcpvjhlv2nf0zgk8dl0sg19d-stage-c-total-1.0"
 SQUARE: Final = "114nldsqgggscc8l3nkzg60njsdvwmrf-b-square-sum-1.0"
 

@@ -55,6 +55,7 @@ def test_help_fits_80_columns(path: str) -> None:
     assert [] == [line for line in shown.splitlines() if len(line) > 80]
 
 
+@pytest.mark.slow
 def test_the_reference_page_is_what_the_commands_say() -> None:
     done = subprocess.run([sys.executable, DOCS / "cli.py", "--check"], check=False)
 

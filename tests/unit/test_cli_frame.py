@@ -162,6 +162,7 @@ def test_control_characters_in_an_error_are_shown_not_obeyed(repx: Repx, given: 
     assert repx("list").err == "error: a\\x1b[31mb\\x07\n"
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_it_quietly(labs: Path) -> None:
     shell = (
         f"{sys.executable} -m repx list jobs -l {labs / 'sweep'} | true; echo ${{PIPESTATUS[0]}}"
@@ -176,6 +177,7 @@ def test_a_reader_that_leaves_ends_it_quietly(labs: Path) -> None:
 FULL: Final = "error: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize(
     ("words", "streams", "code", "err"),
@@ -228,6 +230,7 @@ def test_what_cannot_be_said_on_stderr_changes_no_other_exit_code(
     assert (code, "data\n") == said[:2]
 
 
+@pytest.mark.slow
 def test_output_survives_a_locale_without_unicode() -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
 

@@ -167,6 +167,7 @@ def test_dependencies_are_a_tree_with_the_runs_before(two: Repx) -> None:
     assert {C: [B], B: [A], A: []} == json.loads(two("list", "deps", "06", "--json").out)
 
 
+@pytest.mark.slow
 def test_dependencies_shown_before_are_not_repeated(repx: Repx) -> None:
     """A diamond: what both sides need is shown in full once."""
     Path("lab.yaml").write_text(DIAMOND, encoding="utf-8")
@@ -254,6 +255,7 @@ runs: {r: {parameters: {n: [10, 9, 2], lr: [0.5, 0.25]}}}
 """
 
 
+@pytest.mark.slow
 def test_jobs_come_by_stage_and_parameters_not_by_hash(repx: Repx, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(SWEEP)
     assert repx("build").code == 0
@@ -264,6 +266,7 @@ def test_jobs_come_by_stage_and_parameters_not_by_hash(repx: Repx, tmp_path: Pat
     assert ["2 -", "9 -", "10 -", *fits] == rows
 
 
+@pytest.mark.slow
 def test_a_mistyped_parameter_is_an_error_with_a_suggestion(repx: Repx, tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").write_text(SWEEP)
     assert repx("build").code == 0

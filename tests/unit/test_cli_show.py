@@ -164,6 +164,7 @@ def test_silent_log_says_why(two: Repx, scattered: Repx) -> None:
     assert "the job has not started yet\n" == scattered("log", "sg-run").err
 
 
+@pytest.mark.slow
 def test_follow_ends_with_the_job(labs: Path, tmp_path: Path) -> None:
     """What is printed while the job runs is shown, and the end of the job is the end."""
     (tmp_path / "targets.yaml").write_text(
@@ -204,6 +205,7 @@ def test_verify_reads_every_file_each_time(repx: Repx, labs: Path, tmp_path: Pat
     assert "expected sha256" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.needs("graphviz")
 @pytest.mark.parametrize(
     ("name", "begins"),

@@ -10,6 +10,8 @@ from repx.errors import CommandError, CommandNotFoundError
 from repx.places import command
 from repx.places.command import Completed
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 
 def test_what_a_command_says_and_how_it_ends_are_returned() -> None:
     said = command.run(["sh", "-c", "cat; echo aside >&2; exit 3"], stdin="in\n", check=False)

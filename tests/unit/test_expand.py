@@ -509,6 +509,7 @@ def test_a_folder_in_the_store_keeps_names_and_execute_bits(tmp_path: Path) -> N
 # --- alone ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_runs_alone(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(hostile()), encoding="utf-8")
     command = [
@@ -528,6 +529,7 @@ def test_it_runs_alone(tmp_path: Path) -> None:
     assert len(open_lab(tmp_path / "lab").lab.jobs) == 10
 
 
+@pytest.mark.slow
 def test_alone_it_reports_mistakes_with_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(blueprint(run("top"))), encoding="utf-8")
     command = [

@@ -124,6 +124,7 @@ def test_commands_show_own_names(repx: Repx, swept: Path, words: tuple[str, ...]
     assert "$lab" not in said.out
 
 
+@pytest.mark.slow
 def test_the_job_gets_the_stored_path(repx: Repx, swept: Path, tmp_path: Path) -> None:
     assert repx("run", "-l", swept).code == 0
     (tmp_path / "home").mkdir(exist_ok=True)

@@ -14,6 +14,8 @@ from repx.places.command import Completed
 from repx.probe import Finding, Part
 from repx.target import RuntimeName, SchedulerName, Target
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 BASICS = ("bash", "true", "env", "mv", "rm", "stat", "timeout", "flock", "df", "cat")
 
 

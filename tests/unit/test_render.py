@@ -169,11 +169,13 @@ def _scripts(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_every_script_is_good_bash(tmp_path: Path) -> None:
     for path in _scripts(tmp_path):
         subprocess.run(["bash", "-n", path], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("shellcheck")
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     subprocess.run(["shellcheck", *_scripts(tmp_path)], check=True)

@@ -21,6 +21,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
         _ = repx_py.Labb
 
 
+@pytest.mark.slow
 def test_import_costs_nothing_until_a_name_is_used() -> None:
     """A stage imports it in each of 100,000 jobs."""
     code = "import sys, repx_py; print(sorted(m for m in sys.modules if m.startswith('repx')))"

@@ -142,11 +142,13 @@ def _on_disk(folder: Path, files: dict[str, str]) -> list[Path]:
     return sorted(folder.rglob("*.sh"))
 
 
+@pytest.mark.slow
 def test_bash_reads_every_script(tmp_path: Path) -> None:
     for script in _on_disk(tmp_path, rendered(everything())):
         subprocess.run(["bash", "-n", script], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("shellcheck")
 def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
     scripts = _on_disk(tmp_path, rendered(everything()))
@@ -161,6 +163,7 @@ def test_shellcheck_has_nothing_to_say(tmp_path: Path) -> None:
     assert "" == said.stdout
 
 
+@pytest.mark.slow
 def test_directives_survive_a_shells_reading() -> None:
     """Slurm reads quotes as bash does: the words behind #SBATCH are the values asked for."""
     script = rendered(everything())["sbatch/1-run_s.it_s_a_stage_HOME_x_.sh"]

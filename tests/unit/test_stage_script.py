@@ -20,6 +20,8 @@ from repx import assets
 from repx.lab.expand import fill, script, shown
 from repx.lab.expand.script import Body
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 # NUL-separated, in pairs: nothing else can be told apart from what a value may hold.
 DUMP: Final = r"""
 for array in inputs parameters outputs; do

@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 HEAVY: Final = {"fsspec", "jinja2", "jsonschema", "networkx", "pandas", "rich", "sh", "yaml"}
 
 

@@ -363,6 +363,7 @@ def test_example_works_as_it_is_shipped(tmp_path: Path) -> None:
     assert targets.choose(found, "cluster").scheduler is SchedulerName.SLURM
 
 
+@pytest.mark.slow
 def test_page_has_every_key_as_the_schema_has_it() -> None:
     """The tables of docs/ are made from the schemas; the command below writes them again."""
     script = Path(__file__).parents[2] / "docs" / "reference.py"

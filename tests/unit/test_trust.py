@@ -75,6 +75,7 @@ def on_terminal(place: Path, answer: str, *words: str) -> tuple[int, str]:
     return process.wait(timeout=30), screen.decode()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_foreign_lab_is_asked_about_once(foreign: Path, tmp_path: Path) -> None:
     (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: store}}\n")
     words = ("run", "--lab", str(foreign))

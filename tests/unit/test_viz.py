@@ -207,6 +207,7 @@ def test_no_name_can_end_a_mermaid_label(run: str, stage: str, value: str, group
         )
 
 
+@pytest.mark.slow
 @pytest.mark.needs("graphviz")
 def test_graphviz_reads_names_of_any_kind(tmp_path: Path) -> None:
     names = ["end", 'a"b', "a\\", "\\N", "<b>", "a\nb", "x\0y", "é😀", "\udc80", "{a|b}", "", "->"]
@@ -235,7 +236,7 @@ def kinds(frames: tuple[Frame, ...]) -> set[FrameKind]:
         (["--runs"], {FrameKind.STAGE, FrameKind.RUN}),
         (["--groups"], {FrameKind.STAGE, FrameKind.RUN, FrameKind.GROUP}),
     ],
-    ids=str,
+    ids=["as it is", "pipelines", "runs", "groups"],
 )
 def test_frames_are_drawn_as_asked(labs: Path, options: list[str], left: set[FrameKind]) -> None:
     lab = replace(open_lab(labs / "scatter-gather").lab, groups={"g": ("sg-run",)})

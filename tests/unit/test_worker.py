@@ -54,6 +54,7 @@ def _read(folder: Path, text: str) -> worker.Script:
     return worker.Script(os.fsencode(path))
 
 
+@pytest.mark.slow
 @given(text=TEXTS)
 @example(text="$out")
 def test_any_value_is_read_as_it_was_meant(
