@@ -10,6 +10,7 @@ import click
 from repx import console, probe
 from repx.cli import complete
 from repx.cli.context import group
+from repx.cli.import_targets import import_targets
 from repx.config import targets as profiles
 from repx.errors import InputError
 from repx.places import command
@@ -32,6 +33,7 @@ _UNUSABLE = 3
     examples="""
     repx targets                  the profiles of targets.yaml
     repx targets check cluster    does it work: folder, scheduler, runtimes
+    repx targets import           write a targets.yaml from RepX 0.5's settings
     """,
 )
 def targets(context: Context) -> None:
@@ -81,6 +83,9 @@ def check(context: Context, name: str | None) -> int:
     if not missing:
         console.note(f"jobs can run on '{target.name}', {_runtime(target, findings)}")
     return _UNUSABLE if missing else 0
+
+
+targets.add_command(import_targets)
 
 
 def _facts(known: Targets, target: Target) -> dict[str, Any]:
