@@ -13,12 +13,13 @@ BIN := .venv/bin
 # $(call install,VENV,LOCK): install into a virtual environment, in the versions of .ci/LOCK.txt.
 install = PIP_BUILD_CONSTRAINT=.ci/$(2).txt $(1)/bin/python -m pip --disable-pip-version-check \
 	--quiet --no-input install --constraint .ci/$(2).txt
-TEST_PACKAGES := graphviz mariadb-server-core munge shellcheck slurm-wlm slurmctld slurmd slurmdbd tmux
+TEST_PACKAGES := bash-static bubblewrap busybox-static graphviz jq mariadb-server-core munge nix-bin \
+	patchelf shellcheck slurm-wlm slurmctld slurmd slurmdbd tmux
 SHELL_SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard examples/*.sh repx/lab/expand/*.sh templates/*.sh)
 
 # In CI a missing component is a failure, not a skipped test.
 ifdef CI
-export REPX_REQUIRE ?= graphviz,shellcheck,slurm,tmux
+export REPX_REQUIRE ?= bwrap,graphviz,nix,shellcheck,slurm,tmux
 endif
 
 .PHONY: demo test check lock bench bench-slurm campaign lint lowest packages clean

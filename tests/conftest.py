@@ -18,6 +18,7 @@ PROGRAMS: Final = {
     "bwrap": ("bwrap",),
     "docker": ("dockerd",),
     "graphviz": ("dot",),
+    "nix": ("nix-build", "bash-static", "busybox", "jq", "patchelf"),
     "podman": ("podman",),
     "shellcheck": ("shellcheck",),
     "slurm": ("slurmctld",),
@@ -31,7 +32,12 @@ REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").spli
 LABS: Final = Path(__file__).parent / "labs"
 GOLDEN: Final = Path(__file__).parent / "golden"
 
-pytest_plugins = ["tests.real.folders", "tests.real.place", "tests.real.slurm_cluster"]
+pytest_plugins = [
+    "tests.nix.machine",
+    "tests.real.folders",
+    "tests.real.place",
+    "tests.real.slurm_cluster",
+]
 
 
 def pytest_configure() -> None:

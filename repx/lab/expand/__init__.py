@@ -12,6 +12,7 @@ A stage is expanded over the axes that reach it or its upstreams, not over all o
 are the same, the work is one step per job. The same blueprint gives the same bytes.
 """
 
+from repx.lab.expand.lab import VERSION, expand, lab_id
 from repx.lab.expand.order import ordered
 from repx.lab.expand.runs import RESERVED_RUNS
 from repx.lab.expand.store import store_name
@@ -24,7 +25,6 @@ from repx.lab.expand.text import (
     nix_hash,
     shown,
 )
-from repx.lab.expand.writer import VERSION, expand, lab_id
 
 __all__ = [
     "LAB_PATH",

@@ -86,12 +86,12 @@ class Expansion:
             variant = self._variant(combination, upstream)
             jid = self._id(variant, f"{{{params}}}", upstream)
             self.table.ids[combination] = jid
-            self.run.add(jid, variant.metadata(f"{{{params}}}", upstream, jid), self.stage)
+            self.run.add(jid, variant.metadata(f"{{{params}}}", upstream, jid), variant.stage)
         return self.table
 
     def _id(self, variant: Variant, params: str, upstream: Sequence[str]) -> str:
         ids = []
-        for mapping in self.stage.mappings:
+        for mapping in variant.stage.mappings:
             if mapping.get("stage") is not None:
                 ids.append(upstream[self.producers.index(mapping["stage"])])
             elif mapping.get("source_run") is not None:
@@ -109,39 +109,40 @@ class Expansion:
         }
         key = (*names, *map(compact, values.values()))
         if key not in self.variants:
-            self.variants[key] = self._new_variant(names, Texts(self.stage, values))
+            self.variants[key] = self._new_variant(names, Texts(self.stage.case(values), values))
         return self.variants[key]
 
     def _new_variant(self, names: Sequence[str], texts: Texts) -> Variant:
-        pname = texts.pname()
+        stage, pname = texts.stage, texts.pname()
         # Ids are not known yet: numbered marks stand for them, -1 for the job's own.
         mark = nix_hash(f"mark of {self.stage.key}")
         marks = {key: f"{mark}<{index}>" for index, key in enumerate(self.producers)}
         pnames = dict(zip(self.producers, names))
         text = dumps(self._executables(pname, texts, marks, pnames, f"{mark}<-1>"))
         texts_and_slots = re.split(f"{mark}<(-?[0-9]+)>", text)
-        hints = texts.resources(self.stage.resources)
+        hints = texts.resources(stage.resources)
         tail = f',"resource_hints":{dumps(hints)}' if hints else ""
         return Variant(
+            stage=stage,
             pname=pname,
-            identities="x00".join(self._identities(pname)),
-            mappings=mappings_json(self.stage.mappings, pnames),
+            identities="x00".join(self._identities(stage, pname)),
+            mappings=mappings_json(stage.mappings, pnames),
             head='{"executables":',
             texts=[
                 *texts_and_slots[:-1:2],
-                f'{texts_and_slots[-1]},"name":"{pname}-{self.stage.version}","params":',
+                f'{texts_and_slots[-1]},"name":"{pname}-{stage.version}","params":',
             ],
             slots=[int(slot) for slot in texts_and_slots[1::2]],
-            tail=f'{tail},"stage_type":"{self.stage.type}"}}',
+            tail=f'{tail},"stage_type":"{stage.type}"}}',
         )
 
-    def _identities(self, pname: str) -> Iterator[str]:
+    def _identities(self, stage: Stage, pname: str) -> Iterator[str]:
         """Yield what stands for the scripts: ``main``; or scatter, steps by name, gather."""
         order = {"scatter": 0, "gather": 2}
-        for each in sorted(self.stage.executables, key=lambda each: order.get(each.name, 1)):
+        for each in sorted(stage.executables, key=lambda each: order.get(each.name, 1)):
             if self.run.params_only:
                 infix = "" if each.name == "main" else f"-{each.name}"
-                yield f"{pname}{infix}-{self.stage.version}"
+                yield f"{pname}{infix}-{stage.version}"
             else:
                 yield each.identity or each.script
 
@@ -155,7 +156,7 @@ class Expansion:
     ) -> dict[str, Any]:
         """Return the job's ``executables`` without what is null."""
         executables = {}
-        for each in self.stage.executables:
+        for each in texts.stage.executables:
             entry: dict[str, Any] = {
                 "path": f"jobs/{jid}/bin/{each.binary(pname)}",
                 "inputs": [resolved(mapping, upstream, pnames) for mapping in each.inputs],

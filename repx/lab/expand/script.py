@@ -78,12 +78,23 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
+    if "variants" in stage:
+        shared = {name: value for name, value in stage.items() if name != "variants"}
+        return {**stage, "variants": _tree(stage["variants"], shared)}
     executables = {}
     for name, executable in stage["executables"].items():
         title = stage["key"] if name == "main" else f"{stage['key']}, {name}"
         script = _script(title, executable["script"], executable.get("outputs") or {})
         executables[name] = {**executable, "script": script}
     return {**stage, "executables": executables}
+
+
+def _tree(tree: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same tree, each leaf a whole stage."""
+    if "leaf" in tree:
+        return {"leaf": _stage({**shared, **tree["leaf"]})}
+    cases = [[values, _tree(branch, shared)] for values, branch in tree["cases"]]
+    return {"on": tree["on"], "cases": cases}
 
 
 def _script(title: str, source: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from repx.lab.expand.text import holes
+from repx.lab.expand.text import compact, holes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class Stage:
     mappings: Sequence[Mapping[str, Any]]
     resources: Mapping[str, Any]
     executables: Sequence[Executable]
+    cases: Cases | None = None
+
+    def case(self, values: Mapping[str, Any]) -> Stage:
+        """Return the stage for some values of its parameters."""
+        found: Stage | Cases = self.cases or self
+        while isinstance(found, Cases):
+            found = found.branches[compact([values[name] for name in found.on])]
+        return found
 
     @property
     def producers(self) -> list[str]:
@@ -65,11 +73,51 @@ class Stage:
             for rule in [hints, *rules]:
                 texts += [text for text in rule.values() if isinstance(text, str)]
                 found.update(rule.get("if", ()))
-        return found.union(*map(holes, texts))
+        found.update(*map(holes, texts))
+        return found if self.cases is None else found | self.cases.names()
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Stages by the values of some parameters, as compact JSON; or further cases."""
+
+    on: Sequence[str]
+    branches: Mapping[str, Stage | Cases]
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stage of every case."""
+        for branch in self.branches.values():
+            if isinstance(branch, Cases):
+                yield from branch.stages()
+            else:
+                yield branch
+
+    def names(self) -> set[str]:
+        """Return every parameter that a case depends on."""
+        found = set(self.on)
+        for branch in self.branches.values():
+            found |= branch.names() if isinstance(branch, Cases) else branch.dynamic
+        return found
+
+
+def leaves(stage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a blueprint says of a stage: itself, or each of its variants."""
+    if "variants" not in stage:
+        yield stage
+        return
+    trees = [stage["variants"]]
+    while trees:
+        tree = trees.pop()
+        if "leaf" in tree:
+            yield tree["leaf"]
+        else:
+            trees += [branch for _, branch in reversed(tree["cases"])]
 
 
 def stage_of(raw: Mapping[str, Any]) -> Stage:
     """Return the stage that a blueprint describes; its scripts are texts."""
+    if "variants" in raw:
+        return _with_cases(_branch(raw["variants"]))
     executables = []
     for name, each in sorted(raw["executables"].items()):
         executables.append(
@@ -93,3 +141,18 @@ def stage_of(raw: Mapping[str, Any]) -> Stage:
         resources=raw.get("resources") or {},
         executables=executables,
     )
+
+
+def _branch(tree: Mapping[str, Any]) -> Stage | Cases:
+    if "leaf" in tree:
+        return stage_of(tree["leaf"])
+    return Cases(tree["on"], {compact(values): _branch(each) for values, each in tree["cases"]})
+
+
+def _with_cases(found: Stage | Cases) -> Stage:
+    """Return a stage that stands for all its cases: it reads what any of them reads."""
+    if isinstance(found, Stage):
+        return found
+    stages = list(found.stages())
+    mappings = [mapping for stage in stages for mapping in stage.mappings]
+    return replace(stages[0], mappings=mappings, cases=found)

@@ -10,6 +10,8 @@ from repx.lab.expand.text import dumps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from repx.lab.expand.stages import Stage
+
 MAPPING_FIELDS = (
     "type",
     "job_id_template",
@@ -32,6 +34,7 @@ class Variant:
     says which: an upstream job by index, or (-1) the job itself.
     """
 
+    stage: Stage
     pname: str
     identities: str
     mappings: str

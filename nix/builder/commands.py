@@ -1,0 +1,72 @@
+"""The commands that lines of bash call, found by a parser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bashlex
+
+# Commands that run another one: the first word that is neither option nor assignment.
+_WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "time"})
+
+
+class NotUnderstoodError(Exception):
+    """The parser cannot read the lines, though bash may."""
+
+    def __init__(self, message: str, line: int) -> None:
+        """Note the line (from 1) at which the parser stopped."""
+        super().__init__(message)
+        self.line = line
+
+
+def words(lines: str) -> list[tuple[str, int]]:
+    """Return each external or builtin command with its first line; functions are left out.
+
+    Raises NotUnderstoodError.
+    """
+    try:
+        trees = bashlex.parse(lines)
+    except bashlex.errors.ParsingError as error:
+        line = lines.count("\n", 0, error.position) + 1
+        raise NotUnderstoodError(f"the parser stops: {error.message}", line) from None
+    except (NotImplementedError, AttributeError, IndexError, TypeError, AssertionError) as error:
+        raise NotUnderstoodError(f"the parser does not know this form: {error}", 1) from None
+    nodes = [node for tree in trees for node in _below(tree)]
+    functions = {node.name.word for node in nodes if node.kind == "function"}
+    found: dict[str, int] = {}
+    for node in nodes:
+        if node.kind == "command":
+            for word in _called(node):
+                if word.word not in functions:
+                    found.setdefault(word.word, lines.count("\n", 0, word.pos[0]) + 1)
+    return list(found.items())
+
+
+def _below(node: Any) -> list[Any]:  # noqa: ANN401  # bashlex has no types
+    """Return a node and all in it, substitutions in words and redirections too."""
+    found = [node]
+    for name in ("parts", "list"):
+        for part in getattr(node, name, None) or ():
+            found += _below(part)
+    for name in ("command", "output", "body"):
+        part = getattr(node, name, None)
+        if hasattr(part, "kind"):
+            found += _below(part)
+    return found
+
+
+def _called(command: Any) -> list[Any]:  # noqa: ANN401  # bashlex has no types
+    """Return the words of a simple command that name what it runs, as far as they are plain."""
+    found: list[Any] = []
+    for word in (part for part in command.parts if part.kind == "word"):
+        wrapped = bool(found)
+        if wrapped and (word.word.startswith("-") or "=" in word.word):
+            if word.word in ("-v", "-V"):  # `command -v x` only asks
+                break
+            continue
+        if word.parts or not word.word or word.word[0] in "$`":
+            break
+        found.append(word)
+        if word.word not in _WRAPPERS:
+            break
+    return found

@@ -1,0 +1,158 @@
+# The script of a program as the expander renders it, and the check of its lines at build time.
+{
+  text,
+  call,
+  source,
+}:
+let
+  inherit (builtins)
+    any
+    concatStringsSep
+    elem
+    filter
+    foldl'
+    hashString
+    head
+    isAttrs
+    length
+    listToAttrs
+    map
+    match
+    stringLength
+    substring
+    toString
+    ;
+  inherit (text) fail quoted;
+
+  # What every script finds on its PATH behind its own runDependencies.
+  base = pkgs: [
+    pkgs.bash
+    pkgs.coreutils
+    pkgs.findutils
+    pkgs.gnused
+    pkgs.gawk
+    pkgs.gnugrep
+    pkgs.jq
+  ];
+  bin = package: "${package.bin or package}/bin";
+  unique = foldl' (found: each: if elem each found then found else found ++ [ each ]) [ ];
+  pathOf =
+    pkgs: program:
+    let
+      wrong = filter (each: !(isAttrs each && each ? outPath)) program.dependencies;
+    in
+    if wrong != [ ] then
+      fail program.where "runDependencies must be packages, such as pkgs.python3, not ${text.typeName (head wrong)}"
+    else
+      unique (map bin (program.dependencies ++ base pkgs));
+
+  parts = path: filter (part: builtins.isString part && part != "") (builtins.split "/" (toString path));
+  common =
+    left: right:
+    if left == [ ] || right == [ ] || head left != head right then
+      [ ]
+    else
+      [ (head left) ] ++ common (builtins.tail left) (builtins.tail right);
+  folderOf = path: let all = parts path; in builtins.genList (builtins.elemAt all) (length all - 1);
+
+  # A program with the files it needs, under their paths below the folder that holds them all.
+  files =
+    key: program:
+    let
+      all = [ program.script ] ++ program.files;
+      wrong = filter (path: !(call.isFile path)) all;
+      top = foldl' common (folderOf program.script) (map folderOf program.files);
+      below =
+        path:
+        concatStringsSep "/" (
+          map (builtins.elemAt (parts path)) (builtins.genList (n: n + length top) (length (parts path) - length top))
+        );
+    in
+    if wrong != [ ] then
+      fail program.where "script and files must be paths, such as ./stages/fit.py, not ${text.typeName (head wrong)}"
+    else
+      {
+        program = below program.script;
+        files = {
+          label = substring 0 11 key;
+          tree = listToAttrs (
+            map (path: {
+              name = builtins.unsafeDiscardStringContext (below path);
+              value = {
+                path = "${path}";
+                executable = path == program.script;
+              };
+            }) all
+          );
+        };
+        python =
+          if any (path: match ".*[.]py" (toString path) != null) all then
+            {
+              label = "repx_py";
+              tree = {
+                "repx_py/__init__.py".path = "${source}/templates/stage_repx_py.py";
+                "repx_py/stage_script.py".path = "${source}/repx_py/stage_script.py";
+              };
+            }
+          else
+            null;
+      };
+in
+{
+  make =
+    {
+      pkgs,
+      key,
+      program,
+    }:
+    {
+      # 11 letters: longer targets of links cost a block each on ext4.
+      label = substring 0 11 key;
+      notes =
+        (if program.inputs == [ ] then [ ] else [ "Reads ${concatStringsSep ", " program.inputs}." ])
+        ++ program.notes or [ ];
+      body = {
+        bash = "${pkgs.bash}/bin/bash";
+        path = pathOf pkgs program;
+      }
+      // (if program.script == null then { inherit (program) lines; } else files key program);
+    };
+
+  # One derivation for each script: it fails where the script has a mistake.
+  checks =
+    {
+      pkgs,
+      definition,
+      found,
+    }:
+    let
+      python = pkgs.python3.withPackages (packages: [ packages.bashlex ]);
+      check =
+        program:
+        let
+          place = program.at;
+          description = builtins.toJSON {
+            stage = definition.key;
+            phase = program.name;
+            file = if place == null then "inline" else call.label place.file;
+            line = if place == null then 0 else place.line;
+            definition = if place == null then "" else builtins.unsafeDiscardStringContext (builtins.readFile place.file);
+            inherit (program) lines;
+            path = pathOf pkgs program;
+            script = if program.script == null then null else "${program.script}";
+          };
+        in
+        derivation {
+          name = "check-${definition.key}";
+          inherit (pkgs) system;
+          builder = "${python}/bin/python3";
+          args = [ "${source}/nix/builder/check.py" ];
+          PYTHONPATH = "${source}";
+          bash = "${pkgs.bash}/bin/bash";
+          shellcheck = "${pkgs.shellcheck.bin or pkgs.shellcheck}/bin/shellcheck";
+          inherit description;
+          passAsFile = [ "description" ];
+        };
+    in
+    map check (builtins.attrValues found.programs);
+}
