@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import time
 from dataclasses import dataclass
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from repx import graph, plan, runtimes, status, submissions, transfer
+from repx import graph, plan, runtimes, schedulers, status, submissions, transfer
 from repx import store as stores
-from repx.errors import InputError
-from repx.schedulers import local
-from repx.schedulers.slurm import calls as slurm
-from repx.schedulers.slurm import states
-from repx.status import ALIVE, BY_HAND, JobState, State
+from repx.errors import InputError, SchedulerError
+from repx.places import Question
+from repx.schedulers import queue
+from repx.schedulers.contract import Folder
+from repx.status import ALIVE, ByHand, JobState, State
 from repx.store import FAIL, SUCCESS
-from repx.target import RuntimeName, SchedulerName
+from repx.target import RuntimeName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from repx.lab.load import OpenLab
     from repx.model import JobId, Lab, Run
-    from repx.places import command
+    from repx.places import Process
+    from repx.places.command import Completed
     from repx.plan import Plan, ResourcesOf, Wish
-    from repx.render import RenderedFile
+    from repx.schedulers.contract import Limits, Scheduler
     from repx.store import Store
     from repx.target import Target
     from repx.transfer import Sent
@@ -51,23 +53,22 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
 
     Raises StorageError when the store cannot be read.
     """
-    # Agents may work beside any other scheduler, and other targets may share the store.
-    beliefs = states.alive(store.place.run, store) | local.alive(store)
-    alive = {job for job, belief in beliefs.items() if belief.state in ALIVE}
+    reported = queue.reported(store)
+    alive = {job for job, said in reported.items() if said.state in ALIVE}
     marked = store.markers(lab.jobs)
     succeeded = JobState(state=State.SUCCEEDED)
     for job, name in marked.items():
         if name == SUCCESS:
-            beliefs[job] = succeeded
+            reported[job] = succeeded
         elif job not in alive:
             reason = str(store.marker(job, FAIL).get("reason") or "")
-            beliefs[job] = JobState(state=State.FAILED, reason=reason)
+            reported[job] = JobState(state=State.FAILED, reason=reason)
     for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
         found = _unmarked(store, job)
-        if found is not None and (job not in beliefs or found.state is not State.LOST):
-            beliefs[job] = found
-    needs = plan.gated(lab, beliefs)
-    return status.derive(needs, graph.order(needs), beliefs)
+        if found is not None and (job not in reported or found.state is not State.LOST):
+            reported[job] = found
+    needs = plan.gated(lab, reported)
+    return status.derive(needs, graph.order(needs), reported)
 
 
 def _unmarked(store: Store, job: JobId) -> JobState | None:
@@ -78,7 +79,9 @@ def _unmarked(store: Store, job: JobId) -> JobState | None:
     """
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):
-        return JobState(state=State.RUNNING, reason="without a scheduler", by=BY_HAND)
+        host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
+        by = ByHand(host, int(pid)) if pid.isdecimal() else ByHand()
+        return JobState(state=State.RUNNING, reason="without a scheduler", by=by)
     name = store.markers([job]).get(job)
     if name == SUCCESS:
         return JobState(state=State.SUCCEEDED)
@@ -152,37 +155,52 @@ def _write(
 ) -> Sent:
     from repx import render  # jinja2 costs 70 ms where nothing is to be done
 
-    if target.scheduler is SchedulerName.LOCAL:
-        local.check(plan, store)
+    scheduler = schedulers.of(target)
+    scheduler.check(plan)
     key_of = transfer.places(opened.files)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of)
-    files = render.submission(
+    common = render.submission(
         plan,
         opened.lab,
         target,
         submission_id=submission,
         artifact=lambda path: store.path(key_of(path)),
     )
+    asked = Folder(submission=submission, site=_site(store, scheduler, target))
+    files = chain(common, scheduler.files(plan, opened.lab, target, asked))
     where, folder = place
-    if target.scheduler is SchedulerName.SLURM:
-        files = chain(files, _slurm_files(store.place.run, opened.lab, plan, target, submission))
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
 
 
-def _slurm_files(
-    run: command.Run, lab: Lab, plan: Plan, target: Target, submission: str
-) -> Iterator[RenderedFile]:
-    from repx.schedulers.slurm import scripts
+def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | None:
+    """Ask the place what the scheduler wants to know of it."""
+    words = scheduler.ask_site(target)
+    if words is None:
+        return None
+    return store.place.ask([Question(words, lambda said: said)])[0]
 
-    asked = None if target.slurm.max_array_size else slurm.max_array_size(run)
-    return scripts.files(
-        plan,
-        lab,
-        target,
-        submission_id=submission,
-        max_array_size=asked or scripts.DEFAULT_MAX_ARRAY_SIZE,
-    )
+
+_SUBMIT_S: Final = 4 * 3600
+
+
+def start(store: Store, target: Target, submission: str, limits: Limits) -> Process | None:
+    """Start a submission; return the process that lives as long as its jobs, if there is one.
+
+    Raises SchedulerError with what a batch system said when it refused the jobs.
+    """
+    scheduler = schedulers.of(target)
+    folder = store.path(f"{submissions.FOLDER}/{submission}")
+    words = scheduler.start(folder, limits)
+    if scheduler.attended:
+        ours = {"REPX_PYTHON": sys.executable}  # new enough, which python3 may not be
+        return store.place.spawn(words, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
+    answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
+    if answer.code != 0:
+        message, _, hint = answer.stderr.strip().partition("\n\nhint: ")
+        said = message or f"{scheduler.script} ended with {answer.code}"
+        raise SchedulerError(said, hint=hint or None)
+    return None
 
 
 def new_id(plan: Plan) -> str:

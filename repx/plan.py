@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from repx import graph, progress
 from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
-from repx.status import ALIVE, BY_HAND, GATE, JobState, State
+from repx.status import ALIVE, GATE, ByHand, JobState, Owner, State
 from repx.target import Resources, RuntimeName
 
 
@@ -69,13 +69,13 @@ class Plan:
     """What one submission does. ``tasks`` are in topological order, run by run.
 
     ``done`` have succeeded and are kept; ``alive`` are queued or running for another
-    submission (job id to its scheduler's id) and are waited for, not started again.
+    submission (job id to who answers for it) and are waited for, not started again.
     """
 
     tasks: tuple[Task, ...]
     gates: tuple[Gate, ...] = ()
     done: tuple[JobId, ...] = ()
-    alive: Mapping[JobId, str] = field(default_factory=dict)
+    alive: Mapping[JobId, Owner | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ def _promised(state: JobState) -> bool:
     A job that runs by hand, or outlived its scheduler, may end without a marker. Its runner
     here waits for its lock, and then runs it only if it did not succeed.
     """
-    return state.state in ALIVE and state.by != BY_HAND
+    return state.state in ALIVE and not isinstance(state.by, ByHand)
 
 
 def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
@@ -275,7 +275,7 @@ def gated(lab: Lab, known: Container[JobId]) -> dict[str, tuple[str, ...]]:
 def _gates(
     lab: Lab,
     needed: Mapping[JobId, str],
-    alive: Mapping[JobId, str],
+    alive: Mapping[JobId, Owner | None],
     run_of: Mapping[JobId, RunName],
 ) -> tuple[tuple[Gate, ...], dict[JobId, tuple[int, ...]]]:
     """Return the gates that hold anything back, and per job the gates it waits for."""
@@ -303,7 +303,7 @@ def _waited_for(
     run: RunName,
     kind: DependencyType,
     needed: Mapping[JobId, str],
-    alive: Mapping[JobId, str],
+    alive: Mapping[JobId, Owner | None],
 ) -> tuple[JobId, ...]:
     """Return the jobs of a run to wait for: all for its end, the final ones for success."""
     jobs = lab.runs[run].jobs

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from repx import runtimes
+from repx.schedulers import MEMBERS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "bwrap": f"bwrap --version && {_SANDBOX}",
     "docker": "docker --version && docker info",
     "podman": "podman --version && podman info",
-}
-_SCHEDULERS: Final[Mapping[SchedulerName, tuple[str, ...]]] = {
-    SchedulerName.LOCAL: ("python3",),
-    SchedulerName.SLURM: ("sbatch", "squeue", "scancel", "scontrol"),
 }
 _RUNTIMES: Final[Mapping[RuntimeName, str]] = {
     RuntimeName.NATIVE: "bash",
@@ -147,7 +144,7 @@ def _finding(part: Part, name: str, tool: str, tools: Mapping[str, tuple[int, st
 
 def _scheduler(name: SchedulerName, tools: Mapping[str, tuple[int, str]]) -> Finding:
     """Judge a scheduler by its tools: the first that does not work, or else the first."""
-    needed = _SCHEDULERS[name]
+    needed = MEMBERS[name].tools
     tool = next((tool for tool in needed if tools[tool][0] != 0), needed[0])
     return _finding(Part.SCHEDULER, name, tool, tools)
 

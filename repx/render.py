@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from repx import assets, launch, progress, runtimes
 from repx.errors import InputError, RenderError
 from repx.launch import BRANCH
-from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     import jinja2
@@ -123,7 +122,7 @@ def submission(
     submission_id: str,
     artifact: Callable[[str], str],
 ) -> Iterator[RenderedFile]:
-    """Yield the files every submission folder has, and for a local target those that run it.
+    """Yield the files that every submission folder has.
 
     ``artifact`` gives the absolute path on the target of a file of the Lab. Lazy, so that
     100,000 scripts are never in memory together. Raises LabError where the Lab contradicts
@@ -144,10 +143,6 @@ def submission(
     )
     yield RenderedFile(path="README", text=readme, mode=_TEXT)
     yield from job_scripts(made, plan, lab, target, artifact=artifact)
-    if target.scheduler is SchedulerName.LOCAL:
-        yield from agent_files()
-        run = fill(made, "run.sh.j2", options=_options(target))
-        yield RenderedFile(path="run.sh", text=run, mode=_SCRIPT)
 
 
 def agent_files() -> Iterator[RenderedFile]:
@@ -155,15 +150,6 @@ def agent_files() -> Iterator[RenderedFile]:
     for name in AGENT:
         text = Path(__file__).with_name(name).read_text(encoding="utf-8")
         yield RenderedFile(path=name, text=text, mode=_TEXT)
-
-
-def _options(target: Target) -> Raw:
-    limits = {
-        "-j": target.local.jobs,
-        "--cpus": target.local.cpus,
-        "--mem": target.local.mem_bytes,
-    }
-    return Raw("".join(f" {name} {value}" for name, value in limits.items() if value))
 
 
 def _shipped(asset: str, path: str) -> RenderedFile:

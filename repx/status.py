@@ -1,10 +1,10 @@
-"""One state per job, from its marker and from what a scheduler believes."""
+"""One state per job, from its marker and from what a scheduler reported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,6 @@ class State(StrEnum):
 
 ALIVE: Final = frozenset({State.RUNNING, State.QUEUED})
 GATE: Final = "\0gate "  # begins the node of a graph that stands for all jobs of a run
-BY_HAND: Final = "by hand"  # who runs a job that no scheduler answers for
 
 # What a run's state is: the first of these that any of its jobs has.
 _RUN_ORDER: Final = (
@@ -42,18 +41,64 @@ _RUN_ORDER: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A local scheduler that works on a submission."""
+
+    submission: str
+
+    def __str__(self) -> str:
+        """Return the submission's id."""
+        return self.submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A job of a batch system, or one element of an array there.
+
+    ``system`` names the scheduler, ``cluster`` which one of that kind; empty where there is only
+    one. Of a job inside a ``bundle`` the batch system knows no end of its own.
+    """
+
+    system: str
+    id: str
+    index: int | None = None
+    cluster: str = ""
+    bundle: bool = False
+
+    def __str__(self) -> str:
+        """Return the id as the batch system writes it: ``4711``, ``4711_3``, ``bundle:4711``."""
+        element = self.id if self.index is None else f"{self.id}_{self.index}"
+        return f"bundle:{element}" if self.bundle else element
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A process that holds the job's lock without a scheduler; the lock's file names it."""
+
+    host: str = ""
+    pid: int | None = None
+
+    def __str__(self) -> str:
+        """Return the words that tables and ``--json`` have for it."""
+        return "by hand"
+
+
+Owner: TypeAlias = Agent | Batch | ByHand
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
     """A job's state and, in ``reason``, why: the exit code, the culprit, what it waits for.
 
-    ``by`` is the submission or scheduler id that a live job belongs to, ``since`` its start in
-    seconds since the epoch, ``where`` the node it runs on. A *belief* is the state of one job
-    before its upstreams are considered: never blocked or pending.
+    ``by`` is who answers for a live job, ``since`` its start in seconds since the epoch,
+    ``where`` the node it runs on. What a marker or a scheduler *reported* is the state of one
+    job before its upstream jobs are considered: never blocked or pending.
     """
 
     state: State
     reason: str = ""
-    by: str = ""
+    by: Owner | None = None
     since: float | None = None
     where: str = ""
 
@@ -64,26 +109,26 @@ _PENDING: Final = JobState(state=State.PENDING, reason="can start")
 def derive(
     needs: Mapping[JobId, Sequence[JobId]],
     order: Iterable[JobId],
-    beliefs: Mapping[JobId, JobState],
+    reported: Mapping[JobId, JobState],
 ) -> dict[JobId, JobState]:
     """Return every job's state; ``order`` is topological.
 
-    A job without a belief is skipped when something before it failed (the reason names the
-    culprit), blocked while something before it has not succeeded, else pending. A node whose
+    A job of which nothing was reported is skipped when an upstream job failed (the reason names
+    that job), blocked while an upstream job has not succeeded, else pending. A node whose
     name begins with ``GATE`` is no job and has no state: it stands for all that it needs.
     """
     states: dict[JobId, JobState] = {}
     for job in order:
-        belief = beliefs.get(job)
-        states[job] = _without_belief(needs[job], states) if belief is None else belief
-        if belief is not None and belief.state in (State.LOST, State.SKIPPED):
-            derived = _without_belief(needs[job], states)
+        said = reported.get(job)
+        states[job] = _from_upstream(needs[job], states) if said is None else said
+        if said is not None and said.state in (State.LOST, State.SKIPPED):
+            derived = _from_upstream(needs[job], states)
             if derived.state is State.SKIPPED:  # it names the culprit
                 states[job] = derived
     return {job: said for job, said in states.items() if not job.startswith(GATE)}
 
 
-def _without_belief(needs: Sequence[JobId], states: Mapping[JobId, JobState]) -> JobState:
+def _from_upstream(needs: Sequence[JobId], states: Mapping[JobId, JobState]) -> JobState:
     waiting: JobId | None = None
     for need in needs:
         before = states[need]

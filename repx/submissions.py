@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from repx.status import JobState, State
+from repx.status import Agent, JobState, Owner, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,11 +90,19 @@ def active(store: Store) -> list[str]:
     return [name for name in ids(store) if store.locked(agent_lock(name))]
 
 
-def beliefs(
-    submission: str, jobs: Sequence[JobId], happened: Iterable[Event]
+def reported(
+    submission: str,
+    jobs: Sequence[JobId],
+    happened: Iterable[Event],
+    *,
+    by: Owner | None = None,
 ) -> dict[JobId, JobState]:
-    """Return what an active submission tells of its jobs; nothing of those that have ended."""
-    waiting = JobState(state=State.QUEUED, reason="waits for its turn", by=submission)
+    """Return what an active submission tells of its jobs; nothing of those that have ended.
+
+    ``by`` answers for them, where that is not the submission's own agent.
+    """
+    owner = by or Agent(submission)
+    waiting = JobState(state=State.QUEUED, reason="waits for its turn", by=owner)
     known = dict.fromkeys(jobs, waiting)
     for event in happened:
         if event.kind == "start" and event.job in known:
@@ -102,12 +110,12 @@ def beliefs(
             known[event.job] = JobState(
                 state=State.RUNNING,
                 reason=event.phase or "",
-                by=submission,
+                by=owner,
                 since=before.since or event.time_s,
             )
         elif event.kind == "wait" and event.job in known:
             reason = f"another process has it ({event.because})"
-            known[event.job] = JobState(state=State.QUEUED, reason=reason, by=submission)
+            known[event.job] = JobState(state=State.QUEUED, reason=reason, by=owner)
         elif event.kind == "skip" or event.ends_job:
             known.pop(event.job, None)
         elif event.kind == "agent-start":

@@ -11,7 +11,7 @@ from repx import select
 from repx.cli import complete
 from repx.config.units import parse_memory
 from repx.plan import Wish
-from repx.schedulers.local import Limits
+from repx.schedulers.contract import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,12 +8,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from repx import engine, launch, render, runtimes, transfer
+from repx import engine, launch, render, runtimes, schedulers, transfer
 from repx.cli import phases
 from repx.errors import InputError
 from repx.model import STEP_PREFIX, short_id
 from repx.plan import Plan, Task
-from repx.schedulers.slurm import scripts
 from repx.store import SUCCESS
 
 if TYPE_CHECKING:
@@ -138,10 +137,11 @@ def _content(key: str, subject: Subject, chosen: Launch) -> Iterator[Outgoing]:
     )
     words = " ".join(map(render.quote, runtimes.prepared(_runtime(subject), here).run))
     traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
+    prologue = schedulers.of(subject.target).prologue(subject.target)
     for name, text, mode in (
         ("inputs.json", json.dumps(chosen.inputs, indent=2, ensure_ascii=False), 0o644),
         ("parameters.json", json.dumps(subject.job.params, indent=2, ensure_ascii=False), 0o644),
-        ("prologue.sh", "\n".join(scripts.prologue(subject.target)), 0o644),
+        ("prologue.sh", "\n".join(prologue), 0o644),
         ("run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null", 0o755),
     ):
         yield f"{key}/{name}", mode, f"{text}\n".encode(), ""

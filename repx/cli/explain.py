@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import console, launch
+from repx import console, launch, schedulers
 from repx.config.resources import LAB
 from repx.model import SELF, value_text
 from repx.results import effective
-from repx.schedulers.slurm import directives
 from repx.store import FAIL, SUCCESS
-from repx.target import Resources, SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,9 +19,10 @@ if TYPE_CHECKING:
     from repx.lab.load import OpenLab
     from repx.model import Executable, Input, Job
     from repx.plan import ResourcesOf
+    from repx.schedulers.contract import Scheduler
     from repx.status import JobState
     from repx.store import Store
-    from repx.target import Target
+    from repx.target import Resources, Target
 
 _MOST_FILES: Final = 50
 _ASKED: Final = ("cpus", "mem_bytes", "time_s", "partition", "sbatch_opts", "bundle", "retries")
@@ -51,13 +50,15 @@ def document(subject: Subject) -> dict[str, Any]:
     """Return everything known of a job, as JSON has it. Raises LabError for a broken Lab."""
     lab, job, said = subject.opened.lab, subject.job, subject.said
     phases = _phases(subject)
+    by = None if said.by is None else str(said.by)
+    scheduler = schedulers.of(subject.target)
     return {
         "id": job.id,
         "name": job.name,
         "stage": job.stage,
         "type": job.stage_type,
         "runs": [run.name for run in lab.runs.values() if job.id in run.jobs],
-        "state": {"state": said.state, "reason": said.reason, "by": said.by, "where": said.where},
+        "state": {"state": said.state, "reason": said.reason, "by": by, "where": said.where},
         "ended": {
             **subject.store.marker(job.id, FAIL),
             **subject.store.marker(job.id, SUCCESS),
@@ -65,7 +66,8 @@ def document(subject: Subject) -> dict[str, Any]:
         "params": dict(job.shown),
         "inherited": _inherited(subject),
         "resources": {phase: _resources(asked) for phase, asked in phases.items()},
-        "slurm": _slurm(subject.target, phases),
+        "scheduler": scheduler.name,
+        scheduler.name: _asked(scheduler, subject.target, phases),
         "inputs": _inputs(subject),
         "outputs": launch.outputs(job.final, f"{subject.home}/out"),
         "paths": {
@@ -102,13 +104,12 @@ def _resources(asked: Resources) -> dict[str, dict[str, object]]:
     }
 
 
-def _slurm(target: Target, phases: Mapping[str, Resources]) -> dict[str, list[str]]:
-    if target.scheduler is not SchedulerName.SLURM:
-        return {}
-    return {
-        phase: [directives.line(each) for each in directives.of_resources(target, asked)]
-        for phase, asked in phases.items()
-    }
+def _asked(
+    scheduler: Scheduler, target: Target, phases: Mapping[str, Resources]
+) -> dict[str, list[str]]:
+    """Return per phase what the scheduler is asked for; nothing where it is not asked."""
+    found = {phase: scheduler.asked(target, wanted) for phase, wanted in phases.items()}
+    return {phase: options for phase, options in found.items() if options}
 
 
 def _inputs(subject: Subject) -> dict[str, dict[str, dict[str, str]]]:
@@ -173,7 +174,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("Parameters", _value_rows(found["params"])),
         ("Parameters of jobs before", _value_rows(found["inherited"])),
         ("Resources", _resource_rows(found["resources"])),
-        ("Slurm is asked", _slurm_rows(found["slurm"])),
+        ("The scheduler is asked", _asked_rows(found[found["scheduler"]])),
         ("Inputs", _input_rows(found["inputs"])),
         ("Outputs", found["outputs"].items()),
         ("Paths", found["paths"].items()),
@@ -236,7 +237,7 @@ def _value_rows(values: Mapping[str, object]) -> Iterator[Sequence[object]]:
         yield name, value_text(value)
 
 
-def _slurm_rows(phases: Mapping[str, Sequence[str]]) -> Iterator[Sequence[object]]:
+def _asked_rows(phases: Mapping[str, Sequence[str]]) -> Iterator[Sequence[object]]:
     for phase, words in phases.items():
         yield (" ".join(words),) if phase == "main" else (phase, " ".join(words))
 

@@ -11,7 +11,7 @@ from repx import console, select
 from repx.cli import complete, phases
 from repx.cli.context import command
 from repx.errors import InputError
-from repx.schedulers.slurm import calls as slurm
+from repx.schedulers import queue
 from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def _record(store: Store, job: JobId, phase: str | None) -> str:
 
 
 def _scheduler_said(store: Store, job: JobId, lines: int) -> bytes:
-    """Return the end of the newest of what Slurm said of a job that has no log of its own."""
-    found = slurm.logs(store, job)
+    """Return the end of the newest of what a scheduler said of a job without a log of its own."""
+    found = queue.logs(store, job)
     if not found:
         return b""
-    console.note(f"the job has no log; this is what Slurm said: {found[-1]}")
+    console.note(f"the job has no log; this is what its scheduler said: {found[-1]}")
     return store.files.ending(found[-1].removeprefix(f"{store.root}/"), lines)[2]
 
 

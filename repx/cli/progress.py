@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from repx.store import Store
     from repx.submissions import Event
 
-STOPPED_WATCHING: Final = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
-
 _SHOWN_JOBS: Final = 6
 _FAST_JOB_S: Final = 0.05
 _BAR_WIDTH: Final = 60
@@ -49,13 +47,10 @@ class Tally:
                 self.running[event.job, event.phase] = event.time_s
             case "wait":
                 self.running.pop((event.job, event.phase), None)
+            case "queue":
+                self._waits_again(event)
             case "end":
-                self.running.pop((event.job, event.phase), None)
-                if event.ends_job and event.ok:
-                    self.ok += 1
-                elif event.ends_job:
-                    self.failed.setdefault(event.job, event.reason)
-                    self.failed_phases.setdefault(event.job, set()).add(event.phase)
+                self._ended(event)
             case "skip":
                 self.skipped[event.job] = event.because
             case "agent-end":
@@ -63,6 +58,20 @@ class Tally:
                 self.interrupted = event.reason == "interrupted"
             case _:
                 pass
+
+    def _waits_again(self, event: Event) -> None:
+        """Count a job as waiting that was seen running, or ended."""
+        self.running.pop((event.job, event.phase), None)
+        self._tried_again(event)
+        self.skipped.pop(event.job, None)
+
+    def _ended(self, event: Event) -> None:
+        self.running.pop((event.job, event.phase), None)
+        if event.ends_job and event.ok:
+            self.ok += 1
+        elif event.ends_job:
+            self.failed.setdefault(event.job, event.reason)
+            self.failed_phases.setdefault(event.job, set()).add(event.phase)
 
     def _tried_again(self, event: Event) -> None:
         phases = self.failed_phases.get(event.job, set())
@@ -209,8 +218,11 @@ def watch(batches: Iterable[list[Event]], tally: Tally) -> Tally:
     return tally
 
 
-def raise_for(tally: Tally, store: Store, submission: str, how: str = "") -> None:
-    """Raise the error that says how a submission ended, if not well; ``how`` its agent ended."""
+def raise_for(tally: Tally, store: Store, submission: str = "", how: str = "") -> None:
+    """Raise the error that says how jobs ended, if not well.
+
+    ``submission`` is the one whose agent was watched, if one was, and ``how`` that ended.
+    """
     again = "`repx run` continues with what is not done"
     if tally.interrupted:
         raise InterruptedRunError("interrupted", hint=again)
@@ -222,6 +234,9 @@ def raise_for(tally: Tally, store: Store, submission: str, how: str = "") -> Non
             f"{len(tally.skipped)} of {tally.total} jobs were skipped: {culprits} failed elsewhere",
             hint=again,
         )
+    if tally.ok < tally.total and not submission:
+        message = f"{tally.total - tally.ok} of {tally.total} jobs did not succeed"
+        raise JobsFailedError(message, hint=again)
     if tally.ok < tally.total:
         said = store.tail_text(f"{submissions.FOLDER}/{submission}/agent.log", 5)
         raise SchedulerError(

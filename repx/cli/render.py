@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine
+from repx import console, engine, schedulers
 from repx.cli import report
 from repx.cli.choosing import selection_options
 from repx.cli.context import command
 from repx.errors import InputError
-from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +62,7 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
         console.json({"submission": written.id, "folder": written.folder, "jobs": len(plan.tasks)})
     else:
         console.out(written.folder)
-        script = "submit.sh" if target.scheduler is SchedulerName.SLURM else "run.sh"
+        script = schedulers.of(target).script
         start = f"bash {shlex.quote(f'{output}/{script}')}"
         console.note(f"{console.counted(len(plan.tasks), 'job')}; start with: {start}")
     return 0

@@ -10,14 +10,18 @@ from repx.cli import phases
 from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from repx.cli.progress import Tally
     from repx.engine import Submission
     from repx.model import JobId, Lab
     from repx.plan import Plan
+    from repx.schedulers.contract import Submitted
     from repx.store import Store
     from repx.target import Target
 
 _FAILURES_SHOWN: Final = 5
+_IDS_SHOWN: Final = 5
 _LINES_SHOWN: Final = 5
 _LINE_SHOWN: Final = 500  # characters, the last ones
 _VALUE_SHOWN: Final = 80
@@ -33,7 +37,7 @@ def planned(plan: Plan, *, as_json: bool) -> None:
                     for task in plan.tasks
                 ],
                 "done": list(plan.done),
-                "alive": dict(plan.alive),
+                "alive": _owners(plan),
             }
         )
         return
@@ -52,12 +56,17 @@ def _plan_line(plan: Plan) -> str:
     return ", ".join(f"{count} {words}" for count, words in parts if count) or "no jobs match"
 
 
+def _owners(plan: Plan) -> dict[JobId, str]:
+    """Return who answers for the jobs that are alive already, as ``--json`` has it."""
+    return {job: "" if by is None else str(by) for job, by in plan.alive.items()}
+
+
 def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
     """Say why nothing runs."""
     if as_json:
-        console.json({"submission": None, "done": len(plan.done), "alive": dict(plan.alive)})
+        console.json({"submission": None, "done": len(plan.done), "alive": _owners(plan)})
     elif plan.alive:
-        owners = ", ".join(sorted(set(plan.alive.values())))
+        owners = ", ".join(sorted(set(_owners(plan).values())))
         console.note(
             f"{console.counted(len(plan.alive), 'job')} queued or running already ({owners})"
         )
@@ -86,6 +95,25 @@ def submitted(submission: Submission, target: Target) -> None:
         )
 
 
+def handed_over(submission: Submission, scheduler: str, made: Submitted, *, as_json: bool) -> None:
+    """Say what a batch system has now, and how to look."""
+    if as_json:
+        document = {"submission": submission.id, "folder": submission.folder}
+        console.json({**document, scheduler: list(made.ids), "continued_by": made.continued_by})
+        return
+    console.out(submission.id)
+    few = made.ids[:_IDS_SHOWN]
+    more = f" ... {made.ids[-1]}" if len(made.ids) > _IDS_SHOWN else ""
+    calls = console.counted(len(made.ids), made.calls)
+    console.note(f"submitted in {calls}: {scheduler} {' '.join(few)}{more}")
+    if made.continued_by:
+        console.note(
+            f"{scheduler} takes no more of your jobs for now; "
+            f"its job {made.continued_by} submits the rest"
+        )
+    console.note("`repx status` tells how it goes, `repx cancel NAME` stops it; nothing runs here")
+
+
 def how_to_look(submission: Submission, *, as_json: bool) -> None:
     """Say how to come back to a submission that was left alone."""
     if as_json:
@@ -108,13 +136,26 @@ def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_
             }
         )
         return
-    failed = [item for item in tally.failed.items() if item[1] != "cancelled"]
-    for job, reason in failed[:_FAILURES_SHOWN]:
+    failed = {job: reason for job, reason in tally.failed.items() if reason != "cancelled"}
+    failures(lab, store, failed)
+    console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
+
+
+def failures(
+    lab: Lab,
+    store: Store,
+    failed: Mapping[JobId, str],
+    *,
+    logs: Callable[[JobId], Iterable[str]] = lambda _: (),
+) -> None:
+    """Tell of failed jobs, a few at most; ``logs`` are what their scheduler wrote of them."""
+    for job, reason in list(failed.items())[:_FAILURES_SHOWN]:
         failure(lab, job, store, reason)
+        for path in logs(job):
+            console.note(f"  scheduler: {path}")
     if len(failed) > _FAILURES_SHOWN:
         more = len(failed) - _FAILURES_SHOWN
         console.note(f"\nand {more} more failed jobs: `repx status` lists them")
-    console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
 
 
 def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import console, engine
-from repx.cli import queued, report
+from repx import console, engine, follow, schedulers
+from repx.cli import report, watching
 from repx.cli.choosing import limit_options, selection_options, trust_option
 from repx.cli.context import command
-from repx.cli.progress import Tally, raise_for, watch
-from repx.schedulers import local
-from repx.target import SchedulerName
+from repx.cli.progress import Tally, raise_for
+from repx.cli.progress import watch as show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from repx.model import Lab
     from repx.places import Process
     from repx.plan import Plan, Wish
-    from repx.schedulers.local import Limits
+    from repx.schedulers.contract import Limits
     from repx.store import Store
 
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 @limit_options
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
 @trust_option
-@click.option("--watch", "follow", is_flag=True, help="Slurm: stay and tell how the jobs go.")
+@click.option("--watch", is_flag=True, help="Batch system: stay attached and show progress.")
 def run(
     context: Context,
     wish: Callable[[Lab], Wish],
@@ -50,7 +49,7 @@ def run(
     dry_run: bool,
     detach: bool,
     trust: bool,
-    follow: bool,
+    watch: bool,
 ) -> int:
     """Run what is not done yet.
 
@@ -67,21 +66,22 @@ def run(
     if dry_run:
         report.planned(plan, as_json=context.json)
         return 0
+    scheduler = schedulers.of(target)
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)
-        stays = not detach and (follow or target.scheduler is SchedulerName.LOCAL)
+        stays = not detach and (watch or scheduler.attended)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
     context.trust(opened, asked_for=trust)
     submission = engine.submit(opened, plan, store, target)
-    if target.scheduler is SchedulerName.SLURM:
-        if limits.argv():
-            console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
-        report.submitted(submission, target)
-        queued.start(store, submission, as_json=context.json)
-        jobs = {task.job.id for task in plan.tasks}.union(plan.alive)
-        return queued.watch(opened.lab, store, jobs) if follow else 0
-    agent = local.launch(store, submission.id, limits)
     report.submitted(submission, target)
+    if limits.words() and not scheduler.attended:
+        console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
+    agent = engine.start(store, target, submission.id, limits)
+    if agent is None:
+        made = scheduler.submitted(store, submission.id)
+        report.handed_over(submission, scheduler.name, made, as_json=context.json)
+        jobs = {task.job.id for task in plan.tasks}.union(plan.alive)
+        return watching.jobs(opened.lab, store, jobs) if watch else 0
     if detach:
         report.how_to_look(submission, as_json=context.json)
         return 0
@@ -94,10 +94,10 @@ def _to_the_end(
     """Follow a submission; on Ctrl-C pass the wish to stop on to its scheduler."""
     tally = Tally(total=len(submission.plan.tasks))
     with _passing_interrupts_to(agent):
-        news = local.follow(
+        news = follow.agent(
             store, submission.id, ended=lambda: agent.poll() is not None, sleep=agent.rest
         )
-        watch(news, tally)
+        show(news, tally)
     code = agent.poll()
     report.summary(opened.lab, store, submission, tally, as_json=as_json)
     raise_for(tally, store, submission.id, f"exit code {code}")
@@ -106,7 +106,7 @@ def _to_the_end(
 
 def _wait_for_others(lab: Lab, store: Store, plan: Plan) -> int:
     """Watch the jobs that were wanted too, but that others run already."""
-    return queued.watch(lab, store, plan.alive) if plan.alive else 0
+    return watching.jobs(lab, store, plan.alive) if plan.alive else 0
 
 
 @contextmanager

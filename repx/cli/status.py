@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, select, submissions
+from repx import console, engine, select
 from repx import status as states_of
-from repx.cli import complete, phases, queued, report
+from repx.cli import complete, phases, report, watching
 from repx.cli.context import command
-from repx.cli.progress import STOPPED_WATCHING, Tally, raise_for, watch
 from repx.model import short_id, value_text
-from repx.schedulers import local
-from repx.status import ALIVE, State
+from repx.status import ALIVE, Agent, ByHand, State
 from repx.store import FAIL
 
 if TYPE_CHECKING:
@@ -118,8 +116,8 @@ def _why(said: JobState) -> str:
         case State.BLOCKED:
             return f"waits for {short_id(said.reason)}"
         case State.RUNNING | State.QUEUED:
-            told = (said.reason, said.where, said.by if said.by != states_of.BY_HAND else "")
-            return " ".join(part for part in told if part)
+            owner = "" if isinstance(said.by, ByHand | None) else str(said.by)
+            return " ".join(part for part in (said.reason, said.where, owner) if part)
         case _:
             return said.reason
 
@@ -143,7 +141,8 @@ def _document(lab: Lab, jobs: Iterable[JobId], states: Mapping[JobId, JobState])
 
 
 def _told(said: JobState) -> dict[str, Any]:
-    facts = {"reason": said.reason, "by": said.by, "since": said.since, "where": said.where}
+    by = "" if said.by is None else str(said.by)
+    facts = {"reason": said.reason, "by": by, "since": said.since, "where": said.where}
     return {"state": said.state, **{name: value for name, value in facts.items() if value}}
 
 
@@ -158,22 +157,7 @@ def _follow(lab: Lab, store: Store, jobs: Collection[JobId], *, all_jobs: bool) 
         console.note("nothing is running here")
         return 0
     owners = set(alive.values())
-    if all_jobs and owners.issubset(submissions.active(store)) and len(owners) == 1:
-        return _attach(store, *owners)
-    return queued.watch(lab, store, alive)
-
-
-def _attach(store: Store, submission: str) -> int:
-    """Watch a submission of a local scheduler to its end."""
-    total = len(submissions.plan(store, submission).get("tasks", ()))
-    lock = submissions.agent_lock(submission)
-    news = local.follow(store, submission, ended=lambda: not store.locked(lock))
-    try:
-        console.note(f"submission {submission}; Ctrl-C stops watching, not the jobs")
-        tally = watch(news, Tally(total=total))
-    except KeyboardInterrupt:
-        console.note(STOPPED_WATCHING)
-        return 130
-    console.note(tally.line())
-    raise_for(tally, store, submission)
-    return 0
+    agents = [by.submission for by in owners if isinstance(by, Agent)]
+    if all_jobs and len(owners) == len(agents) == 1:
+        return watching.agent(store, agents[0])
+    return watching.jobs(lab, store, alive)

@@ -1,122 +1,142 @@
-"""The local scheduler as the client sees it: start an agent, watch it, ask it to stop."""
+"""The local scheduler: an agent of ours that runs a submission's jobs on the machine it is on."""
 
 from __future__ import annotations
 
 import signal
-import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx import submissions
-from repx.errors import OutOfReachError, SchedulerError
-from repx.places import holder
+from repx.errors import OutOfReachError
+from repx.schedulers.contract import Answer, Folder, Limits, Order, Signal, Submitted, Words
+from repx.status import Agent
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from repx.model import JobId
-    from repx.places import Process
+    from repx.model import JobId, Lab
+    from repx.places import Question
     from repx.plan import Plan
+    from repx.render import RenderedFile
+    from repx.schedulers.contract import Known
     from repx.status import JobState
     from repx.store import Store
-    from repx.submissions import Event
+    from repx.target import Resources, Target
 
-_LOOK_EVERY_S: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the command line allows an agent: None leaves the target's or machine's own."""
-
-    jobs: int | None = None
-    cpus: int | None = None
-    mem_bytes: int | None = None
-    keep_going: bool = False
-
-    def argv(self) -> list[str]:
-        """Return the options as ``run.sh`` takes them."""
-        given = (("-j", self.jobs), ("--cpus", self.cpus), ("--mem", self.mem_bytes))
-        options = [
-            word for name, value in given if value is not None for word in (name, str(value))
-        ]
-        return [*options, "--keep-going"] if self.keep_going else options
+_SCRIPT: Final = 0o755
 
 
-def check(plan: Plan, store: Store) -> None:
-    """Raise OutOfReachError when a job waits for one that no agent has, but Slurm."""
-    if not plan.alive:
-        return
-    waited = {job for task in plan.tasks for job in task.needs}
-    waited.update(job for gate in plan.gates for job in gate.jobs)
-    agents = submissions.ids(store)
-    for job, by in plan.alive.items():
-        if job in waited and by not in agents:
-            raise OutOfReachError(job, by, "the local scheduler")
+@dataclass(frozen=True, slots=True)
+class Working:
+    """A submission that an agent works on: it holds the submission's lock."""
+
+    submission: str
 
 
-def launch(store: Store, submission: str, limits: Limits) -> Process:
-    """Start a submission's own ``run.sh`` in a session of its own."""
-    folder = store.path(f"{submissions.FOLDER}/{submission}")
-    argv = ["bash", f"{folder}/run.sh", *limits.argv()]
-    ours = {"REPX_PYTHON": sys.executable}  # new enough, which python3 may not be
-    return store.place.spawn(argv, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Jobs run below an agent, whose events tell of them."""
 
+    name: str = SchedulerName.LOCAL.value
+    script: str = "run.sh"
+    tools: tuple[str, ...] = ("python3",)
+    attended: bool = True
 
-def alive(store: Store) -> dict[JobId, JobState]:
-    """Return the jobs that agents on this machine hold in their queues or run."""
-    known: dict[JobId, JobState] = {}
-    for submission in submissions.active(store):
-        jobs = [task["job"] for task in submissions.plan(store, submission).get("tasks", ())]
-        known |= submissions.beliefs(submission, jobs, submissions.events(store, submission))
-    return known
+    def ask_site(self, target: Target) -> None:
+        """Return None: the agent finds out by itself how large its machine is."""
+        del target
 
+    def files(self, plan: Plan, lab: Lab, target: Target, folder: Folder) -> Iterator[RenderedFile]:
+        """Yield the agent, and ``run.sh``, which starts it."""
+        from repx import render  # jinja2 costs 70 ms where nothing is to be rendered
 
-def follow(
-    store: Store,
-    submission: str,
-    *,
-    ended: Callable[[], bool],
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[list[Event]]:
-    """Yield what happened since the last look, until the agent has ended; often nothing.
-
-    ``ended`` tells whether the agent is gone; what it wrote before is still yielded.
-    """
-    key = f"{submissions.FOLDER}/{submission}/events.jsonl"
-    inode, position, rest = 0, 0, b""
-    while True:
-        last = ended()
-        inode, start, content = store.files.tail(key, inode, position)
-        position = start + len(content)
-        *lines, rest = (rest + content).split(b"\n")
-        news = list(submissions.parse_events(line.decode(errors="replace") for line in lines))
-        yield news
-        if last or any(event.kind == "agent-end" for event in news):
-            return
-        sleep(_LOOK_EVERY_S)
-
-
-def cancel(store: Store, submission: str, jobs: Iterable[JobId] | None) -> bool:
-    """Ask an agent to end some of its jobs, or all of them when ``jobs`` is None.
-
-    Returns False when the submission has no agent any more. Raises SchedulerError when that is
-    on another machine or somebody else's, StorageError when the wish cannot be written.
-    """
-    folder = f"{submissions.FOLDER}/{submission}"
-    lock = submissions.agent_lock(submission)
-    if not store.locked(lock):
-        return False
-    path, argument = store.path(lock), store.path(folder)
-    found, host = store.place.signal(path, argument, 0)
-    if found == holder.ELSEWHERE:
-        message = f"submission {submission} runs on {host}, where this machine cannot stop it"
-        raise SchedulerError(message, hint=f"log in to {host} and type the same command there")
-    if found == holder.FOREIGN:
-        raise SchedulerError(
-            f"{path} names no scheduler of yours, so nothing is signalled",
-            hint="the user who started the submission can cancel it",
+        del plan, lab, folder
+        yield from render.agent_files()
+        limits = Limits(
+            jobs=target.local.jobs, cpus=target.local.cpus, mem_bytes=target.local.mem_bytes
         )
-    words = "*\n" if jobs is None else "".join(f"{job}\n" for job in jobs)
-    store.append(f"{folder}/cancel", words.encode())
-    return store.place.signal(path, argument, signal.SIGHUP)[0] == holder.SENT
+        options = render.Raw("".join(f" {word}" for word in limits.words()))
+        text = render.fill(render.environment(target.templates), "run.sh.j2", options=options)
+        yield render.RenderedFile(path=self.script, text=text, mode=_SCRIPT)
+
+    def check(self, plan: Plan) -> None:
+        """Raise OutOfReachError when a job waits for one that no agent has."""
+        waited = {job for task in plan.tasks for job in task.needs}
+        waited.update(job for gate in plan.gates for job in gate.jobs)
+        for job, by in plan.alive.items():
+            if job in waited and not isinstance(by, Agent):
+                raise OutOfReachError(job, str(by or ""), "the local scheduler")
+
+    def start(self, folder: str, limits: Limits) -> Words:
+        """Return the call of ``run.sh``; the process lives as long as the jobs."""
+        return ("bash", f"{folder}/{self.script}", *limits.words())
+
+    def submitted(self, store: Store, submission: str) -> Submitted:
+        """Return no ids: the agent has the jobs."""
+        del store, submission
+        return Submitted(ids=())
+
+    def known(self, store: Store, submission: str) -> Working | None:
+        """Return the submission while an agent works on it."""
+        return Working(submission) if store.locked(submissions.agent_lock(submission)) else None
+
+    def questions(self, known: Sequence[Known]) -> Sequence[Question[Answer]]:
+        """Return none: locks and events, which are in the store, tell everything."""
+        del known
+        return ()
+
+    def told(
+        self, store: Store, known: Sequence[Known], answer: Answer
+    ) -> Mapping[JobId, JobState]:
+        """Return the jobs that agents hold in their queues or run."""
+        found = dict(answer.jobs)
+        for each in known:
+            tasks = submissions.plan(store, each.submission).get("tasks", ())
+            happened = submissions.events(store, each.submission)
+            jobs = [task["job"] for task in tasks]
+            found |= submissions.reported(each.submission, jobs, happened)
+        return found
+
+    def remembered(self, store: Store) -> Mapping[JobId, JobState]:
+        """Return nothing: markers tell how the jobs ended."""
+        del store
+        return {}
+
+    def cancel(
+        self,
+        store: Store,
+        known: Sequence[Known],
+        answer: Answer,
+        jobs: Collection[JobId] | None,
+    ) -> Iterator[Order]:
+        """Yield a signal to each agent that has some of the jobs, and a list of them."""
+        del answer
+        for each in known:
+            tasks = submissions.plan(store, each.submission).get("tasks", ())
+            own = [task["job"] for task in tasks if jobs is None or task["job"] in jobs]
+            if not own:
+                continue
+            words = "*\n" if len(own) == len(tasks) else "".join(f"{job}\n" for job in own)
+            folder = f"{submissions.FOLDER}/{each.submission}"
+            lock = submissions.agent_lock(each.submission)
+            yield Order(
+                send=Signal(lock=lock, argument=folder, number=signal.SIGHUP),
+                jobs=len(own),
+                append=((f"{folder}/cancel", words),),
+            )
+
+    def logs(self, store: Store, job: JobId) -> list[str]:
+        """Return nothing: what the agent has to say concerns no single job."""
+        del store, job
+        return []
+
+    def asked(self, target: Target, resources: Resources) -> list[str]:
+        """Return nothing: the agent reads ``plan.json``."""
+        del target, resources
+        return []
+
+    def prologue(self, target: Target) -> Iterator[str]:
+        """Yield nothing: jobs run in the environment of the agent."""
+        del target
+        yield from ()

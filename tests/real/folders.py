@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from repx import render
+from repx import render, schedulers
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
+from repx.schedulers.contract import Folder as Asked
+from repx.status import Agent
 from repx.target import Resources, Target
 from tests.made import made_lab, made_units
 
@@ -145,7 +147,8 @@ def folder(tmp_path: Path) -> MakeFolder:
         files = render.submission(
             plan, lab, profile, submission_id=name, artifact=lambda part: f"{base}/artifacts/{part}"
         )
-        for file in files:
+        own = schedulers.of(profile).files(plan, lab, profile, Asked(submission=name))
+        for file in (*files, *own):
             place = path / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(file.text)
@@ -182,7 +185,10 @@ def _plan(
     )
     made = tuple(Gate(run=run, type=DependencyType(kind), jobs=on) for run, kind, on in gates)
     alive = {
-        need: "elsewhere" for work in works.values() for need in work.needs if need not in works
+        need: Agent("elsewhere")
+        for work in works.values()
+        for need in work.needs
+        if need not in works
     }
     lab = made_lab(
         runs=runs,

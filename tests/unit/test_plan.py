@@ -13,7 +13,7 @@ from repx import graph, plan, status
 from repx.errors import GraphError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Wish
-from repx.status import JobState, State
+from repx.status import Agent, JobState, State
 from repx.target import Resources, RuntimeName
 from tests.made import made_lab
 
@@ -67,10 +67,13 @@ def dependencies(jobs: list[Job]) -> dict[str, DependencyType]:
     }
 
 
+OTHER = Agent("other")
+
+
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
-    beliefs = {name: JobState(state=State(word), by="other") for name, word in known.items()}
-    needs = plan.gated(of, beliefs)
-    return status.derive(needs, graph.order(needs), beliefs)
+    reported = {name: JobState(state=State(word), by=OTHER) for name, word in known.items()}
+    needs = plan.gated(of, reported)
+    return status.derive(needs, graph.order(needs), reported)
 
 
 def make(of: Lab, *wanted: str, force: bool = False, failed: bool = False, **known: str) -> Plan:
@@ -131,7 +134,7 @@ def test_a_job_that_is_alive_elsewhere_is_waited_for() -> None:
 
     assert ids(made) == ["b", "c"]
     assert made.tasks[0].needs == ("a",)
-    assert made.alive == {"a": "other"}
+    assert made.alive == {"a": OTHER}
 
 
 def test_a_hard_dependency_brings_the_run_before_with_it() -> None:

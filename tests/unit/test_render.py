@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx import assets, render
+from repx import assets, render, schedulers
 from repx.errors import InputError, RenderError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
 from repx.render import Raw, RenderedFile
-from repx.target import LocalOptions, Resources, SchedulerName, Target
+from repx.schedulers.contract import Folder
+from repx.status import Batch
+from repx.target import LocalOptions, Resources, Target
 from tests.made import made_lab, made_units
 
 HOSTILE = 'it\'s a "b" $HOME `x` #c\n;é\\'
@@ -94,7 +96,12 @@ def _plan() -> tuple[Plan, Lab]:
         runs=runs,
         jobs=jobs,
     )
-    plan = Plan(tasks=(phased, simple), gates=(gate,), done=("done",), alive={"theirs": "s0"})
+    plan = Plan(
+        tasks=(phased, simple),
+        gates=(gate,),
+        done=("done",),
+        alive={"theirs": Batch(system="slurm", id="7")},
+    )
     return plan, lab
 
 
@@ -105,14 +112,12 @@ def _target(**fields: object) -> Target:
 
 def _rendered(**fields: object) -> dict[str, RenderedFile]:
     plan, lab = _plan()
-    files = render.submission(
-        plan,
-        lab,
-        _target(**fields),
-        submission_id="s1",
-        artifact=lambda path: f"{BASE}/artifacts/{path}",
+    target = _target(**fields)
+    common = render.submission(
+        plan, lab, target, submission_id="s1", artifact=lambda path: f"{BASE}/artifacts/{path}"
     )
-    return {file.path: file for file in files}
+    own = schedulers.of(target).files(plan, lab, target, Folder(submission="s1"))
+    return {file.path: file for file in (*common, *own)}
 
 
 def test_a_local_submission_has_all_it_needs() -> None:
@@ -136,8 +141,11 @@ def test_a_local_submission_has_all_it_needs() -> None:
     }
 
 
-def test_a_slurm_submission_brings_no_agent() -> None:
-    assert {"agent.py", "run.sh", "worker.py"}.isdisjoint(_rendered(scheduler=SchedulerName.SLURM))
+def test_only_the_local_scheduler_brings_an_agent() -> None:
+    plan, lab = _plan()
+    common = render.submission(plan, lab, _target(), submission_id="s1", artifact=str)
+
+    assert {"agent.py", "run.sh", "worker.py"}.isdisjoint(file.path for file in common)
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from repx import engine
 from repx import store as stores
 from repx.errors import CommandNotFoundError, SchedulerError
 from repx.places.command import Completed
-from repx.schedulers.slurm import calls as slurm
-from repx.schedulers.slurm import states
+from repx.places.here import Here
+from repx.schedulers import queue
+from repx.schedulers.contract import Limits
 from repx.status import State
+from repx.target import SchedulerName, Target
 
 if TYPE_CHECKING:
+    from repx.places import Question
+    from repx.places.command import Run
     from repx.store import Store
 
+T = TypeVar("T")
 SUBMISSION = "20260101-120000-abcdef"
 
 
@@ -45,6 +52,33 @@ class Answers:
         answer = self.answers.get(Path(program).name, "")
         return answer() if callable(answer) else Completed(code=0, stdout=answer, stderr="")
 
+    def scancels(self) -> list[list[str]]:
+        """Return the calls of scancel."""
+        return [argv for argv in self.asked if argv[0] == "scancel"]
+
+
+class Faked(Here):
+    """A machine with other answers."""
+
+    def __init__(self, run: Run) -> None:
+        """Keep what answers."""
+        self.run = run
+
+    def ask(self, questions: Sequence[Question[T]]) -> list[T]:
+        """Return the answers to all questions."""
+        return [question.read(self._answer(question.words)) for question in questions]
+
+    def _answer(self, words: Sequence[str]) -> Completed:
+        try:
+            return self.run(words, check=False)
+        except CommandNotFoundError as error:
+            return Completed(code=127, stdout="", stderr=str(error))
+
+
+def at(run: Run, store: Store) -> Store:
+    """Return the store at a place where commands have other answers."""
+    return replace(store, place=Faked(run))
+
 
 def failing(code: int, stderr: str) -> Callable[[], Completed]:
     return lambda: Completed(code=code, stdout="", stderr=stderr)
@@ -70,19 +104,23 @@ def test_one_squeue_tells_of_everything(store: Store) -> None:
     )
     said += "20|0-2|RUNNING|0:10|n2|None\n13|N/A|RUNNING|0:10|n2|None\n"
     run = Answers(squeue=said)
-    found = states.alive(run, store)
+    found = queue.reported(at(run, store))
 
     assert 1 == len(run.asked)
     assert "--jobs=10,11,12,13,20" in run.asked[0]
     assert "--clusters=west" in run.asked[0]
-    assert (State.RUNNING, "n1", "10_0") == (found["a0"].state, found["a0"].where, found["a0"].by)
+    assert (State.RUNNING, "n1", "10_0") == (
+        found["a0"].state,
+        found["a0"].where,
+        str(found["a0"].by),
+    )
     assert (State.QUEUED, "Priority", "10_3") == (
         found["a3"].state,
         found["a3"].reason,
-        found["a3"].by,
+        str(found["a3"].by),
     )
-    assert (State.RUNNING, "12") == (found["sg"].state, found["sg"].by)
-    assert "bundle:13" == found["b1"].by
+    assert (State.RUNNING, "12") == (found["sg"].state, str(found["sg"].by))
+    assert "bundle:13" == str(found["b1"].by)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +135,7 @@ def test_silence_is_no_reason_to_start_anything_again(
         message = "`squeue` is not installed"
         raise CommandNotFoundError(message)
 
-    found = states.alive(Answers(squeue=answer or absent), store)
+    found = queue.reported(at(Answers(squeue=answer or absent), store))
 
     assert {State.QUEUED} == {belief.state for belief in found.values()}
     assert {"a0", "a3", "sg", "b0", "b1"} == set(found)
@@ -106,9 +144,11 @@ def test_silence_is_no_reason_to_start_anything_again(
 def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> None:
     """The first look after the end writes it down; later ones ask nothing."""
     said = "10|0|TIMEOUT|1:00|n1|None\n10|3|CANCELLED|0:00||DependencyNeverSatisfied\n"
-    first = states.alive(Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store)
+    first = queue.reported(
+        at(Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store)
+    )
     run = Answers()
-    later = states.alive(run, store)
+    later = queue.reported(at(run, store))
 
     assert [] == run.asked
     assert (State.FAILED, "timeout (Slurm job 10_0)") == (later["a0"].state, later["a0"].reason)
@@ -118,18 +158,18 @@ def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> 
 
 def test_what_is_submitted_after_the_end_was_seen_is_asked_about(store: Store) -> None:
     """A look between two calls of sbatch, when all submitted so far has ended."""
-    states.alive(Answers(squeue=""), store)
+    queue.reported(at(Answers(squeue=""), store))
     folder = f"submissions/{SUBMISSION}"
     before = (store.read_text(f"{folder}/submitted.tsv") or "").replace("1-a\t10\t2\n", "")
     store.write(f"{folder}/submitted.tsv", f"{before}1-a\t99\t2\nmore\t100\t1\n".encode())
-    found = states.alive(Answers(squeue="99|0-3|PENDING|0:00||Priority\n"), store)
+    found = queue.reported(at(Answers(squeue="99|0-3|PENDING|0:00||Priority\n"), store))
 
     assert State.QUEUED is found["a0"].state
 
 
 def test_accounting_fills_in_what_the_queue_has_forgotten(store: Store) -> None:
     run = Answers(squeue="", sacct="10_0|OUT_OF_MEMORY|00:01:00|n1\n")
-    found = states.alive(run, store)
+    found = queue.reported(at(run, store))
 
     assert "out of memory (Slurm job 10_0)" == found["a0"].reason
     assert "--starttime=2026-01-01" in run.asked[1]
@@ -139,7 +179,7 @@ def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(sto
     """Slurm forgets the elements of an array one by one."""
     accounted = "10_0|OUT_OF_MEMORY|00:01:00|n1\n10_3|FAILED|00:00:10|n1\n"
     run = Answers(squeue="10|3|TIMEOUT|1:00|n1|TimeLimit\n", sacct=accounted)
-    found = states.alive(run, store)
+    found = queue.reported(at(run, store))
 
     assert "out of memory (Slurm job 10_0)" == found["a0"].reason
     assert "timeout (Slurm job 10_3)" == found["a3"].reason
@@ -147,7 +187,7 @@ def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(sto
 
 def test_what_accounting_still_takes_for_alive_is_not(store: Store) -> None:
     """The controller knows it no more, and accounting was never told of the end."""
-    found = states.alive(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store)
+    found = queue.reported(at(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store))
 
     assert "a0" not in found
 
@@ -156,7 +196,7 @@ def test_accounting_is_asked_for_the_cluster_that_was_submitted_to(store: Store)
     folder = f"submissions/{SUBMISSION}"
     store.write(f"{folder}/submitted.tsv", b"1-a\t10;far\t2\n")
     run = Answers(squeue="", sacct="")
-    states.alive(run, store)
+    queue.reported(at(run, store))
 
     assert ["--clusters=far"] * 2 == [
         word for argv in run.asked for word in argv if word.startswith("--clusters")
@@ -167,7 +207,7 @@ def test_what_a_limit_kept_from_being_submitted_says_where_to_look(store: Store)
     folder = f"submissions/{SUBMISSION}"
     store.write(f"{folder}/submitted.tsv", b"continue\t10\t0\n")
     store.write(f"{folder}/logs/continue.out", b"error: Slurm refused sbatch/1-a.sh\n")
-    found = states.alive(Answers(squeue="10|N/A|FAILED|0:01|n1|NonZeroExitCode\n"), store)
+    found = queue.reported(at(Answers(squeue="10|N/A|FAILED|0:01|n1|NonZeroExitCode\n"), store))
 
     assert State.LOST is found["a0"].state
     assert found["a0"].reason.startswith("not submitted (Slurm job continue; see ")
@@ -180,7 +220,7 @@ def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
     )
     store.write(f"{folder}/10_3.out", b"repx: skipped, since this job did not succeed: b1\n")
     said = "10|0|FAILED|1:00|n1|NonZeroExitCode\n10|3|FAILED|0:01|n1|NonZeroExitCode\n"
-    found = states.alive(Answers(squeue=said), store)
+    found = queue.reported(at(Answers(squeue=said), store))
 
     assert found["a0"].reason.startswith("timeout (Slurm job 10_0; see ")
     assert (State.SKIPPED, "b1") == (found["a3"].state, found["a3"].reason)
@@ -188,23 +228,23 @@ def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
 
 def test_cancelling_everything_is_one_call(store: Store) -> None:
     run = Answers()
-    slurm.cancel(run, store, None)
+    queue.cancel(at(run, store), None)
 
-    assert [["scancel", "10", "11", "12", "13", "20"]] == run.asked
+    assert [["scancel", "10", "11", "12", "13", "20"]] == run.scancels()
 
 
 def test_cancelling_some_takes_elements_steps_and_whole_arrays(store: Store) -> None:
     run = Answers()
-    slurm.cancel(run, store, ["a3", "sg"])
+    queue.cancel(at(run, store), ["a3", "sg"])
 
-    assert [["scancel", "10_3", "11", "12", "20"]] == run.asked
+    assert [["scancel", "10_3", "11", "12", "20"]] == run.scancels()
 
 
 def test_a_job_inside_a_bundle_is_cancelled_by_its_own_scheduler(store: Store) -> None:
     run = Answers()
-    slurm.cancel(run, store, ["b1"])
+    queue.cancel(at(run, store), ["b1"])
 
-    assert [["scancel", "--batch", "--signal=HUP", "13"]] == run.asked
+    assert [["scancel", "--batch", "--signal=HUP", "13"]] == run.scancels()
     assert "b1\n" == store.read_text(f"submissions/{SUBMISSION}/bundles/0/cancel")
 
 
@@ -219,15 +259,15 @@ def test_a_running_bundle_tells_of_its_own_jobs(store: Store) -> None:
     folder = f"submissions/{SUBMISSION}/bundles/0"
     store.write(f"{folder}/events.jsonl", "\n".join([*events, ""]).encode())
     run = Answers(squeue="13|N/A|RUNNING|0:10|n2|None\n")
-    found = states.alive(run, store)
+    found = queue.reported(at(run, store))
 
     assert (State.RUNNING, "n2", 4) == (found["b0"].state, found["b0"].where, found["b0"].since)
-    assert (State.QUEUED, "bundle:13") == (found["b1"].state, found["b1"].by)
+    assert (State.QUEUED, "bundle:13") == (found["b1"].state, str(found["b1"].by))
 
 
 def test_a_scatter_whose_gather_was_never_submitted_says_what_to_do(store: Store) -> None:
     store.write(f"submissions/{SUBMISSION}/submitted.tsv", b"1-a\t10\t2\n2-s\t11\t1\n")
-    found = states.alive(Answers(squeue="11|N/A|PENDING|0:00||JobHeldUser\n"), store)
+    found = queue.reported(at(Answers(squeue="11|N/A|PENDING|0:00||JobHeldUser\n"), store))
 
     assert "its submit.sh continues" in found["sg"].reason
 
@@ -237,7 +277,7 @@ def test_a_withdrawn_call_waits_for_the_job_that_submits_the_rest(store: Store) 
     before = store.read_text(f"{folder}/submitted.tsv") or ""
     lines = f"{before}1-a\t-\tcancelled\ncontinue\t30\t0\n"
     store.write(f"{folder}/submitted.tsv", lines.encode())
-    found = states.alive(Answers(squeue="30|N/A|PENDING|0:00||BeginTime\n"), store)
+    found = queue.reported(at(Answers(squeue="30|N/A|PENDING|0:00||BeginTime\n"), store))
 
     assert State.QUEUED is found["a0"].state
     assert "Slurm job 30 submits it" in found["a0"].reason
@@ -246,6 +286,8 @@ def test_a_withdrawn_call_waits_for_the_job_that_submits_the_rest(store: Store) 
 def test_a_refusal_shows_what_slurm_said_and_what_to_do(store: Store) -> None:
     stderr = "sbatch: error: invalid partition\nerror: Slurm refused x\n\nhint: correct it\n"
 
+    target = Target(name="c", base_path=store.root, scheduler=SchedulerName.SLURM)
+
     with pytest.raises(SchedulerError, match="invalid partition") as caught:
-        slurm.submit(Answers(bash=failing(3, stderr)), store, SUBMISSION)
+        engine.start(at(Answers(bash=failing(3, stderr)), store), target, SUBMISSION, Limits())
     assert "correct it" == caught.value.hint

@@ -16,6 +16,7 @@ from repx.errors import InputError, SchedulerError
 from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.slurm import batches, directives, scripts
+from repx.status import Agent, Batch
 from repx.target import Bundle, Resources, SchedulerName, SlurmOptions, Target
 from tests.made import made_lab, made_units
 
@@ -115,7 +116,7 @@ def everything() -> Plan:
     return Plan(
         tasks=(*first, *second, *short, scattered("m0-sum", ["k0-calc"]), *last),
         gates=(gate,),
-        alive={"e0-old-1.0": "4711_3"},
+        alive={"e0-old-1.0": Batch(system="slurm", id="4711", index=3)},
     )
 
 
@@ -236,7 +237,7 @@ def test_short_jobs_keep_most_of_their_time(time_s: int | None, before_s: int) -
 
 
 def test_what_slurm_cannot_wait_for_is_said() -> None:
-    plan = Plan(tasks=(task("b", ["a"]),), alive={"a-1.0": "20260101-000000-abcdef"})
+    plan = Plan(tasks=(task("b", ["a"]),), alive={"a-1.0": Agent("20260101-000000-abcdef")})
 
     with pytest.raises(SchedulerError, match=r"job a-1\.0 waits or runs where Slurm cannot wait"):
         batches.make(plan, TARGET, max_array_size=10)

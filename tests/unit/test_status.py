@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repx import status
-from repx.status import JobState, State
+from repx.status import Agent, JobState, State
 
 NEEDS: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("b",)}
 
@@ -36,9 +36,9 @@ def test_a_success_counts_whatever_happened_before_it() -> None:
 
 
 def test_a_live_job_keeps_what_is_known_of_it() -> None:
-    states = derive(a=JobState(state=State.RUNNING, by="s1", since=5.0, where="n1"))
+    states = derive(a=JobState(state=State.RUNNING, by=Agent("s1"), since=5.0, where="n1"))
 
-    assert states["a"] == JobState(state=State.RUNNING, by="s1", since=5.0, where="n1")
+    assert states["a"] == JobState(state=State.RUNNING, by=Agent("s1"), since=5.0, where="n1")
     assert states["b"] == JobState(state=State.BLOCKED, reason="a")
 
 

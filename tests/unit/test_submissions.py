@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from repx import engine, submissions
 from repx import store as stores
 from repx.plan import Plan
-from repx.status import JobState, State
+from repx.status import Agent, JobState, State
 from repx.submissions import Event
 
 if TYPE_CHECKING:
@@ -37,19 +37,19 @@ def test_a_job_ends_with_its_only_or_last_phase_or_any_failure() -> None:
 
 def test_jobs_of_an_active_submission_are_queued_then_running_then_told_by_markers() -> None:
     happened = [event("start", "a"), event("end", "a"), event("start", "b"), event("skip", "d")]
-    known = submissions.beliefs("s", ["a", "b", "c", "d"], happened)
+    known = submissions.reported("s", ["a", "b", "c", "d"], happened)
 
     assert known == {
-        "b": JobState(state=State.RUNNING, by="s", since=1.0),
-        "c": JobState(state=State.QUEUED, reason="waits for its turn", by="s"),
+        "b": JobState(state=State.RUNNING, by=Agent("s"), since=1.0),
+        "c": JobState(state=State.QUEUED, reason="waits for its turn", by=Agent("s")),
     }
 
 
 def test_an_agent_that_has_ended_holds_nothing_until_it_starts_again() -> None:
     ended = [event("agent-start"), event("start", "a"), event("agent-end")]
 
-    assert {} == submissions.beliefs("s", ["a", "b"], ended)
-    again = submissions.beliefs("s", ["a", "b"], [*ended, event("agent-start")])
+    assert {} == submissions.reported("s", ["a", "b"], ended)
+    again = submissions.reported("s", ["a", "b"], [*ended, event("agent-start")])
     assert {"a", "b"} == again.keys()
 
 
@@ -67,8 +67,8 @@ def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_pat
 def test_a_job_that_another_process_has_is_queued_even_if_it_was_to_start() -> None:
     happened = [event("start", "a"), event("wait", "a", because="n1 7")]
 
-    assert submissions.beliefs("s", ["a"], happened) == {
-        "a": JobState(state=State.QUEUED, reason="another process has it (n1 7)", by="s")
+    assert submissions.reported("s", ["a"], happened) == {
+        "a": JobState(state=State.QUEUED, reason="another process has it (n1 7)", by=Agent("s"))
     }
 
 

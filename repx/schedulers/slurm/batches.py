@@ -13,6 +13,7 @@ from repx.errors import OutOfReachError
 from repx.model import DependencyType
 from repx.schedulers.slurm import arrays, bundles, directives
 from repx.schedulers.slurm.arrays import Array, Group, Node, NodeId, Reference
+from repx.status import Batch
 from repx.target import Resources
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # A script lists its jobs, and every element of the array gets a copy of it.
 _LARGEST_ARRAY: Final = 10_001
-_SLURM_ID: Final = re.compile(r"(bundle:)?([0-9]+)(?:_([0-9]+))?")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -216,16 +216,14 @@ class _Drawing:
     def _found(self, job: JobId) -> tuple[NodeId, bool]:
         if job in self._load_of:
             return f"bundle\0{self._load_of[job]}", False
-        by = self._plan.alive.get(job)
-        if by is None:
+        if job not in self._plan.alive:
             return (f"gather\0{job}" if job in self._scattered else job), True
-        match = _SLURM_ID.fullmatch(by)
-        if match is None:
-            raise OutOfReachError(job, by, "Slurm")
-        bundle, array, index = match.groups()
-        node = f"placed\0{array}" if bundle else job
-        self.placed[node] = Reference(array, int(index) if index else None)
-        return node, not bundle
+        by = self._plan.alive[job]
+        if not isinstance(by, Batch):
+            raise OutOfReachError(job, str(by or ""), "Slurm")
+        node = f"placed\0{by.id}" if by.bundle else job
+        self.placed[node] = Reference(by.id, by.index)
+        return node, not by.bundle
 
     def _gate(self, number: int) -> tuple[tuple[int, ...], str]:
         """Return the groups behind a gate, and the file of jobs to look for oneself."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from repx import submissions
+from repx.status import Batch
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from repx.model import JobId
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 ENDED: Final = "ended"
 CONTINUE: Final = "continue"
-BUNDLE: Final = "bundle:"
 _SUBMITTED: Final = "submitted.tsv"
 _ARRAYS: Final = "arrays.tsv"
 
@@ -53,12 +54,19 @@ class Known:
         """Return every Slurm id of the submission."""
         return {*self.ids.values(), *(each for ids in self.children.values() for each in ids)}
 
-    def awaited(self, row: Row) -> str:
-        """Return the id others wait for: ``4711``, ``4711_3``, ``bundle:4711``, or nothing."""
-        id_ = self.ids.get(row.call, "")
-        if not id_ or row.bundle:
-            return id_ and f"{BUNDLE}{id_}"
-        return id_ if row.index is None else f"{id_}_{row.index}"
+    def awaited(self, row: Row) -> Batch | None:
+        """Return the Slurm job that others wait for, None while it is not submitted."""
+        id_ = self.ids.get(row.call)
+        if not id_:
+            return None
+        bundle = bool(row.bundle)
+        index = None if bundle else row.index
+        return Batch(system=SchedulerName.SLURM.value, id=id_, index=index, bundle=bundle)
+
+    def log_stems(self, job: JobId) -> frozenset[str]:
+        """Return how the names of a job's logs begin: those of its Slurm jobs and steps."""
+        awaited = (self.awaited(row) for row in self.rows if row.job == job)
+        return frozenset(log_stem(by) for by in awaited if by)
 
     def by_call(self) -> Mapping[str, list[Row]]:
         """Return the rows of each call."""
@@ -68,12 +76,12 @@ class Known:
         return found
 
 
-def unfinished(store: Store) -> list[str]:
-    """Return the submissions to Slurm that nobody has seen end, oldest first."""
-    return [name for name in submissions.ids(store) if _is_open(store, name)]
+def log_stem(by: Batch) -> str:
+    """Return the name, without ending, of what Slurm writes of a job."""
+    return by.id if by.index is None else f"{by.id}_{by.index}"
 
 
-def _is_open(store: Store, submission: str) -> bool:
+def is_open(store: Store, submission: str) -> bool:
     """Return whether something was submitted since somebody last saw all of it ended."""
     folder = f"{submissions.FOLDER}/{submission}"
     submitted = store.read(f"{folder}/{_SUBMITTED}")

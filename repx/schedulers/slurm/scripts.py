@@ -263,5 +263,5 @@ def _inside(plan: Plan, load: Load) -> Plan:
         dataclasses.replace(task, gates=tuple(places[number] for number in task.gates))
         for task in load.tasks
     )
-    alive = dict.fromkeys(sorted(awaited - inside), "")
+    alive = dict.fromkeys(sorted(awaited - inside))
     return dataclasses.replace(plan, tasks=tasks, gates=gates, alive=alive)

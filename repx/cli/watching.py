@@ -1,0 +1,52 @@
+"""To stay until jobs have ended: what is shown meanwhile, and how it is told at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repx import console, engine, follow, submissions
+from repx.cli import report
+from repx.cli.progress import Tally, raise_for, watch
+from repx.schedulers import queue
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from repx.model import JobId, Lab
+    from repx.store import Store
+
+STOPPED: str = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
+
+
+def agent(store: Store, submission: str) -> int:
+    """Watch a submission of a local scheduler to its end; return the exit code."""
+    total = len(submissions.plan(store, submission).get("tasks", ()))
+    lock = submissions.agent_lock(submission)
+    news = follow.agent(store, submission, ended=lambda: not store.locked(lock))
+    try:
+        console.note(f"submission {submission}; Ctrl-C stops watching, not the jobs")
+        tally = watch(news, Tally(total=total))
+    except KeyboardInterrupt:
+        console.note(STOPPED)
+        return 130
+    console.note(tally.line())
+    raise_for(tally, store, submission)
+    return 0
+
+
+def jobs(lab: Lab, store: Store, wanted: Collection[JobId]) -> int:
+    """Watch jobs of any scheduler until none is alive; return the exit code.
+
+    Raises JobsFailedError when some did not succeed. Ctrl-C stops watching only.
+    """
+    tally = Tally(total=len(wanted))
+    try:
+        watch(follow.looks(lambda: engine.observe(lab, store), wanted), tally)
+    except KeyboardInterrupt:
+        console.note(STOPPED)
+        return 130
+    tally.over = True
+    report.failures(lab, store, tally.failed, logs=lambda job: queue.logs(store, job))
+    console.note(f"\n{tally.line()}; outputs are in {store.path('outputs')}")
+    raise_for(tally, store)
+    return 0

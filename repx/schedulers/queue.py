@@ -1,0 +1,141 @@
+"""What all schedulers of a store have: which jobs are alive there, and how to cancel them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from repx import submissions
+from repx.errors import CommandError, CommandNotFoundError, RepxError, SchedulerError
+from repx.places import holder
+from repx.schedulers import MEMBERS
+from repx.schedulers.contract import Answer, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from repx.model import JobId
+    from repx.schedulers.contract import Known, Order, Scheduler
+    from repx.status import JobState
+    from repx.store import Store
+
+_ASK_S: Final = 120
+
+
+def reported(store: Store) -> dict[JobId, JobState]:
+    """Return what schedulers tell of all jobs of a store that may not have ended.
+
+    Whatever the target: agents may work beside a batch system, and targets may share a store.
+    """
+    found: dict[JobId, JobState] = {}
+    names = submissions.ids(store)
+    for scheduler in MEMBERS.values():
+        found |= scheduler.remembered(store)
+    for scheduler in MEMBERS.values():
+        known = _known(store, scheduler, names)
+        if known:
+            found |= scheduler.told(store, known, _answer(store, scheduler, known))
+    return found
+
+
+def _known(store: Store, scheduler: Scheduler, names: Sequence[str]) -> list[Known]:
+    return [each for name in names if (each := scheduler.known(store, name)) is not None]
+
+
+def _answer(store: Store, scheduler: Scheduler, known: Sequence[Known]) -> Answer:
+    answers = store.place.ask(scheduler.questions(known))
+    return answers[0] if len(answers) == 1 else _joined(answers)
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    jobs = {job: state for answer in answers for job, state in answer.jobs.items()}
+    return Answer(jobs=jobs, ended=frozenset().union(*(answer.ended for answer in answers)))
+
+
+# --- cancelling --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """How many jobs or array elements each scheduler was asked to end, and what went wrong."""
+
+    asked: dict[str, int]
+    errors: tuple[RepxError, ...]
+
+
+def cancel(
+    store: Store, jobs: Collection[JobId] | None, submission: str | None = None
+) -> Cancelled:
+    """Cancel some jobs, or all of them when ``jobs`` is None, of one submission or of all.
+
+    Asks again where a job of a batch system submitted others meanwhile. What one scheduler
+    cannot do keeps nothing from being asked of another.
+    """
+    asked: dict[str, int] = {}
+    errors: list[RepxError] = []
+    names = submissions.ids(store) if submission is None else [submission]
+    for scheduler in MEMBERS.values():
+        sent: set[Order] = set()
+        try:
+            while orders := tuple(_orders(store, scheduler, names, jobs)):
+                if sent.issuperset(orders):
+                    break
+                asked[scheduler.name] = sum(order.jobs for order in orders)
+                for order in orders:
+                    _send(store, order)
+                sent |= set(orders)
+        except (SchedulerError, CommandError, CommandNotFoundError) as error:
+            errors.append(error)
+    return Cancelled(asked=asked, errors=tuple(errors))
+
+
+def _orders(
+    store: Store,
+    scheduler: Scheduler,
+    names: Sequence[str],
+    jobs: Collection[JobId] | None,
+) -> Iterator[Order]:
+    known = _known(store, scheduler, names)
+    if known:
+        yield from scheduler.cancel(store, known, _answer(store, scheduler, known), jobs)
+
+
+def _send(store: Store, order: Order) -> None:
+    """Carry an order out, or nothing of it."""
+    if isinstance(order.send, Signal) and not _signal(store, order.send, 0):
+        return
+    before = {key: store.read(key) or b"" for key, _ in order.append}
+    for key, text in order.append:
+        store.append(key, text.encode())
+    try:
+        if isinstance(order.send, Signal):
+            _signal(store, order.send, order.send.number)
+        else:
+            store.place.run(order.send, timeout_s=_ASK_S)
+    except BaseException:
+        for key, content in before.items():
+            store.write(key, content)
+        raise
+
+
+def _signal(store: Store, to: Signal, number: int) -> bool:
+    """Send a signal; return whether there was still a process.
+
+    Raises SchedulerError when it is on another machine or somebody else's.
+    """
+    path = store.path(to.lock)
+    found, host = store.place.signal(path, store.path(to.argument), number)
+    if found == holder.ELSEWHERE:
+        message = f"{store.path(to.argument)} runs on {host}, where this machine cannot stop it"
+        raise SchedulerError(message, hint=f"log in to {host} and type the same command there")
+    if found == holder.FOREIGN:
+        raise SchedulerError(
+            f"{path} names no scheduler of yours, so nothing is signalled",
+            hint="the user who started the submission can cancel it",
+        )
+    return found == holder.SENT
+
+
+def logs(store: Store, job: JobId) -> list[str]:
+    """Return the files in which schedulers told of a job, newest last."""
+    return [path for scheduler in MEMBERS.values() for path in scheduler.logs(store, job)]

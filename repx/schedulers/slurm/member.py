@@ -1,0 +1,177 @@
+"""Slurm as a scheduler among others: its verbs, made of this room's parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from repx import submissions
+from repx.errors import OutOfReachError
+from repx.places import Question
+from repx.schedulers.contract import Answer, Folder, Limits, Order, Submitted, Words
+from repx.schedulers.slurm import answers, ended, folder, queue
+from repx.schedulers.slurm.folder import CONTINUE, Known
+from repx.status import Batch
+from repx.target import SchedulerName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from repx.model import JobId, Lab
+    from repx.plan import Plan
+    from repx.render import RenderedFile
+    from repx.schedulers import contract
+    from repx.status import JobState
+    from repx.store import Store
+    from repx.target import Resources, Target
+
+_IDS_PER_CALL: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """Jobs wait and run in Slurm; nothing of repx runs meanwhile."""
+
+    name: str = SchedulerName.SLURM.value
+    script: str = "submit.sh"
+    tools: tuple[str, ...] = ("sbatch", "squeue", "scancel", "scontrol")
+    attended: bool = False
+
+    def ask_site(self, target: Target) -> Words | None:
+        """Return the question for MaxArraySize, unless the target says it."""
+        return None if target.slurm.max_array_size else ("scontrol", "show", "config")
+
+    def files(self, plan: Plan, lab: Lab, target: Target, folder: Folder) -> Iterator[RenderedFile]:
+        """Yield ``submit.sh`` and one script per call of sbatch."""
+        from repx.schedulers.slurm import scripts  # and jinja2 with it
+
+        site = folder.site
+        size = queue.parse_max_array_size(site.stdout) if site and site.code == 0 else None
+        return scripts.files(
+            plan,
+            lab,
+            target,
+            submission_id=folder.submission,
+            max_array_size=size or scripts.DEFAULT_MAX_ARRAY_SIZE,
+        )
+
+    def check(self, plan: Plan) -> None:
+        """Raise OutOfReachError when a job waits for one that is not in Slurm."""
+        waited = {job for task in plan.tasks for job in task.needs}
+        waited.update(job for gate in plan.gates for job in gate.jobs)
+        for job, by in plan.alive.items():
+            if job in waited and not (isinstance(by, Batch) and by.system == self.name):
+                raise OutOfReachError(job, str(by or ""), "Slurm")
+
+    def start(self, folder: str, limits: Limits) -> Words:
+        """Return the call of ``submit.sh``, which has no options."""
+        del limits
+        return ("bash", f"{folder}/{self.script}")
+
+    def submitted(self, store: Store, submission: str) -> Submitted:
+        """Return the ids of all calls of sbatch."""
+        ids = folder.read(store, submission).ids
+        return Submitted(
+            ids=tuple(sorted((id_ for name, id_ in ids.items() if name != CONTINUE), key=int)),
+            calls="call of sbatch",
+            continued_by=ids.get(CONTINUE),
+        )
+
+    def known(self, store: Store, submission: str) -> Known | None:
+        """Return the tables of a submission that nobody has seen end."""
+        return folder.read(store, submission) if folder.is_open(store, submission) else None
+
+    def questions(self, known: Sequence[contract.Known]) -> Sequence[Question[Answer]]:
+        """Return one squeue about everything."""
+        ours = cast("Sequence[Known]", known)
+        ids = sorted({id_ for each in ours for id_ in each.all_ids})
+        if not ids:
+            return ()
+        clusters = {name for each in ours for name in each.clusters}
+        words = tuple(queue.squeue_argv(ids, clusters))
+        return (Question(words, lambda said: answers.read(ours, said)),)
+
+    def told(
+        self, store: Store, known: Sequence[contract.Known], answer: Answer
+    ) -> Mapping[JobId, JobState]:
+        """Return the states with what logs, bundles and accounting tell beside the queue."""
+        return ended.told(store, cast("Sequence[Known]", known), answer)
+
+    def remembered(self, store: Store) -> Mapping[JobId, JobState]:
+        """Return how jobs ended that left no marker, as it was seen then."""
+        return ended.remembered(store)
+
+    def cancel(
+        self,
+        store: Store,
+        known: Sequence[contract.Known],
+        answer: Answer,
+        jobs: Collection[JobId] | None,
+    ) -> Iterator[Order]:
+        """Yield one scancel for all, and a signal for each bundle that goes on with others."""
+        del store, answer
+        ours = cast("Sequence[Known]", known)
+        wanted = None if jobs is None else frozenset(jobs)
+        ids = sorted({id_ for each in ours for id_ in _meant(each, wanted)})
+        for start in range(0, len(ids), _IDS_PER_CALL):
+            some = ids[start : start + _IDS_PER_CALL]
+            yield Order(send=("scancel", *some), jobs=len(some))
+        for each in ours if wanted is not None else ():
+            yield from _within(each, wanted or frozenset())
+
+    def logs(self, store: Store, job: JobId) -> list[str]:
+        """Return what Slurm and the scripts had to say of a job: paths there, newest last."""
+        found = []
+        for submission in submissions.ids(store):
+            where = f"{submissions.FOLDER}/{submission}/logs"
+            known = folder.read(store, submission)
+            stems, children = known.log_stems(job), known.children.get(job, ())
+            for name in store.names(where):
+                stem = name.removesuffix(".out")
+                if stem in stems or stem.partition("_")[0] in children:
+                    found.append(store.path(f"{where}/{name}"))
+        return found
+
+    def asked(self, target: Target, resources: Resources) -> list[str]:
+        """Return the options of sbatch for one job."""
+        from repx.schedulers.slurm import directives
+
+        return [directives.line(each) for each in directives.of_resources(target, resources)]
+
+    def prologue(self, target: Target) -> Iterable[str]:
+        """Return the lines of the target's ``prologue:`` and ``modules:``."""
+        from repx.schedulers.slurm import scripts
+
+        return scripts.prologue(target)
+
+
+def _meant(known: Known, wanted: frozenset[JobId] | None) -> Iterator[str]:
+    """Yield the ids to cancel: a call's own where all of its jobs are meant."""
+    if wanted is None:
+        yield from known.all_ids
+        return
+    for call, rows in known.by_call().items():
+        meant = [row for row in rows if row.job in wanted]
+        id_ = known.ids.get(call)
+        if id_ is not None and len(meant) == len(rows):
+            yield id_
+        elif id_ is not None:
+            yield from (f"{id_}_{row.index}" for row in meant if row.index is not None)
+    for job, ids in known.children.items():
+        if job in wanted:
+            yield from ids
+
+
+def _within(known: Known, wanted: frozenset[JobId]) -> Iterator[Order]:
+    """Yield what asks bundles to end some of their jobs."""
+    for call, rows in known.by_call().items():
+        meant = [row.job for row in rows if row.bundle and row.job in wanted]
+        id_ = known.ids.get(call)
+        if id_ is None or not meant or len(meant) == len(rows):
+            continue
+        key = f"{submissions.FOLDER}/{known.submission}/bundles/{rows[0].bundle}/cancel"
+        yield Order(
+            send=("scancel", "--batch", "--signal=HUP", id_),
+            jobs=len(meant),
+            append=((key, "".join(f"{job}\n" for job in meant)),),
+        )
