@@ -155,8 +155,14 @@ def _run(arguments: list[str]) -> int:
         from repx.cli.completions import answer
 
         return answer(root, instruction)
-    with root.make_context("repx", arguments) as click_context:
-        result = root.invoke(click_context)
+    try:
+        with root.make_context("repx", arguments) as click_context:
+            result = root.invoke(click_context)
+    except FileNotFoundError:
+        from repx.errors import require_current_folder
+
+        require_current_folder()
+        raise
     return result if isinstance(result, int) else 0
 
 

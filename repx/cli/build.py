@@ -41,15 +41,24 @@ def build(context: Context, source: Path, output: Path) -> None:
     The Lab is written to .repx/labs beside LINK, under a name made from its content; then LINK
     is pointed at it. What is there already is not built again.
     """
+    if source.is_dir():
+        source /= "lab.yaml"
+    built = make(source, output.absolute())
+    if context.json:
+        console.json(_summary(built))
+    else:
+        tell(built, output)
+
+
+def make(source: Path, link: Path) -> Built:
+    """Build a Lab, show the warnings, and trust it. Raises what `repx.lab.build.build` does."""
     from repx.config import xdg
     from repx.lab import build as room
     from repx.lab import trust
     from repx.lab.answers import Answers
+    from repx.lab.record import HOME
 
-    if source.is_dir():
-        source /= "lab.yaml"
-    link = output.absolute()
-    tool = Answers(_tool, _identity, link.parent / room.HOME / "answers.json")
+    tool = Answers(_tool, _identity, link.parent / HOME / "answers.json")
     with ExitStack() as stack:
         stack.callback(tool.keep)
         built = room.build(source, link, tool, _progress(stack))
@@ -57,17 +66,19 @@ def build(context: Context, source: Path, output: Path) -> None:
         trust.remember(manifest.read_bytes(), xdg.state(os.environ))
     for warning in built.warnings:
         console.warn(str(warning))
-    if context.json:
-        console.json(_summary(built))
-    else:
-        _tell(built, output)
+    return built
 
 
-def _tell(built: Built, output: Path) -> None:
+def tell(built: Built, output: Path) -> None:
+    """Say which Lab a link names now, and what it holds."""
     parts = ((built.jobs, "job"), (len(built.runs), "run"), (built.stages, "stage"))
     counted = ", ".join(f"{number:,} {what}{'s'[: number != 1]}" for number, what in parts)
     lab = f"{output} is Lab {built.lab_id[:12]}: {counted}"
-    console.note(lab if built.new else f"nothing changed, {lab}")
+    if not built.new and built.before == built.path.name:
+        lab = f"nothing changed, {lab}"
+    elif not built.new:
+        lab = f"back to Lab {built.lab_id[:12]}: {counted}"
+    console.note(lab)
     for run, jobs in built.jobs_by_run.items():
         console.note(f"  {run}: {jobs:,}")
 

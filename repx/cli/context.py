@@ -50,6 +50,23 @@ class Context:
         gc.freeze()  # it stays as it is; looking through 100,000 jobs for garbage takes seconds
         return opened
 
+    def lab_to_look_at(self) -> OpenLab:
+        """Open the Lab; say in one line if it is older than its definition."""
+        from repx.cli import forgotten
+
+        opened = self.open_lab()
+        forgotten.tell(self.lab_path)
+        return opened
+
+    def lab_to_run(self, *, as_it_is: bool) -> OpenLab:
+        """Open the Lab, built again first if it is older than its definition."""
+        from repx.cli import forgotten
+
+        if as_it_is:
+            return self.lab_to_look_at()
+        forgotten.build(self.lab_path)
+        return self.open_lab()
+
     def verify(self, opened: OpenLab, *, full: bool = False) -> Verdict:
         """Check the Lab's files against their sums, unless it was done before."""
         from repx.config import xdg

@@ -58,7 +58,7 @@ def runs(context: Context, /, name: str | None) -> None:
 
 
 def _list_runs(context: Context) -> None:
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     groups = {
         run: [name for name, members in lab.groups.items() if run in members] for run in lab.runs
     }
@@ -104,7 +104,7 @@ list_.add_command(jobs)
 @click.pass_obj
 def deps(context: Context, job: str) -> None:
     """Show what a job needs, as a tree."""
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     top = select.one_job(lab, job)
     if context.json:
         console.json(_reachable(lab, top))
@@ -163,7 +163,7 @@ def _reachable(lab: Lab, top: JobId) -> dict[JobId, list[JobId]]:
 @click.pass_obj
 def groups(context: Context, name: str | None) -> None:
     """List the groups, or the runs of one."""
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     if name is not None:
         _list_members(lab, name.removeprefix("@"), as_json=context.json)
     elif context.json:

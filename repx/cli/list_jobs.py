@@ -86,7 +86,7 @@ def jobs(context: Context, **options: Any) -> None:  # noqa: ANN401  # the field
 
 def list_jobs(context: Context, wish: Wish) -> None:
     """Write the jobs that a wish means. Raises InputError for a name that the Lab lacks."""
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     chosen = [job for job in _chosen(lab, wish.name) if wish.stage in job.partition("-")[2]]
     states = context.states(lab) if wish.states else {}
     if wish.states:

@@ -12,6 +12,7 @@ from repx import console, engine, schedulers
 from repx.cli import report
 from repx.cli.choosing import selection_options
 from repx.cli.context import command
+from repx.cli.forgotten import no_build_option
 from repx.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="The folder to write; new, or empty.",
 )
-def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
+@no_build_option
+def render(context: Context, wish: Callable[[Lab], Wish], output: Path, no_build: bool) -> int:
     """Write the submission folder of a run without starting it.
 
     The scripts run here as they are: what they need is copied to the target's store. Running
@@ -47,7 +49,7 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path) -> int:
     folder = output.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder", hint="name a new folder")
-    opened = context.open_lab()
+    opened = context.lab_to_run(as_it_is=no_build)
     context.verify(opened)
     target = context.target()
     store = context.store(target)

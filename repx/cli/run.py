@@ -12,6 +12,7 @@ from repx import console, engine, follow, schedulers
 from repx.cli import report, watching
 from repx.cli.choosing import limit_options, selection_options, trust_option
 from repx.cli.context import command
+from repx.cli.forgotten import no_build_option
 from repx.cli.progress import Tally, raise_for
 from repx.cli.progress import watch as show
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
 @limit_options
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
+@no_build_option
 @trust_option
 @click.option("--watch", is_flag=True, help="Batch system: stay attached and show progress.")
 def run(
@@ -47,6 +49,7 @@ def run(
     wish: Callable[[Lab], Wish],
     limits: Limits,
     dry_run: bool,
+    no_build: bool,
     detach: bool,
     trust: bool,
     watch: bool,
@@ -56,7 +59,7 @@ def run(
     Names are runs, groups (@name), job ids or unique beginnings of one; none means every run.
     What they need is added. Jobs that have succeeded are kept.
     """
-    opened = context.open_lab()
+    opened = context.lab_to_run(as_it_is=no_build)
     context.verify(opened)
     target = context.target()
     store = context.store(target)

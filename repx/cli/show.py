@@ -44,7 +44,7 @@ def job(context: Context, /, name: str) -> None:
     State, parameters, resources and where each came from, what Slurm would be asked, inputs,
     outputs, logs. JOB is a job id, a unique beginning of one, or a run that ends in one job.
     """
-    opened = context.open_lab()
+    opened = context.lab_to_look_at()
     target, found = context.target(), select.one_job(opened.lab, name)
     subject = explain.Subject(
         opened=opened,
@@ -76,7 +76,7 @@ def output(context: Context, /, name: str, path: str | None) -> None:
 
     PATH is relative to the job's output folder. It is printed as it is, for pipes.
     """
-    found = select.one_job(context.open_lab().lab, name)
+    found = select.one_job(context.lab_to_look_at().lab, name)
     store = context.store()
     home = f"outputs/{found}/out"
     if path is not None:

@@ -48,7 +48,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
     Names are runs, groups (@name), job ids or unique beginnings of one; with names every job
     is listed, without only those that run or failed.
     """
-    opened = context.open_lab()
+    opened = context.lab_to_look_at()
     store = context.store()
     lab = opened.lab
     chosen = select.jobs(lab, names)

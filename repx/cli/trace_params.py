@@ -28,7 +28,7 @@ def trace_params(context: Context, job: str | None) -> None:
 
     They are the job's own, laid over those of all jobs it depends on.
     """
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     wanted = sorted(lab.jobs) if job is None else [select.one_job(lab, job)]
     found = effective.of_jobs(lab, wanted)
     console.json({name: dict(sorted(found[name].items())) for name in wanted})

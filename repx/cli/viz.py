@@ -92,7 +92,7 @@ def viz(
     Without --pipelines, --runs and --groups, all of them are drawn.
     Pictures take Graphviz (`dot`); without it the same is written for Mermaid.
     """
-    lab = context.open_lab().lab
+    lab = context.lab_to_look_at().lab
     states = {job: said.state for job, said in context.states(lab).items()} if status else None
     picture = layered(drawing.draw(lab, show_params=show_params, states=states), **shown)
     form = _format(output, wanted)

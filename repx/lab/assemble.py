@@ -8,7 +8,7 @@ from repx import __version__
 from repx.lab import checks, defaults, sweeps, wiring
 from repx.lab.blueprint import VERSION
 from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
-from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, Sources, reason
+from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, reason
 from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
     from repx.lab import blueprint
     from repx.lab.definition import Definition, Program, Run, Stage
+    from repx.lab.sources import Sources
     from repx.lab.wiring import Feed
 
     Mapping_ = dict[str, Any]
 
 
-def blueprint_of(definition: Definition) -> blueprint.Blueprint:
-    """Return the blueprint of a definition; it is only good if no mistake was noted."""
-    sources = Sources(folder=definition.folder)
+def blueprint_of(definition: Definition, sources: Sources) -> blueprint.Blueprint:
+    """Return the blueprint of a definition; it is only good if no mistake was noted.
+
+    ``sources`` is new; it then knows all files that the Lab is made from.
+    """
     checks.names(definition)
     checks.stages(definition)
     pipelines = wiring.pipelines(definition)

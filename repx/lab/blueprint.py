@@ -12,10 +12,14 @@ Json: TypeAlias = Any
 
 
 class File(TypedDict):
-    """One file of a folder in the store: its text, or the path of the file to copy."""
+    """One file of a folder in the store: its text, or the path of the file to copy.
+
+    ``sha256`` is the file's, where it is known already.
+    """
 
     text: NotRequired[str]
     path: NotRequired[str]
+    sha256: NotRequired[str]
     executable: NotRequired[bool]
 
 
@@ -59,6 +63,7 @@ class Source(TypedDict):
     name: NotRequired[str]
     text: NotRequired[str]
     path: NotRequired[str]
+    sha256: NotRequired[str]
     tree: NotRequired[dict[str, File]]
     executable: NotRequired[bool]
 

@@ -6,13 +6,18 @@ import fcntl
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from repx import __version__
 from repx.errors import InputError, RepxError
 from repx.lab import assemble, checks, definition, expand
+from repx.lab import record as records
+from repx.lab.record import LABS, Record
+from repx.lab.seen import Looks
+from repx.lab.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,17 +26,18 @@ if TYPE_CHECKING:
     from repx.lab.blueprint import Blueprint
     from repx.lab.checks import Tool
 
-HOME: Final = ".repx"
-LABS: Final = f"{HOME}/labs"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build made; ``jobs_by_run`` is empty when the same Lab was there already."""
+    """What a build made; ``jobs_by_run`` is empty when the same Lab was there already.
+
+    ``before`` is the Lab that the link named before, by its folder's name.
+    """
 
     path: Path
     lab_id: str
     new: bool
+    before: str | None
     jobs: int
     jobs_by_run: Mapping[str, int]
     runs: tuple[str, ...]
@@ -48,8 +54,10 @@ def build(
     ProblemsError with every mistake, InputError when ``link`` is not a link.
     """
     _check_link(link)
+    before = records.read(link)
+    sources = Sources(looks=_first_look(source, before))
     described = definition.load(source)
-    blueprint = assemble.blueprint_of(described)
+    blueprint = assemble.blueprint_of(described, sources)
     if described.errors:
         checks.syntax(described, tool)
     described.stop()
@@ -62,16 +70,43 @@ def build(
         checks.syntax(described, tool)
         described.stop()
         jobs = _expand(blueprint, place, progress)
+    named = records.target(link)
     _point(link, Path(LABS, place.name))
+    earlier = before.before if before and named == place.name else named
+    records.write(link, _record(link, source, place.name, lab_id, sources, earlier))
     return Built(
         path=place,
         lab_id=lab_id,
         new=new,
+        before=named,
         jobs=len(os.listdir(place / "jobs")),  # noqa: PTH208  # a Path per job is slow
         jobs_by_run=jobs,
         runs=tuple(described.runs),
         stages=len(described.stages),
         warnings=tuple(sorted(set(described.warnings))),
+    )
+
+
+def _first_look(source: Path, before: Record | None) -> Looks:
+    """Look at lab.yaml before it is read: a change from now on is noticed later."""
+    real = source.resolve()
+    looks = Looks(folder=real.parent, known=before.files if before else {})
+    with suppress(OSError):  # told when it is read
+        looks.at(real)
+    return looks
+
+
+def _record(
+    link: Path, source: Path, lab: str, lab_id: str, sources: Sources, earlier: str | None
+) -> Record:
+    return Record(
+        lab=lab,
+        lab_id=lab_id,
+        repx=__version__,
+        source=os.path.relpath(source, link.parent),
+        files=sources.looks.files,
+        listings=sources.listings,
+        before=earlier,
     )
 
 

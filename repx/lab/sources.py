@@ -18,9 +18,11 @@ from repx.lab.expand import LAB_PATH, store_name
 from repx.lab.expand.store import LONGEST_LABEL, plain_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from repx.lab.blueprint import File, Source
+    from repx.lab.record import Listing
+    from repx.lab.seen import Looks
 
 _LABS: Final = ".repx"
 _BYTE_ORDER_MARKS: Final = {
@@ -47,13 +49,15 @@ def reason(error: SourceError | OSError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The store entries of one Lab by name; ``folder`` is that of lab.yaml.
+    """The store entries of one Lab by name, and what was looked at for them.
 
-    ``scanned`` says, for a value that is a stored path, what the file is called below the
-    pattern's folder and below that of lab.yaml.
+    ``listings`` are the names that patterns and folders gave. ``scanned`` says, for a value
+    that is a stored path, what the file is called below the pattern's folder and below that of
+    lab.yaml.
     """
 
-    folder: Path
+    looks: Looks
+    listings: dict[Listing, tuple[str, ...]] = field(default_factory=dict)
     entries: dict[str, Source] = field(default_factory=dict)
     scanned: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -66,6 +70,11 @@ class Sources:
             for value, (own_name, place) in self.scanned.items()
         }
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder of lab.yaml."""
+        return self.looks.folder
+
     def add(self, source: Source) -> str:
         """Add an entry and return its name in the store."""
         name = store_name(source)
@@ -76,11 +85,13 @@ class Sources:
         """Add a folder that holds the paths as they lie below lab.yaml; return its name."""
         tree: dict[str, File] = {}
         for path in paths:
-            for name, file in self._files(self._inside(path)):
-                tree[name] = {"path": str(file), "executable": _executable(file)}
+            inside = self._inside(path)
+            names = self._below(os.path.normpath(path)) if inside.is_dir() else ("",)
+            for name in names:
+                tree[os.path.normpath(f"{path}/{name}")] = self._file(inside / name)
         if program is not None:
             tree[os.path.normpath(program)] = {
-                "path": str(self._inside(program)),
+                **self._file(self._inside(program)),
                 "executable": True,
             }
         return self.add({"label": label[:LONGEST_SCRIPT_LABEL], "tree": tree})
@@ -97,36 +108,24 @@ class Sources:
 
     def scan(self, pattern: str, *, folders: bool) -> list[str]:
         """Add every file (or folder) that matches; return what stands for them as values."""
-        # Path.glob refuses absolute patterns.
-        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))  # noqa: PTH207
+        names = matches(self.folder, pattern, folders=folders)
+        self.listings["dirs" if folders else "files", pattern] = names
         top = _fixed_part(pattern)
         values = []
-        for name in found:
+        for name in names:
             path = self.folder / name
-            if path.is_dir() != folders or not path.exists():
-                continue
-            if not folders and not path.is_file():
-                raise SourceError(
-                    f"'{name}' is neither a file nor a folder: move it, or match other names than "
-                    f"'{pattern}' does"
-                )
             own_name = os.path.relpath(name, top)
             if not _is_utf8(own_name):
                 raise SourceError(f"the name of {str(path)!a} is not UTF-8: rename it")
             label = stored_label(own_name)
             if folders:
-                tree: dict[str, File] = {
-                    os.path.relpath(file, path): {
-                        "path": str(file),
-                        "executable": _executable(file),
-                    }
-                    for _, file in self._files(path)
-                }
+                tree = {each: self._file(path / each) for each in self._below(name)}
                 entry = self.add({"label": label, "tree": tree})
             else:
-                entry = self.add(
-                    {"label": label, "path": str(path), "executable": _executable(path)}
-                )
+                file = self._file(path)
+                source: Source = {"label": label, "path": file["path"]}
+                source["executable"], source["sha256"] = file["executable"], file["sha256"]
+                entry = self.add(source)
             values.append(f"{LAB_PATH}store/{entry}")
             self.scanned[values[-1]] = (own_name, os.path.normpath(name))
         if not values:
@@ -178,23 +177,50 @@ class Sources:
             raise SourceError(f"'{name}' is neither a file nor a folder")
         return path
 
-    def _files(self, path: Path) -> Iterator[tuple[str, Path]]:
-        """Yield every file below (or at) a path with its path below lab.yaml's folder."""
-        if not path.is_dir():
-            yield os.path.relpath(path, self.folder), path
-            return
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
-            for name in sorted(names):
-                file = Path(folder, name)
-                if not file.is_file():
-                    raise SourceError(f"{file} is neither a file nor a folder")
-                if not _is_utf8(name):
-                    raise SourceError(f"the name of {str(file)!a} is not UTF-8: rename it")
-                yield os.path.relpath(file, self.folder), file
-            for name in folders:
-                if Path(folder, name).is_symlink() and not _leads_to_a_lab(Path(folder, name)):
-                    raise SourceError(f"{Path(folder, name)} is a link to a folder: copy it")
+    def _below(self, folder: str) -> tuple[str, ...]:
+        names = below(self.folder / folder)
+        self.listings["below", folder] = names
+        return names
+
+    def _file(self, path: Path) -> File:
+        seen = self.looks.at(path)
+        return {"path": str(path), "executable": seen.executable, "sha256": seen.sha256}
+
+
+def matches(folder: Path, pattern: str, *, folders: bool) -> tuple[str, ...]:
+    """Return the files (or folders) that match, relative to ``folder``, sorted."""
+    # Path.glob refuses absolute patterns.
+    found = sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
+    names = []
+    for name in found:
+        path = folder / name
+        if path.is_dir() != folders or not path.exists():
+            continue
+        if not folders and not path.is_file():
+            raise SourceError(
+                f"'{name}' is neither a file nor a folder: move it, or match other names than "
+                f"'{pattern}' does"
+            )
+        names.append(name)
+    return tuple(names)
+
+
+def below(top: Path) -> tuple[str, ...]:
+    """Return every file below a folder that belongs in a Lab, relative to the folder."""
+    found: list[str] = []
+    for folder, folders, names in os.walk(top):
+        folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
+        for name in sorted(names):
+            file = Path(folder, name)
+            if not file.is_file():
+                raise SourceError(f"{file} is neither a file nor a folder")
+            if not _is_utf8(name):
+                raise SourceError(f"the name of {str(file)!a} is not UTF-8: rename it")
+            found.append(os.path.relpath(file, top))
+        for name in folders:
+            if Path(folder, name).is_symlink() and not _leads_to_a_lab(Path(folder, name)):
+                raise SourceError(f"{Path(folder, name)} is a link to a folder: copy it")
+    return tuple(found)
 
 
 def stored_label(own_name: str) -> str:
@@ -224,10 +250,6 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _executable(path: Path) -> bool:
-    return os.access(path, os.X_OK)
 
 
 def _suggestion(suffix: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -240,3 +241,19 @@ def test_output_survives_a_locale_without_unicode() -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: no Lab at /no/\\xe9\n")
+
+
+@pytest.mark.parametrize("words", [("list",), ("run",), ("build",), ("targets",)], ids=" ".join)
+def test_a_deleted_current_folder_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    repx = f"{shlex.quote(sys.executable)} -m repx {' '.join(words)}"
+    said = subprocess.run(
+        ["bash", "-c", f'cd "$1" && rmdir "$1" && exec {repx}', "bash", gone],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 2 == said.returncode
+    assert said.stderr.startswith("error: the current folder was deleted\nhint: ")

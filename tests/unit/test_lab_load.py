@@ -697,3 +697,17 @@ def test_the_example_of_a_work_item_may_be_any_text(labs: Path, tmp_path: Path) 
     edit(lab, "revision/metadata-sg-run.json", put("a number", *outputs, "worker__arg"))
 
     assert "a number" == open_lab(lab).lab.jobs[SQUARES].entry.outputs["worker__arg"]
+
+
+def test_a_lab_of_somebody_elses_is_told_from_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *, strict: bool) -> Path:  # root may read everything
+        del strict
+        raise PermissionError(13, "Permission denied", str(path / ".repx"))
+
+    monkeypatch.setattr(Path, "resolve", refuse)
+    with pytest.raises(LabError) as caught:
+        open_lab(tmp_path)
+
+    assert f"cannot read {tmp_path}: no access to {tmp_path}/.repx" == caught.value.message

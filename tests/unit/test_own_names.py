@@ -11,6 +11,7 @@ import pytest
 from repx.errors import LabError
 from repx.lab.build import build
 from repx.lab.load import open_lab
+from repx.lab.seen import Looks
 from repx.lab.sources import SourceError, Sources, stored_label
 from repx_py import Lab
 
@@ -70,7 +71,7 @@ def test_files_of_one_name_from_two_patterns_are_told_apart(tmp_path: Path) -> N
     written(tmp_path, "train/x.csv", "train/y.csv")
     written(tmp_path, "test/x.csv")
     (tmp_path / "data/test/x.csv").write_text("other\n", encoding="utf-8")
-    sources = Sources(folder=tmp_path)
+    sources = Sources(looks=Looks(tmp_path))
     for pattern in ("data/train/*", "data/test/*"):
         sources.scan(pattern, folders=False)
 
@@ -151,4 +152,4 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "caf\udce9.csv").write_text("x", encoding="utf-8")
 
     with pytest.raises(SourceError, match="is not UTF-8: rename it"):
-        Sources(folder=tmp_path).scan("*.csv", folders=False)
+        Sources(looks=Looks(folder=tmp_path)).scan("*.csv", folders=False)

@@ -1,0 +1,62 @@
+"""A Lab that is older than its definition: `run` builds it again, other commands say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import console
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repx.lab.age import Age
+
+_WAY_OUT = "`--no-build` runs the Lab as it is"
+
+no_build_option = click.option(
+    "--no-build", is_flag=True, help="Use the Lab as it is, also if its definition has changed."
+)
+
+
+def tell(link: Path) -> None:
+    """Say in one line that a Lab is older than its definition, if it is."""
+    from repx.lab import age
+
+    found = age.of(link)
+    if found is not None:
+        console.note(_line(found, link))
+
+
+def build(link: Path) -> None:
+    """Build the Lab again if it is older than its definition. Raises what a build raises."""
+    from repx.errors import ProblemsError, RepxError
+    from repx.lab import age
+
+    found = age.of(link)
+    if found is None:
+        return
+    if found.source is None:
+        console.note(_line(found, link))
+        return
+    from repx.cli import build as command
+
+    console.note(f"{found.changed}: building {found.source} first")
+    try:
+        built = command.make(found.source, link.absolute())
+    except ProblemsError as error:
+        raise ProblemsError(error.problems, hint=_WAY_OUT) from error
+    except RepxError as error:
+        error.hint = error.hint or _WAY_OUT
+        raise
+    command.tell(built, link)
+
+
+def _line(found: Age, link: Path) -> str:
+    if found.source is None:
+        return f"{link} was built by Nix, and since then {found.changed}: run `nix build` again"
+    older = f"{link} is older than its definition: {found.changed}"
+    if found.broken:
+        return f"{older}; {found.source} has mistakes now, `repx build` shows them"
+    return f"{older}; `repx build` builds it again"

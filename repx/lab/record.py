@@ -1,0 +1,104 @@
+"""What a Lab of this project was built from, kept beside it: `.repx/built/<link>.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from repx.lab.seen import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+HOME: Final = ".repx"
+LABS: Final = f"{HOME}/labs"
+_VERSION: Final = 1
+
+Listing: TypeAlias = tuple[str, str]  # files | dirs and a pattern, below and a folder
+
+
+class Record(NamedTuple):
+    """One build. ``files`` and ``listings`` are all that was read, relative to ``source``.
+
+    ``lab`` is the folder's name below ``.repx/labs``, ``repx`` the version that built it,
+    ``before`` the Lab that the link named before.
+    """
+
+    lab: str
+    lab_id: str
+    repx: str
+    source: str
+    files: Mapping[str, Seen]
+    listings: Mapping[Listing, tuple[str, ...]]
+    before: str | None = None
+
+
+def target(link: Path) -> str | None:
+    """Return the Lab of this project that a link names, None if it names none."""
+    try:
+        folder, _, name = os.readlink(link).rpartition("/")  # noqa: PTH115  # keeps it as it is
+    except OSError:
+        return None
+    return name if folder == LABS else None
+
+
+def read(link: Path) -> Record | None:
+    """Return how the Lab behind a link was built, None where that is not known."""
+    lab = target(link)
+    if lab is None:
+        return None
+    try:
+        found = _made(json.loads(_place(link).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return found if found.lab == lab else None
+
+
+def write(link: Path, record: Record) -> None:
+    """Keep a record. Where that cannot be written, later changes are not noticed."""
+    document = {
+        "version": _VERSION,
+        "lab": record.lab,
+        "lab_id": record.lab_id,
+        "repx": record.repx,
+        "source": record.source,
+        "before": record.before,
+        "files": {
+            name: [one.stamp, one.sha256, one.executable] for name, one in record.files.items()
+        },
+        "listings": [[*key, *names] for key, names in record.listings.items()],
+    }
+    write_beside(_place(link), json.dumps(document))
+
+
+def write_beside(place: Path, text: str) -> None:
+    """Write a small file at once, or not at all where it cannot be written."""
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(place)
+
+
+def _place(link: Path) -> Path:
+    return link.parent / HOME / "built" / f"{link.name}.json"
+
+
+def _made(document: Any) -> Record:  # noqa: ANN401  # JSON; what is odd raises
+    if document["version"] != _VERSION:
+        raise ValueError(document["version"])
+    return Record(
+        lab=str(document["lab"]),
+        lab_id=str(document["lab_id"]),
+        repx=str(document["repx"]),
+        source=str(document["source"]),
+        before=None if document["before"] is None else str(document["before"]),
+        files={
+            name: Seen(None if stamp is None else tuple(stamp), str(sha256), bool(executable))
+            for name, (stamp, sha256, executable) in document["files"].items()
+        },
+        listings={(kind, where): tuple(names) for kind, where, *names in document["listings"]},
+    )
