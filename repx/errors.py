@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -132,16 +131,6 @@ class InterruptedRunError(RepxError):
     """The user asked to stop."""
 
     exit_code = 130
-
-
-def require_current_folder() -> None:
-    """Raise InputError where the current folder is gone, so that nothing can be found in it."""
-    try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise InputError(
-            "the current folder was deleted", hint="go to another one: cd ~, or cd to its new place"
-        ) from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -159,9 +159,9 @@ def _run(arguments: list[str]) -> int:
         with root.make_context("repx", arguments) as click_context:
             result = root.invoke(click_context)
     except FileNotFoundError:
-        from repx.errors import require_current_folder
+        from repx.config import xdg
 
-        require_current_folder()
+        xdg.current_folder()
         raise
     return result if isinstance(result, int) else 0
 

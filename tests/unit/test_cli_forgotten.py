@@ -63,6 +63,7 @@ def test_looking_at_an_old_lab_says_so_in_one_line(
     assert "older" not in before.err
 
 
+@pytest.mark.slow
 def test_run_builds_first_and_says_so(repx: Repx, project: Path) -> None:
     assert repx("run").code == 0
     (project / "lab.yaml").write_text(EDITED)
@@ -73,6 +74,7 @@ def test_run_builds_first_and_says_so(repx: Repx, project: Path) -> None:
     assert {"1\n", "2\n"} == {made.read_text() for made in project.glob("store/outputs/*/out/o")}
 
 
+@pytest.mark.slow
 def test_run_takes_the_lab_as_it_is_where_asked(repx: Repx, project: Path) -> None:
     (project / "lab.yaml").write_text(EDITED)
     said = repx("run", "--no-build")
@@ -81,6 +83,7 @@ def test_run_takes_the_lab_as_it_is_where_asked(repx: Repx, project: Path) -> No
     assert "1\n" == output(project)
 
 
+@pytest.mark.slow
 def test_a_dry_run_and_render_build_first_too(repx: Repx, project: Path) -> None:
     for words in (("run", "-n"), ("render", "-o", "scripts")):
         (project / "lab.yaml").write_text(
@@ -104,6 +107,7 @@ def test_mistakes_stop_the_run_and_leave_the_lab(repx: Repx, project: Path) -> N
     assert f"{OLDER}lab.yaml has mistakes now, `repx build` shows them\n" in repx("list").err
 
 
+@pytest.mark.slow
 def test_going_back_is_told_as_that(repx: Repx, project: Path) -> None:
     first = (project / "result").resolve().name[:12]
     assert f"nothing changed, result is Lab {first}: 1 job, 1 run, 1 stage\n" == repx("build").err

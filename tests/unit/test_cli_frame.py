@@ -243,6 +243,7 @@ def test_output_survives_a_locale_without_unicode() -> None:
     assert done.stderr.startswith("error: no Lab at /no/\\xe9\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("list",), ("run",), ("build",), ("targets",)], ids=" ".join)
 def test_a_deleted_current_folder_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
     gone = tmp_path / "gone"
@@ -256,4 +257,4 @@ def test_a_deleted_current_folder_is_told(tmp_path: Path, words: tuple[str, ...]
     )
 
     assert 2 == said.returncode
-    assert said.stderr.startswith("error: the current folder was deleted\nhint: ")
+    assert said.stderr.startswith("error: the current folder has been deleted\nhint: ")
