@@ -159,6 +159,7 @@ def _write(
     scheduler.check(plan)
     key_of = transfer.places(opened.files)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of)
+    transfer.send_runner(store)
     common = render.submission(
         plan,
         opened.lab,

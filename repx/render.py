@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import assets, launch, progress, runtimes
+from repx import assets, launch, plan_file, progress, runtimes
 from repx.errors import InputError, RenderError
 from repx.launch import BRANCH
 
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
     from repx.launch import Launch
     from repx.model import Lab
-    from repx.plan import Gate, Plan, Task, Unit
-    from repx.target import Resources, Target
+    from repx.plan import Plan, Task, Unit
+    from repx.target import Target
 
-PLAN_VERSION: Final = 1
 SHELL_LIBRARY: Final = ("lib.sh", "rare.sh", "scatter-gather.sh")
-AGENT: Final = ("agent.py", "worker.py")
 
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
@@ -129,7 +127,7 @@ def submission(
     itself, InputError for a runtime that does not work yet.
     """
     made = environment(target.templates)
-    document = plan_document(plan, lab, target, submission_id=submission_id)
+    document = plan_file.document(plan, lab, target, submission_id=submission_id)
     yield RenderedFile(path="plan.json", text=json.dumps(document), mode=_TEXT)
     for name in SHELL_LIBRARY:
         yield _shipped(f"templates/{name}", name)
@@ -145,83 +143,8 @@ def submission(
     yield from job_scripts(made, plan, lab, target, artifact=artifact)
 
 
-def agent_files() -> Iterator[RenderedFile]:
-    """Yield the local scheduler."""
-    for name in AGENT:
-        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
-        yield RenderedFile(path=name, text=text, mode=_TEXT)
-
-
 def _shipped(asset: str, path: str) -> RenderedFile:
     return RenderedFile(path=path, text=assets.path(asset).read_text(encoding="utf-8"), mode=_TEXT)
-
-
-# --- plan.json -------------------------------------------------------------------------------
-
-
-def plan_document(plan: Plan, lab: Lab, target: Target, *, submission_id: str) -> dict[str, object]:
-    """Return ``plan.json`` (``schemas/plan.schema.json``) for the agent and `repx status`."""
-    places = {task.job.id: place for place, task in enumerate(plan.tasks)}
-    return {
-        "version": PLAN_VERSION,
-        "submission": submission_id,
-        "base": target.base_path,
-        "lab": lab.id,
-        "target": target.name,
-        "scheduler": target.scheduler.value,
-        "tasks": [_task_entry(task, plan, places) for task in plan.tasks],
-        "gates": [_gate_entry(gate, plan, places) for gate in plan.gates],
-    }
-
-
-def _task_entry(task: Task, plan: Plan, places: Mapping[str, int]) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "job": task.job.id,
-        "run": task.run,
-        "needs": [places[need] for need in task.needs if need in places],
-        "waits": [need for need in task.needs if need not in places and need in plan.alive],
-        "gates": list(task.gates),
-        **_limits(task.units[0].resources),
-        "retries": task.retries,
-        "forced": task.forced,
-        "reason": task.reason,
-    }
-    if len(task.units) > 1:
-        entry |= _phase_entries(task)
-    return entry
-
-
-def _phase_entries(task: Task) -> dict[str, object]:
-    steps = [unit for unit in task.units if unit.phase.per_branch]
-    names = {unit.phase.name: unit.phase.step for unit in steps}
-    return {
-        "steps": {
-            unit.phase.step: {
-                "deps": [names[need] for need in unit.phase.needs if need in names],
-                **_limits(unit.resources),
-            }
-            for unit in steps
-        },
-        "scatter": _limits(task.units[0].resources),
-        "gather": _limits(task.units[-1].resources),
-    }
-
-
-def _limits(resources: Resources) -> dict[str, object]:
-    return {
-        "cpus": resources.cpus or 1,
-        "mem": resources.mem_bytes,
-        "time": resources.time_s,
-    }
-
-
-def _gate_entry(gate: Gate, plan: Plan, places: Mapping[str, int]) -> dict[str, object]:
-    return {
-        "run": gate.run,
-        "type": gate.type.value,
-        "tasks": [places[job] for job in gate.jobs if job in places],
-        "waits": [job for job in gate.jobs if job not in places and job in plan.alive],
-    }
 
 
 # --- jobs/<job>.sh ---------------------------------------------------------------------------

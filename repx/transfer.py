@@ -9,7 +9,7 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from repx import progress
+from repx import progress, runner_code
 from repx.errors import LabError
 from repx.lab.files import Kind, parts
 from repx.lab.verify import changed
@@ -82,6 +82,18 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     size = store.write_many(chain(_outgoing(files, missing, facts), metadata))
     links = store.link_many(wanted.links)
     return Sent(files=len(missing) + len(metadata) + links, size_bytes=size)
+
+
+def send_runner(store: Store) -> None:
+    """Bring the runner's own code to a store that lacks it. Raises StorageError."""
+    folder = runner_code.folder()
+    wanted = runner_code.files()
+    there = set(store.names(f"{folder}/{runner_code.ROOM}"))
+    store.write_many(
+        (f"{folder}/{name}", _PLAIN, content, hashlib.sha256(content).hexdigest())
+        for name, content in wanted.items()
+        if name.rpartition("/")[2] not in there
+    )
 
 
 def _stands_alone(files: LabFiles, path: str) -> bool:

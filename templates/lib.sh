@@ -23,7 +23,7 @@ by=$scheduler
 attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
 grace_s=${REPX_GRACE_S:-10} lock_mode=${REPX_LOCK-} lock_fd=${REPX_LOCK_FD-}
 our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
-unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD # not the job's business
+unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER # not the job's business
 
 stopped='' # why a signal ends the job
 child=''   # the process group of the job's program while it runs
@@ -83,6 +83,7 @@ repx_run() {
   set -m
   (
     [[ -z $our_locale ]] || export -n LC_ALL
+    export REPX_UNIT="${record%/repx}#$attempt" # tells whose what is left running is
     environment
     exec "${command[@]}"
   ) </dev/null >"$record/stdout.log" 2>"$record/stderr.log" &

@@ -104,15 +104,12 @@ repx_succeed_again() {
   repx_broken "cannot write $record/SUCCESS"
 }
 
-# ended CHILD STATUS STOPPED START TICKS: what worker.py, which was this process until now, has seen
-# of the program: its process group, its exit status, why it was stopped if it was, when it began,
-# and the cpu time of programs before it.
+# ended STATUS STOPPED START TICKS: what the runner has seen of the program, of which nothing is
+# left: its exit status, why it was stopped if it was, when it began, its cpu time.
 repx_ended() {
-  [[ $1 == ended && $# == 6 && -n $lock_fd ]] || repx_usage "takes no argument, got: $*"
-  child=$2 status=$3 stopped=$4 start=$5 ticks=$6
+  [[ $1 == ended && $# == 5 && -n $lock_fd ]] || repx_usage "takes no argument, got: $*"
+  status=$2 stopped=$3 start=$4 ticks=-$5
   record=$home/repx out=$home/out
-  kill -0 -- "-$child" 2>/dev/null && repx_end_group
-  child=''
   { ((status == 0)) && [[ -z $stopped ]] && repx_present "${outputs[@]}"; } || repx_judge || return
   repx_succeed "" && repx_complete ok
 }

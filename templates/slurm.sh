@@ -223,7 +223,8 @@ repx_require() {
   done <<<"$1"
 }
 
-# NUMBER CPUS MEMORY: run the bundle's jobs with the local scheduler, in this allocation. Where
+# NUMBER CPUS MEMORY: run the bundle's jobs with the local scheduler, which the script names as
+# `runner`, in this allocation. Where
 # the time was too short, this job goes back to the queue and continues: who waits for it waits on.
 repx_bundle() {
   local folder=bundles/$1 before code
@@ -233,7 +234,7 @@ repx_bundle() {
   trap 'repx_pass_on HUP' HUP
   trap 'stopped=TERM' TERM INT # Slurm tells every process; a second time would mean: at once
   [[ -v LC_ALL ]] || export LC_ALL=C REPX_LOCALE=ours # as in run.sh
-  repx_wait_for python3 -I -S agent.py "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
+  repx_wait_for python3 -I -S "$runner" "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
   code=$?
   if [[ $stopped == USR1 ]] && (($(repx_successes "$folder/events.jsonl") > before)); then
     scontrol requeue "$SLURM_JOB_ID" && sleep 600

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from repx import submissions
+from repx import runner_code, submissions
 from repx.errors import OutOfReachError
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Signal, Submitted, Words
 from repx.status import Agent
@@ -48,16 +48,17 @@ class Local:
         del target
 
     def files(self, plan: Plan, lab: Lab, target: Target, folder: Folder) -> Iterator[RenderedFile]:
-        """Yield the agent, and ``run.sh``, which starts it."""
+        """Yield ``run.sh``, which starts the agent that lies in the store."""
         from repx import render  # jinja2 costs 70 ms where nothing is to be rendered
 
         del plan, lab, folder
-        yield from render.agent_files()
         limits = Limits(
             jobs=target.local.jobs, cpus=target.local.cpus, mem_bytes=target.local.mem_bytes
         )
         options = render.Raw("".join(f" {word}" for word in limits.words()))
-        text = render.fill(render.environment(target.templates), "run.sh.j2", options=options)
+        runner = runner_code.start(target.base_path)
+        made = render.environment(target.templates)
+        text = render.fill(made, "run.sh.j2", runner=runner, options=options)
         yield render.RenderedFile(path=self.script, text=text, mode=_SCRIPT)
 
     def check(self, plan: Plan) -> None:

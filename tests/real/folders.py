@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from repx import render, schedulers
+from repx import render, runner_code, schedulers, store, transfer
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.contract import Folder as Asked
@@ -87,7 +87,13 @@ class Folder:
 
     def start_agent(self, *options: str, **env: str) -> subprocess.Popen[str]:
         return self.start(
-            sys.executable, "-I", "-S", str(self.path / "agent.py"), str(self.path), *options, **env
+            sys.executable,
+            "-I",
+            "-S",
+            runner_code.start(str(self.base)),
+            str(self.path),
+            *options,
+            **env,
         )
 
     def agent(self, *options: str, **env: str) -> tuple[int, str]:
@@ -147,6 +153,7 @@ def folder(tmp_path: Path) -> MakeFolder:
         files = render.submission(
             plan, lab, profile, submission_id=name, artifact=lambda part: f"{base}/artifacts/{part}"
         )
+        transfer.send_runner(store.local(str(base)))
         own = schedulers.of(profile).files(plan, lab, profile, Asked(submission=name))
         for file in (*files, *own):
             place = path / file.path

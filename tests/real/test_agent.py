@@ -158,7 +158,8 @@ def test_jobs_find_the_locale_and_nothing_of_ours_in_their_environment(
         for line in (made.home("a") / "out/env").read_text().rstrip("\0").split("\0")
     )
     assert ("C.UTF-8", locale or None) == (found["LANG"], found.get("LC_ALL"))
-    assert [] == [name for name in found if name.startswith("REPX_")]
+    assert f"{made.home('a')}#1" == found["REPX_UNIT"]
+    assert ["REPX_UNIT"] == [name for name in found if name.startswith("REPX_")]
 
 
 # --- stopping --------------------------------------------------------------------------------
@@ -476,8 +477,10 @@ def test_run_sh_takes_the_python_it_is_given_and_keeps_that_from_jobs(folder: Ma
 
 
 OLD_PYTHON: Final = f"""#!/bin/sh
-shift 3 # -I -S -c
-exec {sys.executable} -I -c 'import sys; sys.version_info = (3, 6); exec(sys.argv.pop(1))' "$@"
+shift 2 # -I -S
+exec {sys.executable} -I -c 'import sys
+sys.version_info = (3, 6)
+exec(open(sys.argv[1]).read())' "$@"
 """
 
 

@@ -155,9 +155,9 @@ def _who(folder: Path) -> str:
 
 KINDS: Final[dict[str, Callable[[str], bool]]] = {
     "everything": lambda _: True,
-    "agent": lambda line: "agent.py" in line,
+    "agent": lambda line: "/runner/start.py" in line and "--worker" not in line,
     "client": lambda line: "-m repx" in line,
-    "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "worker.py" in line),
+    "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "--worker" in line),
     "programs": lambda line: "/artifacts/store/" in line and "/submissions/" not in line,
 }
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from repx.agent import LOCK_FD
+from repx import runner_code
+from repx.runner.locks import DESCRIPTOR as LOCK_FD
 from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, wait_until
 
 pytestmark = pytest.mark.real
@@ -29,13 +30,12 @@ class Employed:
 
     def assign(self, job: str, attempt: int = 1) -> None:
         assert self.process.stdin
-        self.process.stdin.write(f"{attempt} {job}")
+        self.process.stdin.write(f"{attempt}\0{job}\0")
         self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Return the answer; {} when the worker has become the script."""
         assert self.process.stdout
-        return dict(json.loads(self.process.stdout.readline() or "{}"))
+        return dict(json.loads(self.process.stdout.readline()))
 
     def end(self) -> tuple[int, str]:
         """Return the exit code and what was said, after the last job."""
@@ -45,9 +45,10 @@ class Employed:
 
 def employ(made: Folder, **env: str) -> Employed:
     (made.base / "outputs").mkdir(exist_ok=True)
+    start = runner_code.start(str(made.base))
     return Employed(
         process=subprocess.Popen(
-            [sys.executable, "-I", "-S", made.path / "worker.py", made.path, str(LOCK_FD)],
+            [sys.executable, "-I", "-S", start, "--worker", made.path, made.base],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,8 +104,9 @@ def test_a_job_leaves_the_same_whoever_runs_it(folder: MakeFolder, body: str) ->
     worker.assign("job")
     answer = worker.answer()
 
-    assert (code, said) == worker.end()
-    assert answer.get("done", False) == (code == 0 and "sleep" not in body and "rm" not in body)
+    assert (0, said) == worker.end()
+    assert code == answer.get("code", 0)
+    assert (code == 0 and "rm" not in body) == (answer["outcome"] == "done")
     assert by_hand == _left(made)
 
 
@@ -145,7 +147,7 @@ def test_the_program_finds_the_same_environment_and_descriptors(
     worker = employ(made, REPX_ATTEMPT="1", REPX_LOCK="try")
     worker.assign("job")
 
-    assert worker.answer()["done"]
+    assert "done" == worker.answer()["outcome"]
     assert by_hand == seen()
     worker.end()
 
@@ -165,7 +167,9 @@ def test_a_signal_ends_the_job_and_all_it_started(
 
     worker.process.send_signal(number)
 
-    assert 1 == worker.end()[0]
+    answer = worker.answer()
+    assert ("ended", 1) == (answer["outcome"], answer["code"])
+    worker.end()
     assert reason == made.marker("job")["reason"]
     assert ["FAIL"] == made.markers("job")
     assert not alive(int(pid.read_text()))
@@ -185,7 +189,8 @@ def test_a_signal_for_both_worker_and_program_is_a_wish_to_end(folder: MakeFolde
     wait_until(lambda: not alive(int(pid.read_text())))
     worker.process.send_signal(signal.SIGCONT)
 
-    assert 1 == worker.end()[0]
+    assert 1 == worker.answer()["code"]
+    worker.end()
     assert "cancelled" == made.marker("job")["reason"]
 
 
@@ -237,7 +242,7 @@ def test_the_lock_s_descriptor_is_nobody_else_s(folder: MakeFolder) -> None:
     """Also when those below are taken, so that the next to be opened is just this."""
     made = folder({job: Work(body='cat >"$out/o.txt"\n') for job in "ab"})
     taken = " ".join(f"{number}</dev/null" for number in range(3, LOCK_FD))
-    agent = [sys.executable, "-I", str(made.path / "agent.py"), str(made.path), "-j1"]
+    agent = ["bash", str(made.path / "run.sh"), "-j1"]
 
     subprocess.run(["bash", "-c", f'exec {taken}; "$@"', "bash", *agent], check=True)
 
@@ -245,43 +250,27 @@ def test_the_lock_s_descriptor_is_nobody_else_s(folder: MakeFolder) -> None:
     assert "" == (made.home("b") / "out/o.txt").read_text()
 
 
-def _without_worker(made: Folder) -> None:
-    (made.path / "worker.py").unlink()
-
-
-def _broken_worker(made: Folder) -> None:
-    (made.path / "worker.py").write_text("x x\n")
-
-
-def _other_library(made: Folder) -> None:
+def test_a_changed_shell_library_is_used(folder: MakeFolder) -> None:
+    made = folder({f"j{i}": Work(body=f'echo "${{SEEN-}}"\n{TOUCH}') for i in range(6)})
     library = made.path / "lib.sh"
     library.write_text(f"{library.read_text()}export SEEN=yes\n")
-
-
-@pytest.mark.parametrize("fault", [_without_worker, _broken_worker, _other_library])
-def test_where_workers_cannot_work_bash_does(
-    folder: MakeFolder, fault: Callable[[Folder], None]
-) -> None:
-    made = folder({f"j{i}": Work(body=f'echo "${{SEEN-}}"\n{TOUCH}') for i in range(6)})
-    fault(made)
 
     assert 0 == made.agent("-j3")[0]
 
     assert 6 == len(made.succeeded())
-    said = "yes\n" if fault is _other_library else "\n"
-    assert {said} == {(made.record(f"j{i}") / "stdout.log").read_text() for i in range(6)}
+    assert {"yes\n"} == {(made.record(f"j{i}") / "stdout.log").read_text() for i in range(6)}
 
 
 def test_too_few_descriptors_for_workers_fail_no_job(folder: MakeFolder) -> None:
     made = folder({f"j{i}": Work(body=f"sleep 0.5\n{TOUCH}") for i in range(24)})
-    agent = [sys.executable, "-I", str(made.path / "agent.py"), str(made.path), "-j24"]
+    agent = ["bash", str(made.path / "run.sh"), "-j24"]
 
     subprocess.run(["bash", "-c", 'ulimit -n 20; "$@"', "bash", *agent], check=True)
 
     assert 24 == len(made.succeeded())
 
 
-def _held(made: Folder) -> None:
+def _begun(made: Folder) -> None:
     made.record("job").mkdir(parents=True)
 
 
@@ -302,22 +291,25 @@ def _no_script(made: Folder) -> None:
     (made.path / "jobs/job.sh").unlink()
 
 
-@pytest.mark.parametrize("fault", [_held, _changed, _no_program, _not_executable, _no_script])
-def test_what_is_out_of_the_ordinary_is_refused(
-    folder: MakeFolder,
-    fault: Callable[[Folder], None],
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(_begun, 0), (_changed, 0), (_no_program, 1), (_not_executable, 1), (_no_script, 127)],
+)
+def test_what_is_out_of_the_ordinary_is_left_to_the_script(
+    folder: MakeFolder, fault: Callable[[Folder], None], code: int
 ) -> None:
     made = folder({"job": Work(), "plain": Work()})
     fault(made)
     worker = employ(made)
 
     worker.assign("job")
-    assert not worker.answer()["done"]
-    assert [] == made.markers("job")
+    answer = worker.answer()
+    assert ("ended", code) == (answer["outcome"], answer["code"])
+    assert {0: ["SUCCESS"], 1: ["FAIL"], 127: []}[code] == made.markers("job")
     worker.assign("plain")
-    assert worker.answer()["done"]
+    assert "done" == worker.answer()["outcome"]
 
-    assert (0, "") == worker.end()
+    assert 0 == worker.end()[0]
 
 
 def test_a_script_that_people_have_changed_runs_as_they_wish(folder: MakeFolder) -> None:

@@ -394,7 +394,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system needs root")
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "small", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320k", "small", place], check=True)
     yield place
     subprocess.run(["umount", place], check=True)
 

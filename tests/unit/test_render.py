@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx import assets, render, schedulers
+from repx import assets, render, runner_code, schedulers
 from repx.errors import InputError, RenderError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Gate, Plan, Task
@@ -125,7 +125,6 @@ def test_a_local_submission_has_all_it_needs() -> None:
 
     assert {
         "README",
-        "agent.py",
         f"jobs/{HOSTILE}.sh",
         "jobs/sg.sh",
         "lib.sh",
@@ -133,7 +132,6 @@ def test_a_local_submission_has_all_it_needs() -> None:
         "rare.sh",
         "run.sh",
         "scatter-gather.sh",
-        "worker.py",
     } == set(files)
     assert files == _rendered()
     assert {"run.sh", f"jobs/{HOSTILE}.sh", "jobs/sg.sh"} == {
@@ -141,11 +139,11 @@ def test_a_local_submission_has_all_it_needs() -> None:
     }
 
 
-def test_only_the_local_scheduler_brings_an_agent() -> None:
+def test_only_the_local_scheduler_brings_run_sh() -> None:
     plan, lab = _plan()
     common = render.submission(plan, lab, _target(), submission_id="s1", artifact=str)
 
-    assert {"agent.py", "run.sh", "worker.py"}.isdisjoint(file.path for file in common)
+    assert "run.sh" not in {file.path for file in common}
 
 
 @pytest.mark.parametrize(
@@ -202,8 +200,9 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 )
 def test_run_sh_passes_the_target_s_limits(fields: dict[str, int], words: str) -> None:
     text = _rendered(local=LocalOptions(**fields))["run.sh"].text
+    runner = shlex.quote(runner_code.start(BASE))
 
-    assert text.endswith(f' "$folder/agent.py" "$folder"{words} "$@"\n')
+    assert text.endswith(f' {runner} "$folder"{words} "$@"\n')
 
 
 # --- quoting ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Some files run alone, on targets and in sandboxes where repx is not installed."""
+"""The runner and the expander run alone: repx is not installed on targets and in sandboxes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ PACKAGE: Final = Path(repx.__file__).parent
 EXPANDER: Final = sorted(
     os.fspath(path.relative_to(PACKAGE)) for path in (PACKAGE / "lab/expand").glob("*.py")
 )
-OWN: Final = "repx.lab.expand"
-FILES: Final = ("agent.py", "worker.py", *EXPANDER)
+RUNNER: Final = sorted(f"runner/{path.name}" for path in (PACKAGE / "runner").glob("*.py"))
+OWN: Final = ("repx.lab.expand", "repx.runner")  # modules of one room know each other
+FILES: Final = (*RUNNER, *EXPANDER)
 
 
 def imported(source: str) -> Iterator[str]:
     """Yield the top-level name of everything that ``source`` imports, anywhere in it.
 
-    The expander is a package: what it imports from itself is left out.
+    Runner and expander are packages: what they import from themselves is left out.
     """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             name = "." if node.level else node.module or ""
-            if name.partition(OWN)[0]:
+            if not f"{name}.".startswith(tuple(f"{own}." for own in OWN)):
                 yield name.partition(".")[0]
 
 

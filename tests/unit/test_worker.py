@@ -1,4 +1,4 @@
-"""What worker.py reads of a job script is what bash would."""
+"""What script.py reads of a job script is what bash would."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repx import assets, render, worker
+from repx import assets, render
 from repx.model import Executable, Job, Run, StageType
 from repx.plan import Plan, Task
+from repx.runner import script as scripts
 from repx.target import Target
 from tests.made import made_lab, made_units
 
@@ -48,10 +49,10 @@ def _script(text: str, *, templates: str | None = None, **fields: object) -> str
     return next(files).text
 
 
-def _read(folder: Path, text: str) -> worker.Script:
+def _read(folder: Path, text: str) -> scripts.Script:
     path = folder / "script"
     path.write_bytes(text.encode())
-    return worker.Script(os.fsencode(path))
+    return scripts.Script(os.fsencode(path))
 
 
 @pytest.mark.slow
@@ -108,13 +109,13 @@ def test_a_script_that_people_have_changed_is_left_to_bash(
     assert before in text
     _read(tmp_path, text)
 
-    with pytest.raises(worker.OddError):
+    with pytest.raises(scripts.NeedsShell):
         _read(tmp_path, text.replace(before, after))
 
 
 def test_the_library_is_the_one_that_workers_follow() -> None:
-    """After a change of lib.sh make sure that worker.py still does the same, then say so there."""
-    assert worker.LIBRARY == zlib.crc32(assets.path("templates/lib.sh").read_bytes())
+    """After a change of lib.sh make sure that script.py still does the same, then say so there."""
+    assert scripts.LIBRARY == zlib.crc32(assets.path("templates/lib.sh").read_bytes())
 
 
 def test_a_changed_value_is_read(tmp_path: Path) -> None:
@@ -128,5 +129,5 @@ def test_a_site_s_own_prologue_is_left_to_bash(tmp_path: Path) -> None:
         '{% extends "repx/job.sh.j2" %}{% block prologue %}module load x\n{% endblock %}'
     )
 
-    with pytest.raises(worker.OddError):
+    with pytest.raises(scripts.NeedsShell):
         _read(tmp_path, _script("x", templates=str(tmp_path)))

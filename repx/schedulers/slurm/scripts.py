@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from repx import render
+from repx import plan_file, render, runner_code
 from repx.render import Raw, RenderedFile
 from repx.schedulers.slurm import batches, directives
 from repx.schedulers.slurm.batches import Call, Kind, Shape
@@ -51,11 +51,9 @@ def files(
     yield _table(made)
     for path, jobs in made.lists.items():
         yield RenderedFile(path=path, text="".join(f"{job}\n" for job in jobs), mode=_TEXT)
-    if made.loads:
-        yield from render.agent_files()
     for number, load in enumerate(made.loads):
         folder = f"bundles/{number}"
-        document = render.plan_document(
+        document = plan_file.document(
             _inside(plan, load), lab, target, submission_id=f"{submission_id}/{folder}"
         )
         yield RenderedFile(path=f"{folder}/plan.json", text=json.dumps(document), mode=_TEXT)
@@ -110,6 +108,7 @@ class _Writer:
             "array_size": Raw(self._size),
             "forced": Raw("1" if call.shape.forced else ""),
             "bundle": Raw(call.shape.load or 0),
+            "runner": runner_code.start(self._target.base_path),
             "cpus": Raw(load.cpus if load else 1),
             "mem_bytes": Raw((load and load.mem_bytes) or "''"),
         }

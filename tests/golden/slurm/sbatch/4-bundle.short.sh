@@ -32,5 +32,6 @@ cd -- "$SLURM_SUBMIT_DIR" || exit 3
 store='/scratch/o'"'"'brien/my store'
 limit_s=3600 warning_s=60 retries=0 grace_s=30
 
+runner='/scratch/o'"'"'brien/my store/RUNNER/repx/runner/start.py'
 repx_bundle 0 4 '' # its plan is bundles/0/plan.json
 repx_leave $?

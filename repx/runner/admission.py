@@ -1,0 +1,84 @@
+"""Which of the units that may start starts now, as far as the machine allows."""
+
+from __future__ import annotations
+
+import heapq
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from repx.runner.units import Unit
+
+PATIENCE: Final = 20  # times that a unit may be passed over by smaller ones behind it
+
+
+class Admission:
+    """Lets units start, first in order first, as far as slots, cores and memory allow.
+
+    Units of one shape share a queue, so that many that do not fit cost as much as one. A smaller
+    unit may pass a bigger one only ``PATIENCE`` times. What is larger than the machine runs alone.
+    """
+
+    def __init__(self, jobs: int, cpus: int, mem: int) -> None:
+        """Allow so many units, cores and bytes at once."""
+        self.jobs, self.cpus, self.mem = jobs, cpus, mem
+        self.running = self.used_cpus = self.used_mem = 0
+        self.queues: dict[tuple[int, int], list[tuple[tuple[int, int, int], Unit]]] = {}
+        self.passed: dict[tuple[int, int], int] = {}
+
+    def push(self, unit: Unit) -> None:
+        """Queue a unit."""
+        # Memory rounded to four bits, so that there are few shapes whatever is asked for.
+        mem = unit.mem
+        rounded = (mem.bit_length() << 4) + (mem >> max(0, mem.bit_length() - 4))
+        heapq.heappush(self.queues.setdefault((unit.cpus, rounded), []), (unit.order, unit))
+
+    def pop(self, wanted: Callable[[Unit], bool]) -> Unit | None:
+        """Return the unit to start now, if there is one; forget those no longer wanted."""
+        if self.running >= self.jobs:
+            return None
+        too_big: list[tuple[int, int]] = []
+        for shape in self._shapes(wanted):
+            if self._fits(self.queues[shape][0][1]):
+                for bigger in too_big:
+                    self.passed[bigger] = self.passed.get(bigger, 0) + 1
+                self.passed.pop(shape, None)
+                return self._take(shape)
+            if self.passed.get(shape, 0) >= PATIENCE:
+                return None
+            too_big.append(shape)
+        return None
+
+    def _shapes(self, wanted: Callable[[Unit], bool]) -> list[tuple[int, int]]:
+        """Return the shapes by their first units."""
+        for shape in list(self.queues):
+            queue = self.queues[shape]
+            while queue and not wanted(queue[0][1]):
+                heapq.heappop(queue)
+            if not queue:
+                del self.queues[shape]
+        return sorted(self.queues, key=lambda shape: self.queues[shape][0][0])
+
+    def _fits(self, unit: Unit) -> bool:
+        return not self.running or (
+            self.used_cpus + unit.cpus <= self.cpus and self.used_mem + unit.mem <= self.mem
+        )
+
+    def _take(self, shape: tuple[int, int]) -> Unit:
+        unit = heapq.heappop(self.queues[shape])[1]
+        self.running += 1
+        self.used_cpus += unit.cpus
+        self.used_mem += unit.mem
+        return unit
+
+    def give_back(self, unit: Unit) -> None:
+        """Free what a unit held."""
+        self.running -= 1
+        self.used_cpus -= unit.cpus
+        self.used_mem -= unit.mem
+
+    def too_large(self, unit: Unit) -> bool:
+        """Tell whether the unit asks for more than there is."""
+        return unit.cpus > self.cpus or unit.mem > self.mem

@@ -1,0 +1,71 @@
+"""Small files and programs, as bytes: what a worker does for each job, as few calls as possible."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+HOST: Final = re.sub(r"[^A-Za-z0-9._-]", "", os.uname().nodename)
+
+# What may be better as soon as something has ended: processes, memory, descriptors.
+PASSING: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def write(path: bytes, text: bytes) -> None:
+    """Write a file at once. Raises OSError, also when not all of it fits."""
+    _put(path, text, os.O_TRUNC)
+
+
+def append(path: bytes, text: bytes) -> None:
+    """Add to a file at once. Raises OSError, also when not all of it fits."""
+    _put(path, text, os.O_APPEND)
+
+
+def _put(path: bytes, text: bytes, flag: int) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666)
+    try:
+        if os.write(file, text) != len(text):
+            raise OSError
+    finally:
+        os.close(file)
+
+
+def starts_with(path: bytes, text: bytes) -> bool:
+    """Tell whether a file can be read and begins with ``text``."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read(len(text)) == text
+    except OSError:
+        return False
+
+
+def find(program: bytes, search: bytes) -> bytes | None:
+    """Return the path of a program as a shell with this PATH would, None without the program."""
+    if b"/" in program:
+        return program
+    for folder in search.split(b":"):
+        path = (folder or b".") + b"/" + program
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return None
+
+
+def size(path: str) -> int:
+    """Return a file's size in bytes, 0 without the file."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def restore_locale() -> None:
+    """Take back the LC_CTYPE that Python sets for itself (PEP 538): jobs must not see it."""
+    with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as stream:
+        if b"\0LC_CTYPE=" not in b"\0" + stream.read():
+            os.environb.pop(b"LC_CTYPE", None)

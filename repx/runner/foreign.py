@@ -1,0 +1,77 @@
+"""Jobs that other runners have promised to run, and how they came out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from repx.runner import locks, plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Final
+
+    from repx.runner.store import Store
+
+LOOKS: Final = 3  # until a job that nobody runs is believed to have ended
+
+
+class ForeignJobs:
+    """Jobs of other runners that this one waits for. Mutable."""
+
+    def __init__(self, store: Store, submissions: str, own: str, jobs: Iterable[str]) -> None:
+        """Watch ``jobs``; ``own`` is this runner's folder, which promises nothing."""
+        self.store, self.submissions, self.own = store, submissions, own
+        self.jobs = set(jobs)
+        self.promised: dict[str, str] = {}
+        self.searched = False  # for promises, in this look
+        self.absences: dict[str, int] = dict.fromkeys(self.jobs, 0)
+
+    def ended(self) -> Iterator[tuple[str, bool]]:
+        """Yield each job that has ended since the last call, and whether it succeeded."""
+        self._forget_the_dead()
+        self.searched = False
+        for job in sorted(self.jobs):
+            record = self.store.record(job)
+            if self.store.succeeded(record, forced=False):
+                self.jobs.discard(job)
+                yield job, True
+            elif not locks.held(f"{record}/lock") and not self._pending(job, record):
+                # Between two looks a job may start, end or be tried again: look again.
+                self.absences[job] += 1
+                if self.absences[job] == LOOKS:
+                    self.jobs.discard(job)
+                    yield job, False
+
+    def _pending(self, job: str, record: str) -> bool:
+        """Tell whether a runner that is alive still has the job in its queue."""
+        if job not in self.promised and not self.searched:
+            self._find_promises()
+        folder = self.promised.get(job)
+        if folder is None:
+            return False
+        try:
+            failed_at = os.stat(f"{record}/FAIL").st_mtime_ns
+        except OSError:
+            return True
+        return failed_at < os.stat(f"{folder}/plan.json").st_mtime_ns
+
+    def _forget_the_dead(self) -> None:
+        """Forget the promises of runners that do not live any more."""
+        folders = set(self.promised.values())
+        dead = {folder for folder in folders if not locks.held(f"{folder}/agent.lock")}
+        if dead:
+            kept = {job: folder for job, folder in self.promised.items() if folder not in dead}
+            self.promised = kept
+
+    def _find_promises(self) -> None:
+        self.searched = True
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.submissions):
+                folder = f"{self.submissions}/{name}"
+                if os.path.realpath(folder) != self.own and locks.held(f"{folder}/agent.lock"):
+                    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                        for task in plan.read(folder)["tasks"]:
+                            if task["job"] in self.jobs:
+                                self.promised[task["job"]] = folder

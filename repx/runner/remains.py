@@ -1,0 +1,196 @@
+"""Processes that a unit has started and left behind, and how they are ended for certain.
+
+Two ways to find them. A process that runs one unit at a time becomes the parent of all that the
+unit leaves (a child subreaper, prctl(2)): one system call tells whether there is anything. Where
+the runner itself was killed, or was bash, every process of a unit still carries ``REPX_UNIT``,
+the unit's folder and attempt, in its environment: ``/store/outputs/<job>#1``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Final
+
+VARIABLE: Final = b"REPX_UNIT"
+AFTER_KILL_S: Final = 2.0  # until a killed process counts as one that cannot be ended
+ORPHANS_GRACE_S: Final = 1.0  # nobody will read their results
+LOOK_EVERY_S: Final = 0.05
+PR_SET_CHILD_SUBREAPER: Final = 36
+PARENT, SESSION = 1, 3  # places in /proc/PID/stat, behind the name
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what descendants of this process leave behind, where Linux has that."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def mark(folder: bytes, attempt: int) -> bytes:
+    """Return what ``REPX_UNIT`` holds in the processes of one attempt of a unit."""
+    return b"%b#%d" % (folder, attempt)
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process; nothing when it has gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as stream:
+            return [int(word) for word in stream.read().split()]
+    except OSError:  # it has gone, or the kernel does not tell
+        return [each for each in _processes() if _field(each, PARENT) == pid]
+
+
+def below(pid: int) -> list[int]:
+    """Return all descendants of a process."""
+    found = children(pid)
+    for each in found:  # it grows on the way
+        found += children(each)
+    return found
+
+
+def in_session(leader: int) -> list[int]:
+    """Return the processes of the session that a process began."""
+    return [pid for pid in _processes() if _field(pid, SESSION) == leader]
+
+
+def marked(folder: bytes, *, parts: bool) -> list[int]:
+    """Return the processes of this user that belong to the unit in a folder, or to its parts."""
+    begins = b"%b=%b" % (VARIABLE, folder)
+    follows = (b"#", b"/") if parts else (b"#",)
+    found = []
+    for pid in _processes():
+        for variable in _environment(pid):
+            if variable.startswith(begins) and variable[len(begins) :].startswith(follows):
+                found.append(pid)
+                break
+    return found
+
+
+def holders(lock: str) -> list[int]:
+    """Return the processes of this user that have a lock's file open."""
+    try:
+        wanted = os.stat(lock)
+    except OSError:
+        return []
+    found = []
+    for pid in _processes():
+        with contextlib.suppress(OSError):
+            if any(_same(f"/proc/{pid}/fd/{fd}", wanted) for fd in os.listdir(f"/proc/{pid}/fd")):
+                found.append(pid)
+    return found
+
+
+def orphaned(lock: str, home: bytes, *, own: int) -> bool:
+    """Tell whether a job's lock is held, and only by what the job itself has started."""
+    holding = [pid for pid in holders(lock) if pid != own]
+    return bool(holding) and set(holding) <= set(marked(home, parts=True))
+
+
+def end_orphans(lock: str, home: bytes) -> bool:
+    """End what is left of a job whose runner was killed; tell whether its lock is free now."""
+    if not orphaned(lock, home, own=os.getpid()):
+        return False
+    return not end(lambda: marked(home, parts=True), ORPHANS_GRACE_S, time.sleep)
+
+
+def holder(lock: str, *, own: int) -> str:
+    """Return who has a lock: host and process as the lock names them, and who holds it here."""
+    from repx.runner import locks
+
+    here = named(pid for pid in holders(lock) if pid != own)
+    said = locks.signature(lock)
+    return f"{said}; here: {here}" if here else said
+
+
+def end(
+    find: Callable[[], list[int]], grace_s: float, wait: Callable[[float], object]
+) -> list[int]:
+    """End what ``find`` returns, TERM first, KILL after the grace; return what cannot be ended.
+
+    ``wait`` sleeps up to so many seconds, and may know that there is less to wait for.
+    """
+    start = time.monotonic()
+    told: set[int] = set()
+    while True:
+        left = [pid for pid in find() if _lives(pid)]
+        waited = time.monotonic() - start
+        if not left or waited > grace_s + AFTER_KILL_S:
+            return left
+        if waited > grace_s:
+            tell(left, signal.SIGKILL)
+        else:
+            tell([pid for pid in left if pid not in told], signal.SIGTERM)
+            told.update(left)
+        wait(LOOK_EVERY_S)
+
+
+def tell(pids: Iterable[int], number: int) -> None:
+    """Send a signal to processes, of which some may have gone."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+
+def named(pids: Iterable[int]) -> str:
+    """Return processes as people read them: ``4711 (sleep 600), 4712 (python3 x.py)``."""
+    return ", ".join(f"{pid} ({_command(pid)})" for pid in pids)
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            words = stream.read(200).replace(b"\0", b" ").strip()
+    except OSError:
+        return "?"
+    text = words.decode(errors="replace")
+    return "".join(c if c.isprintable() else "?" for c in text) or "?"
+
+
+def _processes() -> Iterator[int]:
+    """Yield the processes of this user, but not this one."""
+    user, own = os.geteuid(), os.getpid()
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with contextlib.suppress(OSError):
+            if name.isdigit() and int(name) != own and os.stat(f"/proc/{name}").st_uid == user:
+                yield int(name)
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            return stream.read().split(b"\0")
+    except OSError:
+        return []
+
+
+def _field(pid: int, place: int) -> int:
+    """Return a number of proc(5)'s stat, counted behind the name; -1 when the process has gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[place])
+    except (OSError, IndexError, ValueError):
+        return -1
+
+
+def _same(path: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), wanted)
+    except OSError:
+        return False
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process runs; zombies have ended, whoever their parent is."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return stream.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,26 @@
+"""Start the local scheduler: ``python3 -I -S start.py FOLDER ...``; ``--worker`` starts a worker.
+
+Any python3 can read this file, so that one that is too old gets a sentence instead of a
+SyntaxError. Nothing is imported before that, and no module is searched for by name
+(``python3 -m``), which would take longer than all the rest.
+"""
+
+import signal
+import sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the scheduler takes it: no traceback
+if sys.version_info < (3, 9):  # noqa: UP036  # this file runs where repx is not installed
+    sys.stderr.write(
+        "run.sh: python3 (3.9 or newer) is needed to run many jobs; "
+        "single ones run with: bash jobs/<job>.sh\n"
+    )
+    sys.exit(3)
+sys.path.insert(0, __file__.rpartition("/repx/runner/")[0])
+if sys.argv[1:2] == ["--worker"]:
+    from repx.runner import worker
+
+    worker.main(*sys.argv[2:])
+else:
+    from repx.runner import main
+
+    sys.exit(main.main(sys.argv[1:]))

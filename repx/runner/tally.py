@@ -1,0 +1,148 @@
+"""How the jobs of a plan come out: the numbers, and what the journal is told of them."""
+
+from __future__ import annotations
+
+import time
+
+from repx.runner import table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from repx.runner.dag import Dag
+    from repx.runner.events import Journal
+    from repx.runner.units import Unit
+
+
+class Tally:
+    """Counts jobs as they end, each once, and notes events. Mutable."""
+
+    def __init__(self, dag: Dag, journal: Journal) -> None:
+        """Count the tasks of a graph."""
+        self.dag, self.journal = dag, journal
+        self.names: list[str] = [task["job"] for task in dag.tasks]
+        self.succeeded = 0
+        self.failed: set[int] = set()
+        self.skipped = 0
+        self.stopped_runs: set[str] = set()
+        self.waits: set[int] = set()  # tasks whose wait was reported
+
+    # --- in numbers
+
+    def all_succeeded(self) -> bool:
+        """Tell whether every job has succeeded."""
+        return self.succeeded == len(self.names)
+
+    def totals(self, *, interrupted: bool) -> dict[str, object]:
+        """Return the numbers as the last event has them."""
+        return {
+            "ok": self.succeeded,
+            "failed": len(self.failed),
+            "skipped": self.skipped,
+            "reason": "interrupted" if interrupted else "done",
+        }
+
+    def progress(self) -> str:
+        """Return how far it is."""
+        ended = self.succeeded + len(self.failed) + self.skipped
+        return f"{ended} of {len(self.names)} ended, {len(self.failed)} failed"
+
+    def summary(self) -> str:
+        """Return how it came out."""
+        left = len(self.names) - self.succeeded - len(self.failed) - self.skipped
+        rest = f", {left} not started" if left else ""
+        numbers = f"{self.succeeded} succeeded, {len(self.failed)} failed, {self.skipped} skipped"
+        return f"{numbers}{rest}"
+
+    def title(self, unit: Unit) -> str:
+        """Return a unit as people read it."""
+        return " ".join([self.names[unit.task], *unit.words])
+
+    # --- what happens
+
+    def note_start(self, unit: Unit) -> None:
+        """Note that a unit was given to a worker."""
+        job = self.names[unit.task]
+        self.journal.add("start", job=job, phase=unit.label, attempt=unit.attempt)
+
+    def note_wait(self, unit: Unit, holder: str) -> None:
+        """Note, once per job, who has the lock that it waits for."""
+        if unit.task not in self.waits:
+            self.waits.add(unit.task)
+            job = self.names[unit.task]
+            self.journal.add("wait", job=job, phase=unit.label, because=holder)
+            self.journal.say(f"{self.title(unit)} waits: another process has it ({holder})")
+
+    def note_end(
+        self,
+        unit: Unit,
+        *,
+        ok: bool,
+        reason: str,
+        began: float | None = None,
+        used: dict[str, Any] | None = None,
+    ) -> None:
+        """Note how an attempt of a unit ended, and tell people of a failure."""
+        used = used or {}
+        self.journal.add(
+            "end",
+            job=self.names[unit.task],
+            phase=unit.label,
+            ok=ok,
+            reason=reason,
+            wall_s=round(time.monotonic() - began, 3) if began is not None else 0.0,
+            cpu_s=used.get("cpu_s", 0.0),
+            rss_bytes=used.get("rss_bytes"),
+        )
+        if not ok:
+            self.journal.say(f"{self.title(unit)}: {reason}")
+
+    def note_skipped(self) -> None:
+        """Note the jobs of which no unit will run, and on whose account."""
+        skipped, self.dag.skipped = self.dag.skipped, []
+        for node, culprit in skipped:
+            task, *_ = self.dag.placed(node)
+            if node == self.dag.first[task]:
+                self.skipped += 1
+                self.journal.add("skip", job=self.names[task], because=self._name(culprit))
+
+    def count(self, unit: Unit) -> None:
+        """Count the job of a unit that has ended, if it ends by that."""
+        if self.dag.state[unit.node] == table.FAILED:
+            self.failed.add(unit.task)
+        elif unit.node == self.dag.last[unit.task]:
+            self.succeeded += 1
+
+    def _name(self, node: int) -> str:
+        place = self.dag.place[node]
+        if place is not None:
+            return self.names[place[0]]
+        return next((job for job, each in self.dag.foreign.items() if each == node), "")
+
+    # --- runs and jobs that do not go on
+
+    def stopped(self, unit: Unit) -> bool:
+        """Tell whether the run of a unit does not go on."""
+        return self.dag.tasks[unit.task]["run"] in self.stopped_runs
+
+    def stop_run(self, culprit: Unit) -> list[int]:
+        """Start nothing more of a run; return its tasks."""
+        run = self.dag.tasks[culprit.task]["run"]
+        if run in self.stopped_runs:
+            return []
+        self.stopped_runs.add(run)
+        members = [i for i, task in enumerate(self.dag.tasks) if task["run"] == run]
+        nodes = [node for task in members for node in self.dag.nodes[task]]
+        self.dag.end_all(nodes, table.STOP, culprit.node)
+        return members
+
+    def cancel(self, task: int) -> None:
+        """End a job as cancelled; what runs of it has been told."""
+        states = {self.dag.state[node] for node in self.dag.nodes[task]}
+        alone = len(self.dag.tasks[task]["units"]) == 1
+        if states <= table.ENDED or (alone and states == {table.RUNNING}):
+            return
+        self.journal.add("end", job=self.names[task], phase=None, ok=False, reason="cancelled")
+        self.failed.add(task)
+        self.dag.end_all(self.dag.nodes[task], table.CANCEL)

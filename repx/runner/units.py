@@ -1,0 +1,100 @@
+"""What one worker does at a time: one unit, in one branch, in one attempt."""
+
+from __future__ import annotations
+
+import sys
+
+from repx.runner.dag import WHOLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from repx.runner.dag import Dag
+
+MAIN: Final = "main"
+STEP: Final = "step-"
+# Which kind of failure a reason is, as `retries: {on: ...}` names them.
+KINDS: Final = {"timeout": "timeout", "out of memory": "oom"}
+FAILURE: Final = "failure"
+MORE_HELPS: Final = frozenset(KINDS.values())  # the next attempt gets the next rung
+
+
+class Unit:
+    """A unit that may start, and what it asks for.
+
+    Mutable: ``attempt`` counts from 1, ``rung`` is the place in the ladder of resources.
+    """
+
+    __slots__ = ("attempt", "branch", "ladder", "name", "node", "order", "retries", "rung", "task")
+
+    def __init__(self, dag: Dag, node: int, asks: list[list[dict[str, Any]]]) -> None:
+        """Describe the unit that ``node`` of the graph stands for; ``asks`` are the plan's."""
+        self.task, index, self.branch = dag.placed(node)
+        task = dag.tasks[self.task]
+        unit = task["units"][index]
+        self.node, self.name = node, str(unit["unit"])
+        self.ladder: list[dict[str, Any]] = asks[unit["ask"]]
+        self.retries: dict[str, Any] = task["retries"]
+        self.attempt, self.rung = 1, 0
+        # Branches one after the other, between what comes before and after all of them.
+        last = self.branch == WHOLE and node == dag.last[self.task]
+        self.order = (self.task, sys.maxsize if last else self.branch, index)
+
+    @property
+    def ask(self) -> dict[str, Any]:
+        """Return what this attempt asks for; the last rung of the ladder repeats."""
+        rung: dict[str, Any] = self.ladder[min(self.rung, len(self.ladder) - 1)]
+        return rung
+
+    @property
+    def cpus(self) -> int:
+        """Return the cores it asks for."""
+        return int(self.ask["cpus"] or 1)
+
+    @property
+    def mem(self) -> int:
+        """Return the bytes of memory it asks for, 0 for none."""
+        return int(self.ask["mem"] or 0)
+
+    @property
+    def limit_s(self) -> float | None:
+        """Return after how many seconds it is ended."""
+        limit: float | None = self.ask["time"]
+        return limit
+
+    @property
+    def whole_job(self) -> bool:
+        """Tell whether the unit is all that its job does."""
+        return self.name == MAIN
+
+    @property
+    def words(self) -> list[str]:
+        """Return the arguments of the job script."""
+        if self.whole_job:
+            return []
+        if self.branch == WHOLE:
+            return [self.name]
+        return ["step", self.name[len(STEP) :], str(self.branch)]
+
+    @property
+    def label(self) -> str | None:
+        """Return the phase as events name it."""
+        return " ".join(self.words) or None
+
+    @property
+    def part(self) -> str:
+        """Return the unit's folder below its job's, with a slash behind it, or nothing."""
+        if self.branch != WHOLE:
+            return f"branch-{self.branch}/{self.name}/"
+        return "scatter/" if self.name == "scatter" else ""
+
+    def may_retry(self, reason: str) -> bool:
+        """Tell whether there is an attempt left for a failure with this reason."""
+        on = self.retries["on"]
+        return self.attempt <= self.retries["n"] and KINDS.get(reason, FAILURE) in on
+
+    def retry(self, reason: str) -> None:
+        """Go on to the next attempt; one that lacked memory or time asks for more."""
+        self.attempt += 1
+        self.rung += KINDS.get(reason, FAILURE) in MORE_HELPS
