@@ -36,6 +36,7 @@ let
   json = import ./json.nix { inherit text; };
   call = import ./call.nix;
   cases = import ./cases.nix { inherit text; };
+  defaults = import ./defaults.nix { inherit text call order; };
   stage = import ./stage.nix { inherit text call; };
   wiring = import ./wiring.nix { inherit text; };
   steps = import ./steps.nix { inherit text order wiring; };
@@ -46,6 +47,7 @@ let
       json
       call
       cases
+      defaults
       order
       stage
       steps

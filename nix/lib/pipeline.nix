@@ -4,6 +4,7 @@
   json,
   call,
   cases,
+  defaults,
   order,
   stage,
   steps,
@@ -97,7 +98,7 @@ in
             if isStage value then value else fail where "${quoted key} is not a stage: make it with callStage"
           ) described;
       keys = attrNames placeholders;
-      definitions = mapAttrs (
+      written = mapAttrs (
         key: placeholder:
         stage.make {
           inherit key pkgs;
@@ -111,6 +112,11 @@ in
           } placeholder.file;
         }
       ) placeholders;
+      definitions = defaults.resolve {
+        inherit needs;
+        inherit (run) axes;
+        definitions = written;
+      };
 
       # The stage that a value in a list of dependencies is.
       keyOf =
@@ -133,7 +139,7 @@ in
           fail at "it depends on a stage (${call.label value.file}) that is not in its pipeline: add it to mkPipe";
       depsOf = key: placeholders.${key}.deps;
       producersOf =
-        key: map (dep: keyOf definitions.${key}.where (if isList dep then head dep else dep)) (depsOf key);
+        key: map (dep: keyOf written.${key}.where (if isList dep then head dep else dep)) (depsOf key);
       needs = mapAttrs (key: _: producersOf key) placeholders;
       ordered = order.ordered needs (
         cycle: fail where "its stages depend on each other: ${cycle}"
@@ -215,7 +221,14 @@ in
                 inherit mappings;
                 stage = found;
               };
+          names = attrNames found.outputs;
         in
+        if names != outputs.${key} then
+          fail definition.where (
+            "its outputs must have the same names for all values of its parameters, "
+            + "not ${text.listed outputs.${key}} and ${text.listed names}"
+          )
+        else
         {
           pname = found.pname;
           resources = found.resources;
@@ -233,9 +246,10 @@ in
         key:
         let
           definition = definitions.${key};
+          axes = axesOf definition run.axes;
           tree = cases.tree {
-            fixed = definition.parameters;
-            axes = axesOf definition run.axes;
+            inherit axes;
+            fixed = removeAttrs definition.parameters (concatMap (axis: axis.names) axes);
             f = entry key;
           };
         in

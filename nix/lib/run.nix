@@ -220,7 +220,9 @@ in
       ) (if isList given.pipelines then given.pipelines else [ given.pipelines ]);
       groups = filter (axis: axis.group) axes;
     in
-    builtins.seq (checkParameters where axes pipelines) {
+    # Mistakes in values come before warnings.
+    builtins.seq (builtins.all (axis: axis ? scan || axis.rows != [ ]) axes) (
+      builtins.seq (checkParameters where axes pipelines) {
       inherit pipelines;
       ownNames = concatMap ownNamesOf (attrValues (given.parameters or (given.params or { })));
       checks = concatMap (each: each.checks) pipelines;
@@ -240,5 +242,5 @@ in
         }) groups;
         pipelines = map (each: each.blueprint) pipelines;
       };
-    };
+    });
 }

@@ -68,8 +68,8 @@ class Nix:
         """Evaluate an expression that must fail; return our error."""
         done = self.call("nix-instantiate", "--eval", "--strict", "-E", self.lab(body), cwd=cwd)
         assert done.returncode != 0, done.stdout
-        message = next((line for line in done.stderr.splitlines() if "repx: " in line), done.stderr)
-        return message.removeprefix("error: ").removeprefix("repx: ")
+        lines = done.stderr.splitlines()
+        return next((line for line in lines if line.startswith("error: repx: ")), done.stderr)
 
     def built(self, body: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Build an expression; what it prints is told, whether it fails or not."""
