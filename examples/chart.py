@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ CIRCLE = "M-3.7,0a3.7,3.7 0 1,0 7.4,0a3.7,3.7 0 1,0 -7.4,0"
 SQUARE = "M-3.3,-3.3h6.6v6.6h-6.6z"
 DIAMOND = "M0,-4.6L4.6,0L0,4.6L-4.6,0z"
 ENOUGH_TICKS = 3
+CLOSE = 4  # pixels
+LABEL = 12  # pixels from a point to the middle of its label
+AROUND = ((1, 0), (-1, 0), (0, -1), (0, 1), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
 FONT = "font-family='Helvetica, Arial, sans-serif'"
 
 
@@ -46,6 +50,11 @@ class Axis:
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
+
+
+def between(start: Point, end: Point, share: float) -> Point:
+    """Return the point a share of the way from start to end."""
+    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
 
 
 def log_axis(values: list[float], label: str) -> Axis:
@@ -82,6 +91,7 @@ class Panel:
     height: float
     title: str = ""
     parts: list[str] = field(default_factory=list)
+    taken: list[Point] = field(default_factory=list)  # pixels where a label would hide something
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Return the pixel of a point."""
@@ -110,7 +120,11 @@ class Panel:
 
     def curve(self, points: list[Point], pen: Pen, *, dashed: bool = False) -> None:
         """Join points by straight lines."""
-        pixels = " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.place(*point) for point in points))
+        places = [self.place(*point) for point in points]
+        for start, end in itertools.pairwise(places):
+            steps = 1 + int(math.dist(start, end) / CLOSE)
+            self.taken += [between(start, end, step / steps) for step in range(steps + 1)]
+        pixels = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         style = " stroke-dasharray='5 4'" if dashed else ""
         self.parts.append(
             f"<polyline points='{pixels}' fill='none' stroke='{pen.colour}'"
@@ -134,6 +148,14 @@ class Panel:
         across, down = self.place(*point)
         anchor, shift = ("start", 7) if right else ("end", -7)
         self.text(across + shift, down + 4, text, anchor=anchor, colour=pen.colour, size=11)
+
+    def label(self, point: Point, text: str, pen: Pen) -> None:
+        """Write round a point where there is most room; do this after all curves."""
+        across, down = self.place(*point)
+        spots = [(across + LABEL * x, down + LABEL * y) for x, y in AROUND]
+        spot = max(spots, key=lambda spot: min(math.dist(spot, taken) for taken in self.taken))
+        self.taken.append(spot)
+        self.text(spot[0], spot[1] + 4, text, anchor="middle", colour=pen.colour, size=11)
 
     def text(  # how a text looks
         self,

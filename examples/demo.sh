@@ -54,8 +54,7 @@ run "repx build"
 run "repx run"
 
 say "Only the new level and the report ran; the rest was kept. Look around:"
-cat <<END
-  cd $(pwd)
-  repx status
-  repx list jobs report --output-paths
-END
+printf "  cd '%s'\n" "$(pwd)"
+for words in "status" "list jobs report --output-paths"; do
+  printf "  '%s' %s\n" "$(command -v repx)" "$words"
+done

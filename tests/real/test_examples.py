@@ -206,3 +206,14 @@ def test_demo_shows_every_step(tmp_path: Path) -> None:
     assert "114/114 ok" in shown
     assert "30/30 ok" in shown
     assert "| lzma |     9 |" in shown
+    pasted = shown[shown.index("Look around:\n") + 13 :]
+    done = subprocess.run(
+        ["bash", "-euc", pasted],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "-plot-1.0/out" in done.stdout

@@ -20,21 +20,22 @@ PENS = {
     "bz2": chart.Pen(chart.VERMILLION, chart.SQUARE),
     "lzma": chart.Pen(chart.GREEN, chart.DIAMOND),
 }
-WIDTH, HEIGHT, GAP, LEFT, TOP = 250, 240, 20, 60, 62
+WIDTH, HEIGHT, GAP, LEFT, TOP = 250, 240, 20, 60, 80
 
 
 def panel(kind: str, number: int, rows: list[Row], x: chart.Axis, y: chart.Axis) -> chart.Panel:
     drawn = chart.Panel(x, y, LEFT + number * (WIDTH + GAP), TOP, WIDTH, HEIGHT, title=kind)
     drawn.grid(y_label=number == 0)
+    ends: list[tuple[tuple[float, float], str, chart.Pen]] = []
     for tool, pen in PENS.items():
         mine = [row for row in rows if (row["kind"], row["tool"]) == (kind, tool)]
         points = [(float(row["pack_mb_s"]), float(row["ratio"])) for row in mine]
         drawn.curve(points, pen)
         for row, point in zip(mine, points, strict=True):
             drawn.mark(point, pen, tip=f"{tool} level {row['level']}: ratio {row['ratio']}")
-        first_is_right = points[0] > points[-1]
-        drawn.note(points[0], mine[0]["level"], pen, right=first_is_right)
-        drawn.note(points[-1], mine[-1]["level"], pen, right=not first_is_right)
+        ends += [(points[at], mine[at]["level"], pen) for at in (0, -1)]
+    for end in ends:
+        drawn.label(*end)
     return drawn
 
 
@@ -45,7 +46,7 @@ def picture(rows: list[Row]) -> str:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     panels = [panel(kind, number, rows, x, y) for number, kind in enumerate(kinds)]
     panels[0].text(LEFT, 22, "Compression ratio against speed", bold=True, size=14)
-    panels[0].text(LEFT + 246, 22, "(numbers: first and last level)", colour=chart.GREY)
+    panels[0].text(LEFT, 40, "numbers: first and last level", colour=chart.GREY)
     panels[0].legend(PENS, LEFT + 2 * (WIDTH + GAP), 22)
     return chart.svg(panels, LEFT + len(kinds) * (WIDTH + GAP), TOP + HEIGHT + 46)
 
