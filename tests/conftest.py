@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
-# Each component and the programs that show it is there; `docker` is looked up by its daemon,
-# since a client alone runs nothing. Who requires `slurm` requires `slurm-accounting` too.
+# Each component that tests need and the programs that show it is there; `docker` is looked up by
+# its daemon, since a client alone runs nothing. The Makefile names the Debian packages.
 PROGRAMS: Final = {
     "bwrap": ("bwrap",),
     "docker": ("dockerd",),
@@ -28,6 +28,7 @@ PROGRAMS: Final = {
 STARTS_PROCESS: Final = frozenset(
     ("os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen")
 )
+# Components whose absence is a failure: names, separated by commas, or `all`.
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -46,7 +47,7 @@ def pytest_configure() -> None:
     Tests started in the background ignore SIGINT, and so would all they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if unknown := REQUIRED - PROGRAMS.keys():
+    if unknown := REQUIRED - {"all", *PROGRAMS}:
         message = f"REPX_REQUIRE names unknown components: {', '.join(sorted(unknown))}"
         raise pytest.UsageError(message)
 
@@ -58,7 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         components.append("slurm")
     for name in components:
         if reason := _missing(name):
-            required = REQUIRED & {name, name.removesuffix("-accounting")}
+            required = REQUIRED & {name, "all"}
             (pytest.fail if required else pytest.skip)(reason)
 
 
