@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from repx import graph, progress
 from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
 from repx.status import ALIVE, GATE, ByHand, JobState, Owner, State
-from repx.target import Resources, RuntimeName
+from repx.target import Resources, Retries, RuntimeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Task:
     units: tuple[Unit, ...]
     needs: tuple[JobId, ...] = ()
     gates: tuple[int, ...] = ()
-    retries: int = 0
+    retries: Retries = field(default_factory=Retries)
     forced: bool = False
 
     def unit(self, phase: str) -> Unit:
@@ -102,7 +102,7 @@ def make(
     *,
     resources: ResourcesOf,
     runtime: RuntimeName,
-    retries: int = 0,
+    retries: Retries | None = None,
 ) -> Plan:
     """Return what has to run for the wish, in topological order, run by run.
 
@@ -120,14 +120,17 @@ def make(
     }
     gates, gates_of = _gates(lab, needed, alive, run_of)
 
+    ladders = _Ladders()
+
     def task(name: JobId) -> Task:
         job, run = lab.jobs[name], run_of[name]
         chosen = runtime if lab.runs[run].image else RuntimeName.NATIVE
+        asked = [resources(job, run, phase) for phase in job.phases]
+        again = asked[0].retries or retries or Retries()
         units = tuple(
-            Unit(phase=phase, ladder=(resources(job, run, phase),), runtime=chosen)
-            for phase in job.phases
+            Unit(phase=phase, ladder=ladders.of(first, again), runtime=chosen)
+            for phase, first in zip(job.phases, asked, strict=True)
         )
-        asked = units[0].resources.retries
         return Task(
             job=job,
             run=run,
@@ -135,7 +138,7 @@ def make(
             units=units,
             needs=tuple(need for need in job.needs if need in needed or need in alive),
             gates=gates_of.get(name, ()),
-            retries=retries if asked is None else asked,
+            retries=again,
             forced=name in forced,
         )
 
@@ -150,6 +153,22 @@ def make(
         done=tuple(sorted(done)),
         alive={job: by for job, by in alive.items() if job in waited},
     )
+
+
+class _Ladders:
+    """The ladders of resources: equal ones are the same object, since few differ among many jobs.
+
+    Mutable: a ladder is made when it is first asked for.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Retries], tuple[Resources, ...]] = {}
+
+    def of(self, first: Resources, retries: Retries) -> tuple[Resources, ...]:
+        key = (id(first), retries)
+        if key not in self._made:
+            self._made[key] = retries.ladder(first)
+        return self._made[key]
 
 
 def _wanted(wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:

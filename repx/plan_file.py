@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 VERSION: Final = 2
-RETRY_ON: Final = ("oom", "timeout", "failure")  # what a job is tried again after
 
 
 def document(plan: Plan, lab: Lab, target: Target, *, submission_id: str) -> dict[str, object]:
@@ -58,7 +57,7 @@ def _task(task: Task, plan: Plan, places: Mapping[str, int], asks: _Asks) -> dic
         "needs": [places[need] for need in task.needs if need in places],
         "waits": [need for need in task.needs if need not in places and need in plan.alive],
         "gates": list(task.gates),
-        "retries": {"n": task.retries, "on": list(RETRY_ON)},
+        "retries": {"n": task.retries.n, "on": list(task.retries.on)},
         "forced": task.forced,
         "reason": task.reason,
         "units": list(_units(task, asks)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -23,6 +24,59 @@ class RuntimeName(StrEnum):
     PODMAN = "podman"
 
 
+class RetryReason(StrEnum):
+    """Why a job may be tried again."""
+
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    NODE_FAIL = "node_fail"
+    PREEMPTED = "preempted"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a job that failed is tried again, for which reasons, and with how much more.
+
+    ``mem`` and ``time`` are factors from one attempt to the next, up to ``max_mem_bytes`` and
+    ``max_time_s``.
+    """
+
+    n: int = 0
+    on: tuple[RetryReason, ...] = tuple(RetryReason)
+    mem: float = 1.0
+    time: float = 1.0
+    max_mem_bytes: int | None = None
+    max_time_s: int | None = None
+
+    def __str__(self) -> str:
+        """Return what a profile says: ``3``, ``3 on oom, mem x2``."""
+        on = () if self.on == tuple(RetryReason) else (f"on {' '.join(self.on)}",)
+        given = (("mem", self.mem), ("time", self.time))
+        more = (f"{name} x{factor:g}" for name, factor in given if factor != 1)
+        return ", ".join((" ".join((str(self.n), *on)), *more))
+
+    def ladder(self, first: Resources) -> tuple[Resources, ...]:
+        """Return what each attempt asks for; the last entry repeats."""
+        found = [first]
+        for _ in range(self.n):
+            mem_bytes = _more(found[-1].mem_bytes, self.mem, self.max_mem_bytes)
+            time_s = _more(found[-1].time_s, self.time, self.max_time_s)
+            more = replace(found[-1], mem_bytes=mem_bytes, time_s=time_s)
+            if more == found[-1]:
+                break
+            found.append(more)
+        return tuple(found)
+
+
+def _more(amount: int | None, factor: float, most: int | None) -> int | None:
+    """Return an amount times a factor, at most ``most`` unless it was more at first."""
+    if amount is None:
+        return None
+    more = math.ceil(amount * factor)
+    return more if most is None else max(amount, min(more, most))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What one job asks for; None means nothing was asked.
@@ -40,7 +94,7 @@ class Resources:
     sbatch_opts: tuple[str, ...] = ()
     slurm: Mapping[str, str | int | bool] = field(default_factory=dict)
     bundle: str | None = None
-    retries: int | None = None
+    retries: Retries | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,7 +183,7 @@ class Target:
     network: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     templates: str | None = None
-    retries: int = 0
+    retries: Retries = field(default_factory=Retries)
     input_wait_s: int = 30
     local: LocalOptions = field(default_factory=LocalOptions)
     slurm: SlurmOptions = field(default_factory=SlurmOptions)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 _MOST_FILES: Final = 50
-_ASKED: Final = ("cpus", "mem_bytes", "time_s", "partition", "sbatch_opts", "bundle", "retries")
+_ASKED: Final = ("cpus", "mem_bytes", "time_s", "partition", "sbatch_opts", "bundle")
 _WRITTEN: Final = {"mem_bytes": ("mem", console.size), "time_s": ("time", console.duration)}
 
 
@@ -94,9 +94,9 @@ def _phases(subject: Subject) -> dict[str, Resources]:
 
 def _resources(asked: Resources) -> dict[str, dict[str, object]]:
     """Return each thing that was asked for: its value, and where that came from."""
-    given = {name: getattr(asked, name) for name in _ASKED} | {
-        f"slurm.{name}": value for name, value in asked.slurm.items()
-    }
+    retries = None if asked.retries is None else str(asked.retries)
+    given = {name: getattr(asked, name) for name in _ASKED} | {"retries": retries}
+    given |= {f"slurm.{name}": value for name, value in asked.slurm.items()}
     return {
         name: {"value": value, "from": asked.sources.get(name, "")}
         for name, value in given.items()

@@ -8,7 +8,7 @@ from repx import document
 from repx.config import xdg
 from repx.config.entry import Entry
 from repx.errors import ProblemsError
-from repx.target import Resources, Rule, Rules
+from repx.target import Resources, Retries, RetryReason, Rule, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +71,29 @@ def asked(entry: Entry) -> Resources:
         sbatch_opts=tuple(entry.get("sbatch_opts", ())),
         slurm=directives(entry),
         bundle=entry.get("bundle"),
-        retries=entry.get("retries"),
+        retries=retries(entry),
     )
+
+
+def retries(entry: Entry) -> Retries | None:
+    """Return how a job is tried again: a number, or a mapping that says more."""
+    value = entry.get("retries")
+    if value is None or isinstance(value, int):
+        return None if value is None else Retries(n=value)
+    block = entry.at("retries")
+    return Retries(
+        n=block.get("n"),
+        on=tuple(RetryReason(word) for word in block.get("on", RetryReason)),
+        mem=_factor(block.get("mem")),
+        time=_factor(block.get("time")),
+        max_mem_bytes=block.memory("max_mem"),
+        max_time_s=block.time("max_time"),
+    )
+
+
+def _factor(text: str | None) -> float:
+    """Return ``x1.5`` as a number."""
+    return float(text.removeprefix("x")) if text else 1.0
 
 
 def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, str | int | bool]:

@@ -16,7 +16,7 @@ MAIN: Final = "main"
 STEP: Final = "step-"
 # Which kind of failure a reason is, as `retries: {on: ...}` names them.
 KINDS: Final = {"timeout": "timeout", "out of memory": "oom"}
-FAILURE: Final = "failure"
+FAILURE: Final = "exit"
 MORE_HELPS: Final = frozenset(KINDS.values())  # the next attempt gets the next rung
 
 

@@ -19,7 +19,7 @@ from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageTy
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.contract import Folder as Asked
 from repx.status import Agent
-from repx.target import Resources, Target
+from repx.target import Resources, Retries, Target
 from tests.made import made_lab, made_units
 
 HEADER = "#!/usr/bin/env bash\nset -euo pipefail\nout=$1 inputs=$2 parameters=$3\n"
@@ -185,7 +185,7 @@ def _plan(
             units=made_units(jobs[name], work.resources),
             needs=tuple(work.needs),
             gates=work.gates,
-            retries=work.retries,
+            retries=Retries(n=work.retries),
             forced=work.forced,
         )
         for name, work in works.items()

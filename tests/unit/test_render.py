@@ -21,7 +21,7 @@ from repx.plan import Gate, Plan, Task
 from repx.render import Raw, RenderedFile
 from repx.schedulers.contract import Folder
 from repx.status import Batch
-from repx.target import LocalOptions, Resources, Target
+from repx.target import LocalOptions, Resources, Retries, Target
 from tests.made import made_lab, made_units
 
 HOSTILE = 'it\'s a "b" $HOME `x` #c\n;é\\'
@@ -74,7 +74,7 @@ def _plan() -> tuple[Plan, Lab]:
         reason="wanted",
         units=made_units(jobs["sg"], small, step_a=Resources(cpus=4)),
         needs=("done", "theirs"),
-        retries=1,
+        retries=Retries(n=1),
     )
     simple = Task(
         job=jobs[HOSTILE],

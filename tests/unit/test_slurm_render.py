@@ -17,7 +17,7 @@ from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.slurm import batches, directives, scripts
 from repx.status import Agent, Batch
-from repx.target import Bundle, Resources, SchedulerName, SlurmOptions, Target
+from repx.target import Bundle, Resources, Retries, SchedulerName, SlurmOptions, Target
 from tests.made import made_lab, made_units
 
 HOSTILE = "it's a #stage $HOME `x`"
@@ -107,7 +107,9 @@ def everything() -> Plan:
     short = [task(f"s{i}-short", [f"k{i}-calc"], bundle="short") for i in range(3)]
     second = [asking(each, second[0].units[0].resources) for each in second]
     last = [
-        dataclasses.replace(task("z0-report", ["s0-short", "m0-sum", "e0-old"]), retries=2),
+        dataclasses.replace(
+            task("z0-report", ["s0-short", "m0-sum", "e0-old"]), retries=Retries(n=2)
+        ),
         dataclasses.replace(task("z1-after"), gates=(0,)),
     ]
     gate = Gate(

@@ -17,6 +17,8 @@ from repx.target import (
     Bundle,
     LocalOptions,
     Resources,
+    Retries,
+    RetryReason,
     RuntimeName,
     SchedulerName,
     SlurmOptions,
@@ -173,7 +175,7 @@ def test_every_field_arrives(tmp_path: Path) -> None:
     assert found.network
     assert {"N": "3", "EMPTY": "", "HOST": "$HOME ${HOME} ~"} == found.environment
     assert str(tmp_path / "site") == found.templates
-    assert (2, 0) == (found.retries, found.input_wait_s)
+    assert (Retries(n=2), 0) == (found.retries, found.input_wait_s)
     assert LocalOptions(jobs=3, cpus=4, mem_bytes=2 * GIB) == found.local
     assert (
         SlurmOptions(
@@ -258,6 +260,42 @@ def test_target_unusable_here_does_not_hinder_the_others(
     assert [f"targets.yaml:5:5: {message}"] == [str(each) for each in caught.value.problems]
 
 
+def test_retries_may_say_why_and_how_much_more(tmp_path: Path) -> None:
+    text = (
+        "    retries: {n: 3, on: [oom, timeout], mem: x2, time: x1.5, max_mem: 3G, max_time: 2d}\n"
+    )
+    found = target(tmp_path, text).retries
+
+    assert found == Retries(
+        n=3,
+        on=(RetryReason.OOM, RetryReason.TIMEOUT),
+        mem=2,
+        time=1.5,
+        max_mem_bytes=3 * GIB,
+        max_time_s=2 * 86400,
+    )
+    assert "3 on oom timeout, mem x2, time x1.5" == str(found)
+    ladder = found.ladder(Resources(cpus=2, mem_bytes=GIB, time_s=100))
+    asked = [(GIB, 100), (2 * GIB, 150), (3 * GIB, 225), (3 * GIB, 338)]
+    assert asked == [(each.mem_bytes, each.time_s) for each in ladder]
+    assert 1 == len(found.ladder(Resources(cpus=2)))
+    assert 1 == len(Retries(n=2).ladder(Resources(mem_bytes=GIB)))
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("retries: {n: 1, on: [oom, exits]}", "on[1]: 'exits' is not one of"),
+        ("retries: {n: 1, mem: 2}", "mem: 2 is a whole number, wanted a string"),
+        ("retries: {n: 1, time: x0.5}", "time: 'x0.5' is not understood, write it like x2, x1.5"),
+    ],
+)
+def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
+    (problem,) = said(tmp_path, f"targets:\n  here:\n    base_path: /store\n    {field}\n")
+
+    assert message in problem
+
+
 @pytest.mark.parametrize(
     ("field", "message"),
     [
@@ -275,7 +313,7 @@ def test_target_unusable_here_does_not_hinder_the_others(
         ("runtime: []", "runtime: is empty"),
         ("network: yes", "network: 'yes' is a string, wanted true or false without quotes"),
         ("retries: -1", "retries: -1 is less than 0"),
-        ("retries: 1.0", "retries: 1.0 is a number, wanted a whole number"),
+        ("retries: 1.0", "retries: 1.0 is a number, wanted a whole number or a mapping"),
         ("mount_paths: /a", "mount_paths: '/a' is a string, wanted a list"),
         (
             "environment: {V: 1.10}",

@@ -14,7 +14,7 @@ from repx.model import DependencyType
 from repx.schedulers.slurm import arrays, bundles, directives
 from repx.schedulers.slurm.arrays import Array, Group, Node, NodeId, Reference
 from repx.status import Batch
-from repx.target import Resources
+from repx.target import Resources, Retries
 
 if TYPE_CHECKING:
     from repx.model import JobId
@@ -52,7 +52,7 @@ class Shape:
     directives: tuple[Directive, ...] = ()
     limit_s: int = 0
     warning_s: int = 0
-    retries: int = 0
+    retries: Retries = field(default_factory=Retries)
     forced: bool = False
     runtime: str = ""
     steps: tuple[Step, ...] = ()

@@ -183,7 +183,7 @@ class _Writer:
             directives=[Raw(directives.line(each)) for each in (*always, *shape.directives)],
             limit_s=Raw(shape.limit_s),
             warning_s=Raw(shape.warning_s),
-            retries=Raw(shape.retries),
+            retries=Raw(shape.retries.n),
         )
 
     def _directives(self, call: Call) -> Iterator[Directive]:
