@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, plan, runtimes, schedulers, status, submissions, transfer
+from repx import graph, plan, repx05, runtimes, schedulers, status, submissions, transfer
 from repx import store as stores
 from repx.errors import InputError, SchedulerError
 from repx.places import Question
@@ -63,10 +63,15 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
         elif job not in alive:
             reason = str(store.marker(job, FAIL).get("reason") or "")
             reported[job] = JobState(state=State.FAILED, reason=reason)
+    untold = []
     for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
         found = _unmarked(store, job)
+        if found is None and lab.jobs[job].is_scatter_gather:
+            untold.append(job)
         if found is not None and (job not in reported or found.state is not State.LOST):
             reported[job] = found
+    for job, why in repx05.failed_phases(store, untold).items():
+        reported[job] = JobState(state=State.FAILED, reason=why)
     needs = plan.gated(lab, reported)
     return status.derive(needs, graph.order(needs), reported)
 
@@ -75,7 +80,7 @@ def _unmarked(store: Store, job: JobId) -> JobState | None:
     """Return what is known of a job that was started and has no marker.
 
     Its lock is held: it runs without an agent (by hand, or its agent was killed). Its lock is
-    free: it ended between two looks, or it was cut off.
+    free: it ended between two looks, or it was interrupted. Without a lock, RepX 0.5 ran it.
     """
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):

@@ -72,7 +72,7 @@ class Store:
 
         ``job`` may lead on to a phase of it: ``<job>/scatter``.
         """
-        return _object(self.read(f"outputs/{job}/repx/{name}"))
+        return as_object(self.read(f"outputs/{job}/repx/{name}"))
 
     def read_text(self, key: str) -> str | None:
         """Return a file's text, undecodable bytes replaced, or None when there is none."""
@@ -165,7 +165,8 @@ def of(target: Target) -> Store:
     return Store(place, target.base_path, place.files(target.base_path, target.share))
 
 
-def _object(content: bytes | None) -> Mapping[str, Any]:
+def as_object(content: bytes | None) -> Mapping[str, Any]:
+    """Return the JSON object that a file holds; empty for anything else."""
     try:
         document = json.loads(content or b"{}")
     except (ValueError, RecursionError):

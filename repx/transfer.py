@@ -9,7 +9,7 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from repx import progress, runner_code
+from repx import progress, repx05, runner_code
 from repx.errors import LabError
 from repx.lab.files import Kind, parts
 from repx.lab.verify import changed
@@ -80,7 +80,7 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     missing = [path for path in facts if path not in there]
     metadata = _metadata(lab, files, store)
     size = store.write_many(chain(_outgoing(files, missing, facts), metadata))
-    links = store.link_many(wanted.links)
+    links = store.link_many(wanted.links | {repx05.root(lab.id): store.path(_manifest(lab))})
     return Sent(files=len(missing) + len(metadata) + links, size_bytes=size)
 
 
@@ -195,7 +195,7 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
     """
     renamed = {run.metadata: metadata_name(lab.id, run.name) for run in lab.runs.values()}
     top = metadata_name(lab.id, "top")
-    manifest = f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
+    manifest = _manifest(lab)
     entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
     if store.read(manifest) == entry:
         return []
@@ -208,6 +208,10 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
     root = json.loads(files.read(lab.metadata)) | {"runs": list(renamed.values())}
     written |= {f"{ARTIFACTS}/{top}": _json(root), manifest: entry}
     return [(key, _PLAIN, content, "") for key, content in written.items()]
+
+
+def _manifest(lab: Lab) -> str:
+    return f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
 
 
 def _json(document: object) -> bytes:

@@ -88,12 +88,13 @@ class Job:
     @property
     def status(self) -> State:
         """Return succeeded, failed, or pending as long as the job has not ended."""
-        return marker.status(self.lab.store, self.id)
+        ended = self.marker
+        return State.PENDING if ended is None else ended.outcome
 
     @property
     def marker(self) -> marker.Marker | None:
         """Return how the job ended, or None as long as it has not."""
-        return marker.read(self.lab.store, self.id)
+        return marker.read(self.lab.store, self.definition)
 
     @property
     def duration_s(self) -> float | None:

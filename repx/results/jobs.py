@@ -12,6 +12,7 @@ from repx.model import StageType, stage_of
 from repx.results import conditions, frame, marker, values
 from repx.results.job import Job
 from repx.results.marker import STATUSES, Marker
+from repx.status import State
 
 if TYPE_CHECKING:
     from repx import model
@@ -24,14 +25,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Attribute:
-    """What a condition may test: the values that count for a job, and all there can be.
-
-    ``is_free``: it costs no look into the store.
-    """
+    """What a condition may test: the values that count for a job, and all there can be."""
 
     of: Callable[[Job], Collection[object]]
-    known: Callable[[model.Lab], Collection[object]] | None = None
-    is_free: bool = True
+    known: Callable[[model.Lab], Collection[object]]
 
 
 _ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
@@ -40,9 +37,11 @@ _ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
     "stage": _Attribute(lambda job: (job.stage,), lambda lab: {*map(stage_of, lab.jobs)}),
     "stage_type": _Attribute(lambda job: (job.stage_type,), lambda _: set(StageType)),
     "run": _Attribute(lambda job: job.runs, lambda lab: lab.runs.keys()),
-    "status": _Attribute(lambda job: (job.status,), lambda _: STATUSES, is_free=False),
-    "duration_s": _Attribute(lambda job: (job.duration_s,), is_free=False),
 }
+
+# These two are in the store: it is asked once, for the jobs that pass everything else.
+_STATUS: Final = "status"
+_DURATION: Final = "duration_s"
 
 
 class Jobs(Sequence[Job]):
@@ -98,27 +97,21 @@ class Jobs(Sequence[Job]):
         tests = conditions.parse(
             keywords,
             {} if where is None else where,
-            attributes=_ATTRIBUTES.keys(),
+            attributes={*_ATTRIBUTES, _STATUS, _DURATION},
             parameters=lambda: self._lab.parameter_names,
         )
         for test in tests:
             self._check(test)
         if not tests and predicate is None:
             return self
-        # Parameters first: they are in memory, a status is not.
-        tests = tuple(sorted(tests, key=lambda test: not test.is_parameter))
-        chosen = Jobs(
-            self._lab,
-            [
-                job.id
-                for job in self
-                if all(test.holds(self._values(job, test)) for test in tests)
-                and (predicate is None or predicate(job))
-            ],
-        )
-        if self and not chosen:
-            self._warn_of_absent(tests)
-        return chosen
+        later = [t for t in tests if not t.is_parameter and t.name in (_STATUS, _DURATION)]
+        chosen = self._passing([test for test in tests if test not in later])
+        for test in later:
+            known = _STORED[test.name](chosen)
+            chosen = Jobs(self._lab, [job for job in chosen.ids if test.holds((known(job),))])
+        if predicate is None:
+            return chosen
+        return Jobs(self._lab, [job.id for job in chosen if predicate(job)])
 
     def to_dataframe(self) -> Any:  # noqa: ANN401  # pandas has no types here
         """Return one row per job, indexed by ``job_id``: status, timings, effective parameters.
@@ -127,23 +120,35 @@ class Jobs(Sequence[Job]):
         """
         return frame.of_jobs(self)
 
+    def outcomes(self) -> dict[JobId, State]:
+        """Return which jobs have succeeded or failed, by id; the others are left out."""
+        return marker.outcomes(self._lab.store, [job.definition for job in self])
+
     def markers(self) -> dict[JobId, Marker]:
         """Return how the jobs ended, by id; those that have not are left out."""
-        return marker.read_all(self._lab.store, self.ids)
+        return marker.read_all(self._lab.store, [job.definition for job in self])
+
+    def _passing(self, tests: Sequence[Condition]) -> Jobs:
+        """Return the jobs that pass tests of what the Lab says."""
+        passing = [job.id for job in self if all(t.holds(self._values(job, t)) for t in tests)]
+        if self and not passing:
+            self._warn_of_absent(tests)
+        return Jobs(self._lab, passing)
 
     def _check(self, test: Condition) -> None:
         """Raise InputError for a name that does not exist; warn of a value that cannot match."""
-        if not test.is_parameter:
-            known = _ATTRIBUTES[test.name].known
-            if known is not None:
-                conditions.check_known(test, known(self._lab.model))
-        elif doubt := conditions.doubt(test, self._lab.kinds(test.name)):
-            log.warning("%s", doubt)
+        if test.is_parameter:
+            if doubt := conditions.doubt(test, self._lab.kinds(test.name)):
+                log.warning("%s", doubt)
+        elif test.name == _STATUS:
+            conditions.check_known(test, STATUSES)
+        elif test.name in _ATTRIBUTES:
+            conditions.check_known(test, _ATTRIBUTES[test.name].known(self._lab.model))
 
     def _warn_of_absent(self, tests: Sequence[Condition]) -> None:
         """Say that no job of the selection has a parameter that was asked for."""
-        free = [t for t in tests if not t.is_parameter and _ATTRIBUTES[t.name].is_free]
-        meant = [job for job in self if all(t.holds(self._values(job, t)) for t in free)]
+        about_jobs = [test for test in tests if not test.is_parameter]
+        meant = [job for job in self if all(t.holds(self._values(job, t)) for t in about_jobs)]
         for test in tests:
             if test.is_parameter and not any(self._values(job, test) for job in meant):
                 log.warning("none of these jobs has the parameter '%s'", test.name)
@@ -152,3 +157,16 @@ class Jobs(Sequence[Job]):
         if not test.is_parameter:
             return _ATTRIBUTES[test.name].of(job)
         return values.found(self._lab.effective_params[job.id], test.name)
+
+
+def _status(jobs: Jobs) -> Callable[[JobId], object]:
+    found = jobs.outcomes()
+    return lambda job: found.get(job, State.PENDING)
+
+
+def _duration(jobs: Jobs) -> Callable[[JobId], object]:
+    found = {job: ended.duration_s for job, ended in jobs.markers().items()}
+    return found.get
+
+
+_STORED: Final = {_STATUS: _status, _DURATION: _duration}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from repx import repx05
 from repx.status import State
-from repx.store import FAIL, SUCCESS
+from repx.store import FAIL, SUCCESS, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from repx.model import JobId
+    from repx.model import Job, JobId
     from repx.store import Store
 
 T = TypeVar("T")
@@ -62,33 +63,43 @@ class Marker:
         return self.end - self.start
 
 
-def status(store: Store, job: JobId) -> State:
-    """Return succeeded, failed, or pending when there is no marker (yet)."""
-    # A listing, not two look-ups: a network file system may remember an absence.
-    present = store.names(f"outputs/{job}/repx")
-    return next((state for name, state in _OUTCOMES.items() if name in present), State.PENDING)
-
-
-def read(store: Store, job: JobId) -> Marker | None:
+def read(store: Store, job: Job) -> Marker | None:
     """Return a job's marker, or None while it has not ended."""
-    present = store.names(f"outputs/{job}/repx")
+    # A listing, not two look-ups: a network file system may remember an absence.
+    present = store.names(f"outputs/{job.id}/repx")
     for name, outcome in _OUTCOMES.items():
         if name in present:
-            return Marker.of(outcome, store.marker(job, name))
-    return None
+            return Marker.of(outcome, store.marker(job.id, name))
+    return _of_phases(store, [job]).get(job.id)
 
 
-def statuses(store: Store, jobs: Collection[JobId]) -> dict[JobId, State]:
-    """Return succeeded or failed for each job that has ended."""
-    return {job: _OUTCOMES[name] for job, name in store.markers(jobs).items()}
+def outcomes(store: Store, jobs: Collection[Job]) -> dict[JobId, State]:
+    """Return succeeded or failed for each job that has ended; opens no marker."""
+    found = {job: _OUTCOMES[name] for job, name in store.markers([j.id for j in jobs]).items()}
+    failed = _of_phases(store, [job for job in jobs if job.id not in found])
+    return found | dict.fromkeys(failed, State.FAILED)
 
 
-def read_all(store: Store, jobs: Collection[JobId]) -> dict[JobId, Marker]:
-    """Return the markers of the jobs that have ended."""
-    return {
-        job: Marker.of(_OUTCOMES[name], store.marker(job, name))
-        for job, name in store.markers(jobs).items()
+def read_all(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
+    """Return the markers of the jobs that have ended.
+
+    A job of RepX 0.5 without one has failed where a step of it has.
+    """
+    names = store.markers([job.id for job in jobs])
+    keys = {job: f"outputs/{job}/repx/{name}" for job, name in names.items()}
+    contents = store.read_many(list(keys.values()))
+    found = {
+        job: Marker.of(_OUTCOMES[names[job]], as_object(contents.get(key)))
+        for job, key in keys.items()
     }
+    return found | _of_phases(store, [job for job in jobs if job.id not in found])
+
+
+def _of_phases(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
+    """Return what the marks of steps say about jobs that have none themselves."""
+    several = [job.id for job in jobs if job.is_scatter_gather]
+    failed = repx05.failed_phases(store, several)
+    return {job: Marker(outcome=State.FAILED, reason=why) for job, why in failed.items()}
 
 
 def _typed(value: object, kind: type[T]) -> T | None:

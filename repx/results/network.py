@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from repx.results import marker
 from repx.results.loading import optional
 from repx.status import State
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 def of_lab(lab: Lab) -> Any:  # noqa: ANN401  # networkx has no types here
     """Return a ``networkx.DiGraph``; each edge leads from a job to one that reads its outputs."""
     networkx = optional("networkx", "a graph of jobs")
-    states = marker.statuses(lab.store, lab.model.jobs.keys())
+    outcomes = lab.jobs().outcomes()
     graph = networkx.DiGraph(lab=lab.model.id)
     for job in lab.jobs():
         graph.add_node(
@@ -23,7 +22,7 @@ def of_lab(lab: Lab) -> Any:  # noqa: ANN401  # networkx has no types here
             name=job.name,
             stage=job.stage,
             runs=job.runs,
-            status=str(states.get(job.id, State.PENDING)),
+            status=str(outcomes.get(job.id, State.PENDING)),
             params=job.effective_params,
         )
     graph.add_edges_from((need, job) for job, needs in lab.model.needs.items() for need in needs)

@@ -113,7 +113,7 @@ def kind(value: object) -> str:
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield nested mappings as one, keys joined by dots; what is nested less deep first."""
-    nested = {name: value for name, value in params.items() if isinstance(value, Mapping) and value}
+    nested = {name: value for name, value in params.items() if isinstance(value, dict) and value}
     for name, value in params.items():
         if name not in nested:
             yield f"{prefix}{name}", value
@@ -128,7 +128,7 @@ def found(params: Mapping[str, object], name: str) -> tuple[object, ...]:
     dot = name.find(".")
     while dot > 0:
         inner = params.get(name[:dot])
-        if isinstance(inner, Mapping) and (value := found(inner, name[dot + 1 :])):
+        if isinstance(inner, dict) and (value := found(inner, name[dot + 1 :])):
             return value
         dot = name.find(".", dot + 1)
     return ()
