@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from bench import measure, ours
+from bench.limit import LIMIT
 from bench.measure import Sample
 from bench.ours import OURS, REPX
 from bench.peers import PEERS, PEERS_BIN, STAGES, Tool, Workload
 
-COLUMNS: Final = ("repx", *(tool.name for tool in PEERS))
-TOOLS: Final = (OURS, *(tool for tool in PEERS if tool.program))
+OTHERS: Final = (LIMIT, *PEERS)
+COLUMNS: Final = ("repx", *(tool.name for tool in OTHERS))
+TOOLS: Final = (OURS, *(tool for tool in OTHERS if tool.program))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,7 @@ def start_up(bench: Bench) -> Iterator[Figure]:
     work = Workload.of_jobs("WIDE", bench.scale.listed)
     folder = bench.folder()
     OURS.write(folder, work)
-    programs = {tool.name: tool.program for tool in TOOLS if tool.program}
+    programs = {tool.name: tool.program for tool in (OURS, *PEERS) if tool.program}
     for option, limit_ms in (("--version", 60), ("--help", 120)):
         takers = {
             name: partial(bench.run, [[program, option]], folder)
