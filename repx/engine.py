@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -160,6 +159,7 @@ def _write(
 ) -> Sent:
     from repx import render  # jinja2 costs 70 ms where nothing is to be done
 
+    target = replace(target, base_path=store.root)  # with what only its place can expand
     scheduler = schedulers.of(target)
     scheduler.check(plan)
     key_of = transfer.places(opened.files)
@@ -199,7 +199,7 @@ def start(store: Store, target: Target, submission: str, limits: Limits) -> Proc
     folder = store.path(f"{submissions.FOLDER}/{submission}")
     words = scheduler.start(folder, limits)
     if scheduler.attended:
-        ours = {"REPX_PYTHON": sys.executable}  # new enough, which python3 may not be
+        ours = {"REPX_PYTHON": store.place.python}  # new enough, which python3 may not be
         return store.place.spawn(words, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
     answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
     if answer.code != 0:

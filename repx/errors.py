@@ -105,6 +105,15 @@ class StorageError(RepxError):
     """A store could not be read or written."""
 
 
+class ConnectionLostError(RepxError):
+    """A target on another machine cannot be reached, or not any more."""
+
+    def __init__(self, name: str, said: str, argv: Sequence[str]) -> None:
+        """Say what ssh said, and how to try the connection without us."""
+        *ssh, _ = argv
+        super().__init__(f"cannot reach {name}: {said}", hint=f"try: {shlex.join([*ssh, 'true'])}")
+
+
 class SchedulerError(RepxError):
     """A scheduler answered what nobody expected."""
 

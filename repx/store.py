@@ -33,7 +33,7 @@ class Store:
     Every verb is one round trip. What cannot be read or written raises StorageError.
     """
 
-    place: Place
+    place: Place = field(compare=False, repr=False)
     root: str
     files: Files = field(compare=False, repr=False)
 
@@ -156,13 +156,14 @@ class Store:
 
 def local(root: str, share: str = "") -> Store:
     """Return the store on this machine's file system."""
-    return Store(here.HERE, root, here.HERE.files(root, share))
+    place = here.Here(root)
+    return Store(place, root, place.files(root, share))
 
 
 def of(target: Target) -> Store:
     """Return the store of a target. Raises InputError for one that repx cannot reach."""
     place = places.of(target)
-    return Store(place, target.base_path, place.files(target.base_path, target.share))
+    return Store(place, place.root, place.files(place.root, target.share))
 
 
 def as_object(content: bytes | None) -> Mapping[str, Any]:

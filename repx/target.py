@@ -175,6 +175,7 @@ class Target:
     base_path: str
     node_local_path: str | None = None
     address: str | None = None
+    ssh_config: str | None = None
     share: str = ""
     scheduler: SchedulerName = SchedulerName.LOCAL
     runtimes: tuple[RuntimeName, ...] = (RuntimeName.NATIVE,)

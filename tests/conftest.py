@@ -23,6 +23,7 @@ PROGRAMS: Final = {
     "shellcheck": ("shellcheck",),
     "slurm": ("slurmctld",),
     "slurm-accounting": ("slurmdbd", "mariadbd"),
+    "ssh": ("ssh", "sshd"),
     "tmux": ("tmux",),
 }
 STARTS_PROCESS: Final = frozenset(
@@ -38,6 +39,7 @@ pytest_plugins = [
     "tests.real.folders",
     "tests.real.place",
     "tests.real.slurm_cluster",
+    "tests.real.sshd",
 ]
 
 

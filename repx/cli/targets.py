@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from repx import console, probe
+from repx import console, places, probe
 from repx.cli import complete
 from repx.cli.context import group
 from repx.cli.import_targets import import_targets
 from repx.config import targets as profiles
-from repx.errors import InputError
-from repx.places import command
 from repx.probe import Part
 
 if TYPE_CHECKING:
@@ -65,12 +64,9 @@ def check(context: Context, name: str | None) -> int:
     exit code is 0 when all that the target's jobs need works.
     """
     target = profiles.choose(context.targets(), name or context.target_name)
-    if target.address is not None:
-        raise InputError(
-            f"target '{target.name}' is on {target.address}, which repx cannot reach yet",
-            hint=f"log in there and run `repx targets check {target.name}`, without `address:`",
-        )
-    findings = probe.target(command.run, target)
+    place = places.of(target)
+    target = dataclasses.replace(target, base_path=place.root)
+    findings = probe.target(place.run, target)
     missing = probe.missing(target, findings)
     if context.json:
         told = [asdict(each) for each in findings]

@@ -48,6 +48,13 @@ class Places:
             return None
         return self._path(key, self._entry.get(key), here="address" not in self._entry)
 
+    def base(self) -> str:
+        """Return the folder of the store; at another machine, ``~`` and variables expand there."""
+        text = str(self._entry.get("base_path", ""))
+        if "address" in self._entry and text.startswith(("~", "$", "/")):
+            return text
+        return self.remote("base_path") or ""
+
     def remotes(self, key: str) -> tuple[str, ...]:
         """Return a list of paths on the target."""
         here = "address" not in self._entry
@@ -93,7 +100,7 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
     bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
     return Target(
         name=name,
-        base_path=places.remote("base_path") or "",
+        base_path=places.base(),
         node_local_path=places.remote("node_local_path"),
         address=entry.get("address"),
         scheduler=SchedulerName(entry.get("scheduler", SchedulerName.LOCAL)),
@@ -106,6 +113,7 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
         retries=rules.retries(entry) or Retries(),
         input_wait_s=entry.get("input_wait_s", 30),
         share=entry.get("share", ""),
+        ssh_config=places.local("ssh_config"),
         local=_local(entry.at("local")),
         slurm=_slurm(slurm, bundles),
         resources=(

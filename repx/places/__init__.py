@@ -115,7 +115,17 @@ class Files(Protocol):
 class Place(Protocol):
     """A machine, and how to reach it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return how a person calls it: empty for this machine, else the ssh destination."""
+
+    @property
+    def root(self) -> str:
+        """Return the store's folder, an absolute path there."""
+
+    @property
+    def python(self) -> str:
+        """Return a python3 that runs there."""
 
     def files(self, root: str, share: str = "") -> Files:
         """Return the files below a folder; ``share`` is a key of ``repx.places.tree.MODES``."""
@@ -146,6 +156,9 @@ class Place(Protocol):
     def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
         """Become another program at the place, with this terminal; does not return."""
 
+    def close(self) -> None:
+        """End the connection, if there is one; the next question begins another."""
+
     def signal(self, lock: str, argument: str, number: int) -> tuple[str, str]:
         """Send a signal to the process of ours that holds a lock file.
 
@@ -154,14 +167,11 @@ class Place(Protocol):
 
 
 def of(target: Target) -> Place:
-    """Return the place of a target. Raises InputError for one that cannot be reached."""
-    from repx.places import here
-
+    """Return the place of a target. Nothing is asked of it yet."""
     if target.address is None:
-        return here.HERE
-    from repx.errors import InputError
+        from repx.places import here
 
-    raise InputError(
-        f"target '{target.name}': stores over ssh do not work yet",
-        hint="log in there and use a target without `address:`",
-    )
+        return here.Here(target.base_path)
+    from repx.places import ssh
+
+    return ssh.Ssh(target)

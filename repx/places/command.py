@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, Final, NoReturn, Protocol
 
 from repx.errors import CommandError, CommandNotFoundError
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import sh
 
 log = logging.getLogger(__name__)
+
+_SAID_LINES: Final = 20
+_CLOSING_S: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,13 +178,67 @@ def detach(
     return Detached(process)
 
 
-def replace(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:
-    """Become another program (an interactive shell); does not return."""
+class Pipe:
+    """A process that is spoken with; it lives no longer than this one, and Ctrl-C spares it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Take a process whose three streams are pipes."""
+        assert process.stdin is not None  # noqa: S101  # for mypy: they are pipes
+        assert process.stdout is not None  # noqa: S101
+        self._process = process
+        self.input: IO[bytes] = process.stdin
+        self.output: IO[bytes] = process.stdout
+        self._said: list[str] = []
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        for line in self._process.stderr or ():
+            text = line.decode(errors="replace").rstrip()
+            log.info("%s", text)
+            self._said = [*self._said[-_SAID_LINES:], text]
+
+    def close(self) -> tuple[int, str]:
+        """End the process, if need be by force; return its exit code and its last words."""
+        with suppress(OSError):
+            self.input.close()
+        try:
+            self._process.wait(_CLOSING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        code = self._process.wait()
+        self._listener.join(_CLOSING_S)
+        for stream in (self.output, self._process.stderr):
+            if stream is not None:
+                stream.close()
+        return code, "\n".join(self._said)
+
+
+def pipe(argv: Sequence[str]) -> Pipe:
+    """Start a process to speak with. It may ask on the terminal, as ssh does for a password."""
+    log.debug("%s |", shlex.join(argv))
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None  # inherited
+    try:
+        return Pipe(
+            subprocess.Popen(  # noqa: S603  # an argv list, no shell
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        )
+    except FileNotFoundError:
+        raise _not_found(argv[0]) from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)
+
+
+def replace(argv: Sequence[str], *, cwd: Path, more_env: Mapping[str, str]) -> NoReturn:
+    """Become another program (an interactive shell), with ``more_env`` beside our environment."""
     program = shutil.which(argv[0])
     if program is None:
         raise _not_found(argv[0])
     os.chdir(cwd)
-    os.execve(program, list(argv), dict(env))  # noqa: S606  # an argv list, no shell
+    os.execve(program, list(argv), {**os.environ, **more_env})  # noqa: S606  # an argv list, no shell
 
 
 def which(program: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
@@ -25,6 +25,11 @@ class Here:
     """The place that is this machine."""
 
     name = ""
+    python = sys.executable
+
+    def __init__(self, root: str = "") -> None:
+        """Take the store's folder."""
+        self.root = root
 
     run = staticmethod(command.run)
     signal = staticmethod(holder.signal_holder)
@@ -43,9 +48,12 @@ class Here:
         """Start a process that outlives this one."""
         return command.detach(words, output=Path(output), cwd=Path(cwd), more_env=more_env)
 
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
     def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
         """Become another program."""
-        command.replace(words, cwd=Path(cwd), env={**os.environ, **more_env})
+        command.replace(words, cwd=Path(cwd), more_env=more_env)
 
 
 def _answer(question: Question[T]) -> Completed:
@@ -57,4 +65,4 @@ def _answer(question: Question[T]) -> Completed:
         return Completed(code=error.code, stdout="", stderr=error.stderr)
 
 
-HERE: Final[Place] = Here()
+HERE: Final[Place] = Here()  # for what needs no store

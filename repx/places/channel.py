@@ -1,0 +1,236 @@
+"""The near end of a connection: one ssh process, and what is asked over it one by one."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+import zlib
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from repx.errors import ConnectionLostError
+from repx.places import command, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from repx.places import Outgoing
+
+log = logging.getLogger(__name__)
+
+_CHUNK: Final = 1 << 18
+MODULES: Final = ("wire", "walk", "tree", "holder", "far")
+_TRIES: Final = 3
+_PAUSE_S: Final = 2
+_BOOT: Final = """
+import sys, types
+for name in ("repx", "repx.places"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = []
+for name, text in SOURCES:
+    module = sys.modules["repx.places." + name] = types.ModuleType("repx.places." + name)
+    setattr(sys.modules["repx.places"], name, module)
+    exec(compile(text, name + ".py", "exec"), module.__dict__)
+sys.modules["repx.places.far"].main(EXPANDED)
+"""
+_START: Final = (
+    "import sys,zlib;i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))).decode())"
+)
+_PYTHONS: Final = "python3 /usr/bin/python3 /usr/local/bin/python3 /usr/libexec/platform-python"
+# Whatever the login shell is: sh finds a python3, which reads the rest from its input.
+REMOTE: Final = (
+    f"sh -c 'for p in {_PYTHONS}; do "
+    f'if command -v "$p" >/dev/null 2>&1; then exec "$p" -S -u -c "{_START}"; fi; done; '
+    'echo "repx: there is no python3" >&2; exit 127\''
+)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What has gone over a connection. Mutable."""
+
+    round_trips: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
+class Channel:
+    """Asks the far end, starting the connection when it is first needed. Mutable.
+
+    A question that changes nothing is asked again over a new connection where the old one broke.
+    """
+
+    def __init__(self, argv: Sequence[str], expanded: Sequence[str], name: str) -> None:
+        """Connect with ``argv``; the far end expands ``~`` and variables in ``expanded``."""
+        self._argv = argv
+        self._expanded = expanded
+        self._name = name
+        self._pipe: command.Pipe | None = None
+        self._introduction: dict[str, Any] = {}
+        self._later: deque[Callable[[], object]] = deque()
+        self._busy = False
+        self.traffic: Final = Traffic()
+
+    @property
+    def introduction(self) -> dict[str, Any]:
+        """Return what the far end says of itself."""
+        self._connected()
+        return self._introduction
+
+    def ask(self, do: str, *arguments: object, again: bool = False, **more: object) -> Any:  # noqa: ANN401
+        """Return the answer to one request; ``again``: it may be asked twice.
+
+        Raises OSError for what went wrong with a file there, ConnectionLostError otherwise.
+        """
+        request = {"do": do, "with": arguments, **more}
+        for attempt in range(_TRIES):
+            try:
+                return self._exchange(request)
+            except (EOFError, BrokenPipeError, ValueError) as error:
+                self.close()
+                if not again or attempt == _TRIES - 1:
+                    raise self._lost(error) from error
+                log.warning("the connection to %s broke; connecting again", self._name)
+                time.sleep(_PAUSE_S * attempt)
+        raise AssertionError
+
+    def give(self, do: str, key: object, files: Iterable[Outgoing], **more: object) -> Any:  # noqa: ANN401
+        """Send files after a request, and return the answer."""
+        arguments = [] if key is None else [key]
+        try:
+            return self._exchange({"do": do, "with": arguments, "stream": True, **more}, files)
+        except (EOFError, BrokenPipeError, ValueError) as error:
+            self.close()
+            raise self._lost(error) from error
+
+    def chunks(self, **request: object) -> Iterator[bytes]:
+        """Yield a file's content. Nothing else may be asked before its end."""
+        pipe = self._connected()
+        self._begin(pipe, {"do": "chunks", **request})
+        pipe.input.flush()
+        self._answered(wire.receive(pipe.output))
+        content = wire.chunks(pipe.output)
+        try:
+            with suppress(ConnectionAbortedError):  # the answer says why
+                yield from content
+        finally:
+            deque(content, maxlen=0)
+            answer = wire.receive(pipe.output)
+        self._answered(answer)
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Call now or, in the middle of an exchange (from a signal handler), right after it."""
+        if self._busy:
+            self._later.append(call)
+        else:
+            call()
+
+    def _begin(self, pipe: command.Pipe, request: dict[str, Any]) -> None:
+        self.traffic.round_trips += 1
+        wire.send(pipe.input, request)
+
+    def _exchange(self, request: dict[str, Any], files: Iterable[Outgoing] | None = None) -> Any:  # noqa: ANN401
+        pipe = self._connected()
+        answer, broken = None, None
+        self._busy = True
+        try:
+            self._begin(pipe, request)
+            if files is not None:
+                broken = self._send_files(pipe, files)
+            pipe.input.flush()
+            answer = wire.receive(pipe.output)
+        finally:
+            self._busy = False
+            if answer is None:  # Ctrl-C in the middle: what comes would answer another question
+                self.close()
+            while self._later:
+                self._later.popleft()()
+        if broken is not None:
+            raise broken
+        return self._answered(answer)
+
+    def _send_files(self, pipe: command.Pipe, files: Iterable[Outgoing]) -> BaseException | None:
+        """Send each file; return what went wrong here, when both ends are in step again.
+
+        Stops early when the far end has answered already: it takes no more.
+        """
+        broken = None
+        try:
+            for outgoing in files:
+                self._send_file(pipe, *outgoing)
+                if select.select([pipe.output], [], [], 0)[0]:
+                    break
+        except (BrokenPipeError, ValueError):
+            raise
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C too
+            broken = error
+        wire.send(pipe.input, [] if broken else None)
+        return broken
+
+    def _send_file(self, pipe: command.Pipe, key: str, mode: int, content: Any, sha: str) -> None:  # noqa: ANN401
+        wire.send(pipe.input, (key, mode, sha))
+        try:
+            for chunk in _pieces(content):
+                wire.send_chunk(pipe.input, chunk)
+                self.traffic.sent_bytes += len(chunk)
+        except BaseException:
+            wire.break_off(pipe.input)
+            raise
+        wire.send_chunk(pipe.input, b"")
+
+    def _answered(self, answer: Any) -> Any:  # noqa: ANN401
+        if "bug" in answer:
+            raise AssertionError(answer["bug"])
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["why"], answer["path"] or None)
+        return answer.get("ok")
+
+    def _connected(self) -> command.Pipe:
+        if self._pipe is None:
+            pipe = command.pipe(self._argv)
+            code = zlib.compress(_program(self._expanded).encode())
+            try:
+                pipe.input.write(b"%d\n" % len(code) + code)
+                pipe.input.flush()
+                # A banner of the login shell may come first.
+                while not (line := pipe.output.readline()).endswith(wire.READY) and line:
+                    log.info("%s says: %s", self._name, line.decode(errors="replace").rstrip())
+                self._introduction = wire.receive(pipe.output)
+            except (EOFError, BrokenPipeError) as error:
+                raise self._refused(pipe) from error
+            self.traffic.round_trips += 1
+            self._pipe = pipe
+        return self._pipe
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _refused(self, pipe: command.Pipe) -> ConnectionLostError:
+        code, said = pipe.close()
+        lines = said.strip().splitlines()[-3:] or [f"ssh ended with exit code {code}"]
+        return ConnectionLostError(self._name, "\n".join(lines), self._argv)
+
+    def _lost(self, error: Exception) -> ConnectionLostError:
+        return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv)
+
+
+def _pieces(content: Any) -> Iterator[bytes]:  # noqa: ANN401  # bytes or a file
+    if isinstance(content, bytes):
+        yield from (content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK))
+        return
+    while chunk := content.read(_CHUNK):
+        yield chunk
+
+
+def _program(expanded: Sequence[str]) -> str:
+    """Return what the far end runs: its modules, and what starts them."""
+    folder = Path(__file__).parent
+    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
+    return f"SOURCES = {sources!r}\nEXPANDED = {list(expanded)!r}\n{_BOOT}"

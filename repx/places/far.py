@@ -1,0 +1,261 @@
+"""The far end of a connection: does what the client asks, and ends when the client does.
+
+Standard library only, Python 3.6: it is sent there and runs alone. One request is one round trip.
+"""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from repx.places import holder, wire
+from repx.places.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, Any
+
+_LOGIN_S = 20
+_LOOK_S = 0.05
+_NOT_FOUND = 127
+_LATE = 124
+
+
+class Far:
+    """What one connection can ask for. Mutable: it knows the processes that it started."""
+
+    def __init__(self, reader: "IO[bytes]", writer: "IO[bytes]") -> None:
+        """Speak over two streams."""
+        self._reader = reader
+        self._writer = writer
+        self._started = {}  # type: dict[int, subprocess.Popen[bytes]]
+        self._login = {}  # type: dict[str, str]
+
+    def serve(self, expanded: "list[str]") -> None:
+        """Say what this place is, then answer until the client is gone."""
+        self._writer.write(wire.READY)
+        wire.send(self._writer, _introduction(expanded))
+        self._writer.flush()
+        while True:
+            try:
+                request = wire.receive(self._reader)
+            except EOFError:
+                return
+            self._answer(request)
+            self._writer.flush()
+
+    def _answer(self, request: "dict[str, Any]") -> None:
+        items = _Items(self._reader) if request.get("stream") else None
+        try:
+            value = self._do(request, items)
+        except OSError as error:
+            known = {"errno": error.errno, "why": error.strerror or str(error)}
+            wire.send(self._writer, {**known, "path": os.fspath(error.filename or "")})
+        except Exception:  # noqa: BLE001  # told to the client, which is the one to show it
+            wire.send(self._writer, {"bug": traceback.format_exc()})
+        else:
+            wire.send(self._writer, {"ok": value})
+        self._writer.flush()
+        if items is not None:
+            items.drain()
+
+    def _do(self, request: "dict[str, Any]", items: "_Items | None") -> object:
+        arguments = request["with"]
+        if "root" in request:
+            call = getattr(Tree(request["root"], request["share"]), request["do"])
+            if request["do"] == "chunks":
+                self._give(call(*arguments))
+                return None
+            if request["do"] == "write_new":
+                arguments.append((key, mode, file.read_all()) for key, mode, file, _ in items or ())
+            elif items is not None:
+                arguments.append(items)
+            return call(*arguments)
+        return getattr(self, f"do_{request['do']}")(*arguments)
+
+    def _give(self, content: "Iterator[bytes]") -> None:
+        """Send a file's content before the answer; nothing of it where it cannot be opened."""
+        first = next(content, b"")
+        wire.send(self._writer, {"ok": None})
+        try:
+            if first:
+                wire.send_chunk(self._writer, first)
+            for chunk in content:
+                wire.send_chunk(self._writer, chunk)
+        except OSError:
+            wire.break_off(self._writer)
+            raise
+        wire.send_chunk(self._writer, b"")
+
+    def do_run(
+        self,
+        argv: "list[str]",
+        cwd: "str | None",
+        env: "dict[str, str] | None",
+        stdin: "str | None",
+        limit_s: float,
+    ) -> "tuple[int, str, str]":
+        """Run a command to its end: exit code, output, errors."""
+        environment = env
+        if shutil.which(argv[0]) is None and env is None:
+            environment = self._login_environment()
+            if shutil.which(argv[0], path=environment.get("PATH")) is None:
+                return _NOT_FOUND, "", ""
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        given = None if stdin is None else stdin.encode()
+        try:
+            out, err = process.communicate(given, timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return _LATE, "", f"no answer within {limit_s:g} s"
+        return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+    def do_ask(self, questions: "list[tuple[list[str], float]]") -> "list[tuple[int, str, str]]":
+        """Run each command; one that cannot be started has not been found."""
+        answers = []
+        for argv, limit_s in questions:
+            try:
+                answers.append(self.do_run(argv, None, None, None, limit_s))
+            except OSError as error:
+                answers.append((_NOT_FOUND, "", str(error)))
+        return answers
+
+    def do_spawn(self, argv: "list[str]", output: str, cwd: str, more: "dict[str, str]") -> int:
+        """Start a process that outlives the connection; it gets what a login shell has."""
+        with open(output, "ab") as stream:
+            process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env={**self._login_environment(), **more},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        self._started[process.pid] = process
+        return process.pid
+
+    def do_wait(self, pid: int, seconds: float) -> "int | None":
+        """Return the exit code of a process that was started here, after some seconds at most."""
+        end = time.monotonic() + seconds
+        while True:
+            code = self._started[pid].poll()
+            if code is not None or time.monotonic() >= end:
+                return code
+            time.sleep(_LOOK_S)
+
+    def do_interrupt(self, pid: int) -> None:
+        """Send SIGINT to a process that was started here."""
+        if self._started[pid].poll() is None:
+            os.kill(pid, signal.SIGINT)
+
+    def do_signal(self, lock: str, argument: str, number: int) -> "tuple[str, str]":
+        """Signal the process of ours that holds a lock file."""
+        return holder.signal_holder(lock, argument, number)
+
+    def _login_environment(self) -> "dict[str, str]":
+        """Return what a login shell has: others have a bare PATH where ssh runs a command."""
+        if not self._login:
+            self._login = dict(os.environ)
+            shell = shutil.which("bash")
+            command = [shell or "/bin/sh", "-l", "-c", "exec env -0"]
+            try:
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    timeout=_LOGIN_S,
+                    check=False,
+                )
+            except (OSError, subprocess.TimeoutExpired):
+                return self._login
+            pairs = (pair.partition("=") for pair in os.fsdecode(done.stdout).split("\0"))
+            self._login.update({name: value for name, equals, value in pairs if equals})
+        return self._login
+
+
+class _Items:
+    """The files that follow a request, as ``Tree`` takes them. Mutable."""
+
+    def __init__(self, reader: "IO[bytes]") -> None:
+        self._reader = reader
+        self._file = None  # type: _File | None
+        self._over = False
+
+    def __iter__(self) -> "Iterator[tuple[str, int, Any, str]]":
+        while not self._over:
+            if self._file is not None:
+                self._file.drain()
+            item = wire.receive(self._reader)
+            if item is None:
+                self._over = True
+                return
+            if not item:
+                self._over = True
+                raise ConnectionAbortedError("the sender broke off")
+            key, mode, sha256 = item
+            self._file = _File(self._reader)
+            yield key, mode, self._file, sha256
+
+    def drain(self) -> None:
+        """Read what nobody wanted any more."""
+        try:
+            for _ in self:
+                pass
+        except ConnectionAbortedError:
+            pass
+
+
+class _File:
+    """One of them, to be read to its end once."""
+
+    def __init__(self, reader: "IO[bytes]") -> None:
+        self._chunks = wire.chunks(reader)
+
+    def read(self, _size: int = 0) -> bytes:
+        return next(self._chunks, b"")
+
+    def read_all(self) -> bytes:
+        return b"".join(self._chunks)
+
+    def drain(self) -> None:
+        try:
+            for _ in self._chunks:
+                pass
+        except ConnectionAbortedError:
+            pass
+
+
+def _introduction(expanded: "list[str]") -> "dict[str, object]":
+    return {
+        "expanded": [os.path.expandvars(os.path.expanduser(path)) for path in expanded],
+        "python": sys.executable,
+        "version": list(sys.version_info[:2]),
+        "host": platform.node(),
+    }
+
+
+def main(expanded: "list[str]") -> None:
+    """Speak over standard input and output; what others print there goes to stderr."""
+    writer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, processes do not inherit it
+    try:
+        Far(sys.stdin.buffer, writer).serve(expanded)
+    except BrokenPipeError:
+        os._exit(0)

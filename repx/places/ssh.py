@@ -1,0 +1,203 @@
+"""A machine reached by the user's own ssh as a place: one connection, one authentication."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partialmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from repx.errors import CommandError, CommandNotFoundError
+from repx.places import command
+from repx.places.channel import REMOTE, Channel
+from repx.places.command import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from repx.places import Files, Outgoing, Process, Question
+    from repx.target import Target
+
+T = TypeVar("T")
+
+_LATE: Final = 124
+_NOT_FOUND: Final = 127
+# A frozen connection is given up after a minute.
+_OPTIONS: Final = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+
+
+def words(target: Target) -> list[str]:
+    """Return the ssh command line up to the destination."""
+    config = ["-F", target.ssh_config] if target.ssh_config else []
+    return ["ssh", *config, *_OPTIONS]
+
+
+class Ssh:
+    """A machine and a connection to it, which begins with the first question."""
+
+    def __init__(self, target: Target) -> None:
+        """Name the machine; nothing is asked yet."""
+        self.name = target.address or ""
+        self._ssh = words(target)
+        argv = [*self._ssh, "-T", "--", self.name, REMOTE]
+        self.channel: Final = Channel(argv, [target.base_path], self.name)
+
+    @property
+    def root(self) -> str:
+        """Return the store's folder, with ``~`` and variables as they are there."""
+        return str(self.channel.introduction["expanded"][0])
+
+    @property
+    def python(self) -> str:
+        """Return the python3 there."""
+        return str(self.channel.introduction["python"])
+
+    def files(self, root: str, share: str = "") -> Files:
+        """Return the files below a folder there."""
+        return FarFiles(self.channel, root, share)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_s: float = 60,
+        check: bool = True,
+    ) -> Completed:
+        """Run a command to its end."""
+        folder = None if cwd is None else str(cwd)
+        code, out, err = self.channel.ask("run", list(argv), folder, env, stdin, timeout_s)
+        if code == _NOT_FOUND and not out and not err:
+            raise CommandNotFoundError(
+                f"`{argv[0]}` is not installed or not on PATH of {self.name}",
+                hint=f"install `{argv[0]}` there, or load its module in your login shell",
+            )
+        if code == _LATE and err.startswith("no answer"):
+            raise CommandError(argv, code, err)
+        if check and code != 0:
+            raise CommandError(argv, code, err)
+        return Completed(code=code, stdout=out, stderr=err)
+
+    def ask(self, questions: Sequence[Question[T]]) -> list[T]:
+        """Return the answers to all questions, in one round trip."""
+        asked = [(list(question.words), question.timeout_s) for question in questions]
+        answers = self.channel.ask("ask", asked, again=True)
+        return [
+            question.read(Completed(code=code, stdout=out, stderr=err))
+            for question, (code, out, err) in zip(questions, answers, strict=True)
+        ]
+
+    def spawn(
+        self, words: Sequence[str], *, output: str, cwd: str, more_env: Mapping[str, str]
+    ) -> Process:
+        """Start a process there that outlives the connection."""
+        pid = self.channel.ask("spawn", list(words), output, cwd, dict(more_env))
+        return FarProcess(self.channel, pid)
+
+    def close(self) -> None:
+        """End the connection; the next question begins another."""
+        self.channel.close()
+
+    def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
+        """Become ssh with a terminal there."""
+        given = [f"{name}={value}" for name, value in more_env.items()]
+        line = f"cd {shlex.quote(cwd)} && exec env {shlex.join([*given, *words])}"
+        argv = [*self._ssh, "-t", "--", self.name, f"exec sh -c {shlex.quote(line)}"]
+        command.replace(argv, cwd=Path.cwd(), more_env={})
+
+    def signal(self, lock: str, argument: str, number: int) -> tuple[str, str]:
+        """Send a signal to the process of ours that holds a lock file there."""
+        done, host = self.channel.ask("signal", lock, argument, number)
+        return str(done), str(host)
+
+
+class FarProcess:
+    """A process that was started there; after a broken connection nothing is known of it."""
+
+    def __init__(self, channel: Channel, pid: int) -> None:
+        """Name the process."""
+        self._channel = channel
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        """Return its exit code, None while it runs."""
+        return self._wait(0)
+
+    def rest(self, seconds: float) -> None:
+        """Wait so long, or until the process has ended."""
+        self._wait(max(seconds, _LEAST_REST_S))
+
+    def interrupt(self) -> None:
+        """Send it SIGINT, as soon as the connection is free."""
+        self._channel.later(lambda: self._channel.ask("interrupt", self.pid))
+
+    def _wait(self, seconds: float) -> int | None:
+        code = self._channel.ask("wait", self.pid, seconds)
+        return None if code is None else int(code)
+
+
+_LEAST_REST_S: Final = 0.5
+
+
+class FarFiles:
+    """The files below a folder there: each verb is asked as it is done here."""
+
+    def __init__(self, channel: Channel, root: str, share: str) -> None:
+        """Name the folder."""
+        self._channel = channel
+        self._tree: dict[str, Any] = {"root": root, "share": share}
+
+    def _ask(self, verb: str, *arguments: Any) -> Any:  # noqa: ANN401  # as the verb has it
+        return self._channel.ask(verb, *arguments, again=True, **self._tree)
+
+    names = partialmethod(_ask, "names")
+    glob = partialmethod(_ask, "glob")
+    sizes = partialmethod(_ask, "sizes")
+    locked = partialmethod(_ask, "locked")
+    holds = partialmethod(_ask, "holds")
+    link_many = partialmethod(_ask, "link_many")
+    remove = partialmethod(_ask, "remove")
+    clear_orphans = partialmethod(_ask, "clear_orphans")
+
+    def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return for each key that names anything what it is, and its size in bytes."""
+        return {key: (kind, size) for key, (kind, size) in self._ask("kinds", keys).items()}
+
+    def markers(self, jobs: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
+        found, problems = self._ask("markers", list(jobs))
+        return found, problems
+
+    def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Return the contents of the files that exist, and why others cannot be read."""
+        contents, problems = self._ask("read_many", keys)
+        return contents, problems
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield a file's content piece by piece."""
+        return self._channel.chunks(**self._tree, **{"with": [key]})
+
+    def tail(self, key: str, inode: int, offset: int) -> tuple[int, int, bytes]:
+        """Return the file's inode, where the rest of it begins, and the rest."""
+        found, start, content = self._ask("tail", key, inode, offset)
+        return found, start, content
+
+    def ending(self, key: str, lines: int) -> tuple[int, int, bytes]:
+        """Return the file's inode, its size and its last lines."""
+        inode, size, content = self._ask("ending", key, lines)
+        return inode, size, content
+
+    def write_many(self, files: Iterable[Outgoing]) -> int:
+        """Write files, each whole or not at all; return how many bytes."""
+        return int(self._channel.give("write_many", None, files, **self._tree))
+
+    def write_new(self, folder: str, files: Iterable[tuple[str, int, bytes]]) -> None:
+        """Make a folder, all of it or nothing."""
+        outgoing = ((key, mode, content, "") for key, mode, content in files)
+        self._channel.give("write_new", folder, outgoing, **self._tree)
+
+    def append(self, key: str, content: bytes) -> None:
+        """Add to the end of a file, which is made if need be."""
+        self._channel.ask("append", key, content, **self._tree)
