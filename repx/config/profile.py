@@ -51,7 +51,7 @@ class Places:
     def base(self) -> str:
         """Return the folder of the store; at another machine, ``~`` and variables expand there."""
         text = str(self._entry.get("base_path", ""))
-        if "address" in self._entry and text.startswith(("~", "$", "/")):
+        if "address" in self._entry and text.startswith(("~/", "${", "/")):
             return text
         return self.remote("base_path") or ""
 

@@ -7,7 +7,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from repx.errors import CommandError, CommandNotFoundError
+from repx.errors import CommandError, CommandNotFoundError, InputError
 from repx.places import command
 from repx.places.channel import REMOTE, Channel
 from repx.places.command import Completed
@@ -44,8 +44,18 @@ class Ssh:
 
     @property
     def root(self) -> str:
-        """Return the store's folder, with ``~`` and variables as they are there."""
-        return str(self.channel.introduction["expanded"][0])
+        """Return the store's folder, with ``~`` and variables as they are there.
+
+        Raises InputError where that gives no absolute path.
+        """
+        path = str(self.channel.introduction["expanded"][0])
+        if path.startswith("/") and "${" not in path:
+            return path
+        raise InputError(
+            f"base_path: '{path}' on {self.name}: a variable is not set there, or the path is not"
+            " absolute",
+            hint="write the whole path, or one with ~/ or ${HOME}",
+        )
 
     @property
     def python(self) -> str:

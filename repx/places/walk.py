@@ -118,7 +118,10 @@ def _through(name: str, here: int, way: "list[str]") -> int:
 
 def _make_folders(path: str, modes: "tuple[int, int] | None") -> None:
     """Make the root, and what it stands in; only the root is shared."""
-    os.makedirs(path, exist_ok=True)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     if modes:
         os.chmod(path, modes[0])
 

@@ -16,7 +16,7 @@ default: here
 targets:
   here: {base_path: store}
   cluster: {base_path: "${NOWHERE}/store", scheduler: slurm, runtime: [bwrap, native]}
-  far: {base_path: /store, address: me@login}
+  far: {base_path: /store, address: me@login, ssh_config: /dev/null}
   full: {base_path: /proc/store}
 """
 NOWHERE = "targets.yaml:5:13: base_path: the variable ${NOWHERE} is not set here"
@@ -83,7 +83,7 @@ def test_check_of_a_target_that_does_not_work(tmp_path: Path) -> None:
 def test_check_of_what_cannot_be_tried(tmp_path: Path) -> None:
     far, broken, unknown = (repx(tmp_path, "check", name) for name in ("far", "cluster", "her"))
 
-    assert [2, 2, 2] == [done.returncode for done in (far, broken, unknown)]
-    assert "target 'far' is on me@login, which repx cannot reach yet" in far.stderr
+    assert [3, 2, 2] == [done.returncode for done in (far, broken, unknown)]
+    assert "error: cannot reach me@login: " in far.stderr
     assert "the variable ${NOWHERE} is not set here" in broken.stderr
     assert "hint: did you mean 'here'?" in unknown.stderr

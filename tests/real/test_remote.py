@@ -1,0 +1,114 @@
+"""A target on another machine: everything works as here, over one connection per command."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.real.place import Place
+    from tests.real.sshd import Sshd
+
+pytestmark = [pytest.mark.real, pytest.mark.needs("ssh")]
+
+LAB = {
+    "stages": {
+        "a": {
+            "parameters": {"n": 1},
+            "outputs": {"x": "$out/it's x"},
+            "run": "echo working; sleep ${REPX_TEST_S:-0}; "
+            'echo "${parameters[n]}" >"${outputs[x]}"',
+        },
+        "sum": {
+            "inputs": ["x"],
+            "outputs": {"y": "$out/y"},
+            "run": 'cat "${inputs[x]}" >"${outputs[y]}"; [[ $(<"${inputs[x]}") != 3 ]]',
+        },
+    },
+    "pipelines": {"m": ["a", "sum"]},
+    "runs": {"r": {"parameters": {"n": [1, 2]}}},
+}
+
+
+@pytest.fixture
+def far(defined: Callable[..., Place], sshd: Sshd) -> Place:
+    """Return a place whose target is behind ssh; its store lies on this machine all the same."""
+    here = defined(LAB, base="it's far")
+    here.use(address="far", ssh_config=str(sshd.config))
+    return here
+
+
+def test_a_run_there_is_as_a_run_here(far: Place) -> None:
+    said = far.repx("run")
+
+    assert "4/4 ok" in said
+    assert ["1\n", "2\n"] == far.output("*-sum-*/out/y")
+    assert {"succeeded"} == set(far.states().values())
+    assert "nothing to do" in far.repx("run")
+    assert "working" in far.repx("log", next(job for job in far.states() if "-a-" in job))
+
+
+def test_a_failure_there_says_why_and_shows_the_log(far: Place) -> None:
+    far.write("lab.yaml", json.dumps(LAB).replace("[1, 2]", "[1, 3]"))
+    far.repx("build")
+    said = far.repx("run", code=1)
+
+    assert "exit 1" in said
+    assert "debug: repx debug-run" in said
+    assert "exit 1" in far.repx("status")
+
+
+def test_a_detached_run_is_watched_and_cancelled(far: Place) -> None:
+    far.use(address="far", ssh_config=_config(far), environment={"REPX_TEST_S": "60"})
+    far.repx("run", "--detach")
+    far.wait_until(lambda: "running" in far.states().values())
+    far.repx("cancel", "--all")
+    far.wait_until(lambda: "running" not in far.states().values())
+
+    assert "cancelled" in far.repx("status")
+
+
+def test_ctrl_c_stops_the_jobs_there_in_good_order(far: Place) -> None:
+    far.use(address="far", ssh_config=_config(far), environment={"REPX_TEST_S": "60"})
+    process = far.start("run")
+    far.wait_until(lambda: list(far.store.glob("outputs/*/repx/stdout.log")))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert 130 == process.returncode, err
+    assert "Traceback" not in err
+    assert {"cancelled"} == {
+        json.loads(path.read_text())["reason"] for path in far.store.glob("outputs/*/repx/FAIL")
+    }
+
+
+def test_jobs_go_on_when_the_client_is_killed(far: Place) -> None:
+    far.use(address="far", ssh_config=_config(far), environment={"REPX_TEST_S": "2"})
+    process = far.start("run")
+    far.wait_until(lambda: list(far.store.glob("outputs/*/repx/stdout.log")))
+    process.kill()
+    process.communicate()
+
+    far.repx("status", "--follow")
+    assert {"succeeded"} == set(far.states().values())
+
+
+def test_what_cannot_be_reached_says_how_to_try(far: Place, tmp_path: Path) -> None:
+    config = tmp_path / "none"
+    config.write_text("Host far\n  HostName 127.0.0.1\n  Port 1\n")
+    far.use(address="far", ssh_config=str(config))
+    said = far.repx("status", code=3)
+
+    assert "error: cannot reach far: " in said
+    assert f"hint: try: ssh -F {config} " in said
+
+
+def _config(far: Place) -> str:
+    profile = json.loads((far.folder / "targets.yaml").read_text())["targets"]["here"]
+    return str(profile["ssh_config"])
