@@ -94,6 +94,7 @@ def options(command: click.Command, *, common: bool) -> Iterator[str]:
         f"| {names(option)} | {' '.join((option.help or '').split())} |"
         for option in command.params
         if isinstance(option, click.Option) and (option.name in COMMON) is common
+        if not option.hidden
     ]
     if rows:
         yield from ("| Option | Meaning |", "|---|---|", *rows)

@@ -38,7 +38,19 @@ _LIMITS = (
     ),
     click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="Use at most N cores."),
     click.option("--mem", metavar="SIZE", help="Use at most this much memory, e.g. 16G."),
-    click.option("-k", "--keep-going", is_flag=True, help="After a failure run what still can."),
+    click.option(
+        "-k",
+        "--keep-going",
+        is_flag=True,
+        help="After a failure, keep running jobs that do not depend on the failed one.",
+    ),
+    click.option(
+        "--continue-on-failure",
+        "going_on",
+        is_flag=True,
+        hidden=True,
+        help="RepX 0.5's name of --keep-going.",
+    ),
 )
 
 
@@ -82,8 +94,10 @@ def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
         cpus: int | None,
         mem: str | None,
         keep_going: bool,
+        going_on: bool,
         **others: object,
     ) -> object:
+        keep_going = keep_going or going_on
         mem_bytes = None if mem is None else parse_memory(mem)
         limits = Limits(jobs=jobs, cpus=cpus, mem_bytes=mem_bytes, keep_going=keep_going)
         return function(*args, limits=limits, **others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
@@ -13,6 +13,7 @@ import click
 
 from repx import __version__, console
 from repx.errors import InputError, did_you_mean
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Context:
     target_name: str | None = None
     targets_file: Path | None = None
     resources_file: Path | None = None
+    scheduler_name: str | None = None
     verbose: int = 0
     json: bool = False
 
@@ -124,7 +126,10 @@ class Context:
         """Return the profile that was named, or the default one."""
         from repx.config import targets
 
-        return targets.choose(self.targets(), self.target_name)
+        chosen = targets.choose(self.targets(), self.target_name)
+        if self.scheduler_name is None:
+            return chosen
+        return replace(chosen, scheduler=SchedulerName(self.scheduler_name))
 
     def store(self, target: Target | None = None) -> Store:
         """Return the target's store. Raises InputError for one that cannot be reached."""
@@ -319,6 +324,16 @@ def _common_options() -> list[click.Option]:
         ),
     ]
 
+
+scheduler_option = click.option(
+    "--scheduler",
+    "scheduler_name",
+    type=click.Choice([name.value for name in SchedulerName]),
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember,
+    help=f"Not the target's scheduler, but {' or '.join(SchedulerName)}.",
+)
 
 COMMON: Final = frozenset(option.name for option in _common_options()) | {
     "_click_default_help",

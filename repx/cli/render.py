@@ -11,7 +11,7 @@ import click
 from repx import console, engine, schedulers
 from repx.cli import report
 from repx.cli.choosing import selection_options
-from repx.cli.context import command
+from repx.cli.context import command, scheduler_option
 from repx.cli.forgotten import no_build_option
 from repx.errors import InputError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     """,
 )
 @selection_options
+@scheduler_option
 @click.option(
     "-o",
     "--output",

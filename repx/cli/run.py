@@ -11,7 +11,7 @@ import click
 from repx import console, engine, follow, schedulers
 from repx.cli import report, watching
 from repx.cli.choosing import limit_options, selection_options, trust_option
-from repx.cli.context import command
+from repx.cli.context import command, scheduler_option
 from repx.cli.forgotten import no_build_option
 from repx.cli.progress import Tally, raise_for
 from repx.cli.progress import watch as show
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @selection_options
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
 @limit_options
+@scheduler_option
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
 @no_build_option
 @trust_option

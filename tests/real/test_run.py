@@ -109,9 +109,12 @@ def test_a_failure_stops_what_depends_on_it_and_a_second_run_continues(
     assert ran == ["stage-a-generate", "stage-b-transform", "stage-c-total"]
 
 
-def test_a_soft_dependency_that_failed_does_not_block(recorded: Callable[..., Place]) -> None:
+@pytest.mark.parametrize("option", ["--keep-going", "--continue-on-failure"])
+def test_a_soft_dependency_that_failed_does_not_block(
+    recorded: Callable[..., Place], option: str
+) -> None:
     here = recorded("simple-two-runs")
-    here.repx("run", "--keep-going", code=1, env={"REPX_FIXTURE_FAIL": "stage-c-total"})
+    here.repx("run", option, code=1, env={"REPX_FIXTURE_FAIL": "stage-c-total"})
 
     assert here.output("*-stage-analysis-1.0/out/report.txt") == ["jobs=3 totals=0 sum=0\n"]
 

@@ -187,3 +187,22 @@ def test_scheduler_is_what_that_settings_file_means() -> None:
 
     chosen = {name: target["scheduler"] for name, target in made.content["targets"].items()}
     assert chosen == {"local": "local", "b": "slurm", "c": "local"}
+
+
+@pytest.mark.parametrize(
+    ("words", "script"),
+    [
+        ((), "run.sh"),
+        (("--scheduler", "local"), "run.sh"),
+        pytest.param(("--scheduler", "slurm"), "submit.sh", marks=pytest.mark.slow),
+    ],
+    ids=["the target's", "local", "slurm"],
+)
+def test_scheduler_may_be_another_than_the_targets(
+    repx: Repx, labs: Path, tmp_path: Path, words: tuple[str, ...], script: str
+) -> None:
+    """As in RepX 0.5, where the target does not decide alone."""
+    said = repx("render", "-l", labs / "sweep", "-o", tmp_path / "scripts", *words)
+
+    assert said.code == 0
+    assert (tmp_path / "scripts" / script).is_file()
