@@ -6,28 +6,31 @@ import hashlib
 import logging
 import time
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, plan, repx05, runtimes, schedulers, status, submissions, transfer
+from repx import graph, images, plan, repx05, schedulers, status, submissions, transfer
 from repx import store as stores
-from repx.errors import InputError, SchedulerError
+from repx.errors import SchedulerError
 from repx.places import Question
+from repx.runtimes import rooms
 from repx.schedulers import queue
 from repx.schedulers.contract import Folder
 from repx.status import ALIVE, ByHand, JobState, State
 from repx.store import FAIL, SUCCESS
-from repx.target import RuntimeName
+from repx.target import RootName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
+    from repx.lab.images import Image
     from repx.lab.load import OpenLab
-    from repx.model import JobId, Lab, Run
+    from repx.model import JobId, Lab, RunName
     from repx.places import Process
     from repx.places.command import Completed
     from repx.plan import Plan, ResourcesOf, Wish
+    from repx.runtimes.rooms import Room
     from repx.schedulers.contract import Limits, Scheduler
     from repx.store import Store
     from repx.target import Target
@@ -103,28 +106,10 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
         wish,
         observe(lab, store),
         resources=resources,
-        runtime=runtime(target, lab.runs.values()),
+        runtimes=target.isolating,
+        isolated=target.rootfs is RootName.HOST,
         retries=target.retries,
     )
-
-
-def runtime(target: Target, runs: Iterable[Run]) -> RuntimeName:
-    """Return what jobs of the runs get: without an image native, else the first that works.
-
-    Says what was passed over. Raises InputError when none works.
-    """
-    if not any(run.image for run in runs):
-        return RuntimeName.NATIVE
-    passed_over = list(takewhile(lambda name: not runtimes.works(name), target.runtimes))
-    if len(passed_over) == len(target.runtimes):
-        raise InputError(
-            f"target '{target.name}': runtime {', '.join(passed_over)} does not work yet",
-            hint="add native to the target's `runtime:` list",
-        )
-    chosen = target.runtimes[len(passed_over)]
-    if passed_over:
-        log.warning("runtime %s does not work yet; using %s", ", ".join(passed_over), chosen)
-    return chosen
 
 
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:
@@ -157,13 +142,14 @@ def _write(
     place: tuple[Store, str],
     submission: str,
 ) -> Sent:
-    from repx import render  # jinja2 costs 70 ms where nothing is to be done
+    from repx import isolation, render  # jinja2 costs 70 ms where nothing is to be done
 
     target = replace(target, base_path=store.root)  # with what only its place can expand
     scheduler = schedulers.of(target)
     scheduler.check(plan)
     key_of = transfer.places(opened.files)
-    sent = transfer.send(opened.lab, opened.files, plan, store, key_of)
+    made, used = rooms_of(opened, {task.run for task in plan.tasks}, target)
+    sent = transfer.send(opened.lab, opened.files, plan, store, key_of) + images.send(used, store)
     transfer.send_runner(store)
     common = render.submission(
         plan,
@@ -171,12 +157,31 @@ def _write(
         target,
         submission_id=submission,
         artifact=lambda path: store.path(key_of(path)),
+        rooms=made,
     )
     asked = Folder(submission=submission, site=_site(store, scheduler, target))
-    files = chain(common, scheduler.files(plan, opened.lab, target, asked))
+    files = chain(
+        common, isolation.files(made.values()), scheduler.files(plan, opened.lab, target, asked)
+    )
     where, folder = place
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
+
+
+def rooms_of(
+    opened: OpenLab, names: Collection[RunName], target: Target
+) -> tuple[dict[RunName, Room], Collection[Image]]:
+    """Return what the jobs of runs run in, for runs that are isolated, and the images used.
+
+    Raises LabError for a broken image.
+    """
+    lab = opened.lab
+    if target.rootfs is RootName.HOST:
+        room = rooms.make(target, None, tools=lab.host_tools, hide=(str(opened.root.parent),))
+        return dict.fromkeys(names, room), ()
+    found = images.of_runs(lab, opened.files, names)
+    made = {name: rooms.make(target, image, tools=lab.host_tools) for name, image in found.items()}
+    return made, found.values()
 
 
 def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | None:

@@ -30,11 +30,12 @@ class Unit:
     """One phase of a job that will run: what one process does.
 
     ``ladder`` is what each attempt asks for: the first, the second, ...; the last one repeats.
+    The first of ``runtimes`` that works on a node is what the program runs in there.
     """
 
     phase: Phase
     ladder: tuple[Resources, ...]
-    runtime: RuntimeName
+    runtimes: tuple[RuntimeName, ...]
 
     @property
     def resources(self) -> Resources:
@@ -101,12 +102,14 @@ def make(
     states: Mapping[JobId, JobState],
     *,
     resources: ResourcesOf,
-    runtime: RuntimeName,
+    runtimes: tuple[RuntimeName, ...],
+    isolated: bool = False,
     retries: Retries | None = None,
 ) -> Plan:
     """Return what has to run for the wish, in topological order, run by run.
 
-    ``runtime`` serves the jobs of runs that have an image; others run natively. A run that
+    ``runtimes`` serve the jobs of runs that have an image, or all if ``isolated``; others run
+    natively. A run that
     is needed hard is added where it has not succeeded; one that is needed softly is waited
     for only if it is part of this plan or alive.
     Raises GraphError for a cycle among jobs and runs.
@@ -124,11 +127,11 @@ def make(
 
     def task(name: JobId) -> Task:
         job, run = lab.jobs[name], run_of[name]
-        chosen = runtime if lab.runs[run].image else RuntimeName.NATIVE
+        chosen = runtimes if isolated or lab.runs[run].image else (RuntimeName.NATIVE,)
         asked = [resources(job, run, phase) for phase in job.phases]
         again = asked[0].retries or retries or Retries()
         units = tuple(
-            Unit(phase=phase, ladder=ladders.of(first, again), runtime=chosen)
+            Unit(phase=phase, ladder=ladders.of(first, again), runtimes=chosen)
             for phase, first in zip(job.phases, asked, strict=True)
         )
         return Task(

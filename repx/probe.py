@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from repx import runtimes
 from repx.schedulers import MEMBERS
 from repx.target import RuntimeName, SchedulerName
 
@@ -32,12 +30,16 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "scancel": "scancel --version",
     "scontrol": "scontrol --version && scontrol ping",
     "bwrap": f"bwrap --version && {_SANDBOX}",
+    "apptainer": "apptainer --version",
+    "charliecloud": "ch-run --version",
     "docker": "docker --version && docker info",
     "podman": "podman --version && podman info",
 }
 _RUNTIMES: Final[Mapping[RuntimeName, str]] = {
     RuntimeName.NATIVE: "bash",
     RuntimeName.BWRAP: "bwrap",
+    RuntimeName.APPTAINER: "apptainer",
+    RuntimeName.CHARLIECLOUD: "charliecloud",
     RuntimeName.DOCKER: "docker",
     RuntimeName.PODMAN: "podman",
 }
@@ -112,7 +114,7 @@ def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
         (Part.TOOL, "flock"),
         (Part.SCHEDULER, profile.scheduler),
     ]
-    named = [(Part.RUNTIME, str(name)) for name in profile.runtimes]
+    named = [(Part.RUNTIME, str(name)) for name in profile.usual]
     if all(each in bad for each in named):
         wanted += named
     return [bad[each] for each in wanted if each in bad]
@@ -150,10 +152,7 @@ def _scheduler(name: SchedulerName, tools: Mapping[str, tuple[int, str]]) -> Fin
 
 
 def _runtime(name: RuntimeName, tools: Mapping[str, tuple[int, str]]) -> Finding:
-    found = _finding(Part.RUNTIME, name, _RUNTIMES[name], tools)
-    if not found.usable or runtimes.works(name):
-        return found
-    return dataclasses.replace(found, usable=False, why=f"{found.why}: repx cannot use it yet")
+    return _finding(Part.RUNTIME, name, _RUNTIMES[name], tools)
 
 
 def _why(tool: str, code: int, said: str) -> str:

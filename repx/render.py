@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import assets, launch, plan_file, progress, runtimes
+from repx import assets, launch, plan_file, progress
 from repx.errors import InputError, RenderError
 from repx.launch import BRANCH
+from repx.runtimes.rooms import NO_ROOMS
 
 if TYPE_CHECKING:
     import jinja2
 
     from repx.launch import Launch
-    from repx.model import Lab
+    from repx.model import Lab, RunName
     from repx.plan import Plan, Task, Unit
+    from repx.runtimes.rooms import Room
     from repx.target import Target
 
 SHELL_LIBRARY: Final = ("lib.sh", "rare.sh", "scatter-gather.sh")
@@ -119,12 +121,13 @@ def submission(
     *,
     submission_id: str,
     artifact: Callable[[str], str],
+    rooms: Mapping[RunName, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
     """Yield the files that every submission folder has.
 
-    ``artifact`` gives the absolute path on the target of a file of the Lab. Lazy, so that
-    100,000 scripts are never in memory together. Raises LabError where the Lab contradicts
-    itself, InputError for a runtime that does not work yet.
+    ``artifact`` gives the absolute path on the target of a file of the Lab, ``rooms`` what the
+    jobs of isolated runs run in. Lazy, so that 100,000 scripts are never in memory together.
+    Raises LabError where the Lab contradicts itself.
     """
     made = environment(target.templates)
     document = plan_file.document(plan, lab, target, submission_id=submission_id)
@@ -140,7 +143,7 @@ def submission(
         submission=submission_id,
     )
     yield RenderedFile(path="README", text=readme, mode=_TEXT)
-    yield from job_scripts(made, plan, lab, target, artifact=artifact)
+    yield from job_scripts(made, plan, lab, target, artifact=artifact, rooms=rooms)
 
 
 def _shipped(asset: str, path: str) -> RenderedFile:
@@ -157,6 +160,7 @@ def job_scripts(
     target: Target,
     *,
     artifact: Callable[[str], str],
+    rooms: Mapping[RunName, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
     """Yield one wrapper per task of the plan."""
     common: dict[str, object] = {
@@ -167,6 +171,7 @@ def job_scripts(
         "environment": _environment(target),
     }
     for task in progress.through(plan.tasks, "writing scripts:"):
+        room = rooms.get(task.run)
         text = fill(
             made,
             "job.sh.j2",
@@ -175,7 +180,8 @@ def job_scripts(
             run=task.run,
             forced=Raw("1" if task.forced else ""),
             parameters=_json(task.job.params),
-            **_programs(task, lab, target.base_path, artifact),
+            room=room.key if room else "",
+            **_programs(task, lab, target.base_path, artifact, room),
         )
         yield RenderedFile(path=f"jobs/{task.job.id}.sh", text=text, mode=_SCRIPT)
 
@@ -201,6 +207,7 @@ class Program:
     inputs: Raw
     needs: Raw
     outputs: Raw
+    isolated: Mapping[Raw, Raw]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +219,12 @@ class Step:
     program: Program
 
 
-def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -> dict[str, object]:
+def _programs(
+    task: Task, lab: Lab, base: str, artifact: Callable[[str], str], room: Room | None
+) -> dict[str, object]:
     """Return what the template needs to know of the job's programs."""
     launches = launch.of_job(lab, base, task.job, artifact)
-    programs = [_program(unit, it) for unit, it in zip(task.units, launches, strict=True)]
+    programs = [_program(unit, it, room) for unit, it in zip(task.units, launches, strict=True)]
     if len(programs) == 1:
         return {"phases": False, "main": programs[0]}
     steps = [
@@ -235,14 +244,19 @@ def _programs(task: Task, lab: Lab, base: str, artifact: Callable[[str], str]) -
     }
 
 
-def _program(unit: Unit, it: Launch) -> Program:
+def _program(unit: Unit, it: Launch, room: Room | None) -> Program:
     return Program(
         executable=_spliced(it.executable),
-        command=_words(runtimes.prepared(unit.runtime, it).run),
+        command=_words(it.words),
         inputs=_spliced_json(it.inputs),
         needs=_words(_pairs(it.inputs)),
         outputs=_words(_pairs(it.outputs)),
+        isolated={Raw(name): _words(words) for name, words in _isolated(unit, it, room)},
     )
+
+
+def _isolated(unit: Unit, it: Launch, room: Room | None) -> Iterable[tuple[str, tuple[str, ...]]]:
+    return room.words(it, unit.resources) if room else ()
 
 
 def _later(task: Task, step: str) -> list[str]:

@@ -114,6 +114,11 @@ class Store:
         except OSError as error:
             raise _error("read", self.path(key), error.strerror or str(error)) from error
 
+    def sizes_of(self, keys: Sequence[str]) -> dict[str, int]:
+        """Return the size of each of the files that is there."""
+        kinds = self._do("read", keys[0], lambda: self.files.kinds(keys))
+        return {key: size for key, (_, size) in kinds.items()}
+
     def sizes(self, *folders: str) -> dict[str, int]:
         """Return the size of each file below the folders, by its key."""
         return self._do("list", "", lambda: self.files.sizes(folders))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 
 class SchedulerName(StrEnum):
@@ -20,8 +21,21 @@ class RuntimeName(StrEnum):
 
     NATIVE = "native"
     BWRAP = "bwrap"
-    DOCKER = "docker"
+    APPTAINER = "apptainer"
+    CHARLIECLOUD = "charliecloud"
     PODMAN = "podman"
+    DOCKER = "docker"
+
+
+# What jobs with an image run in where a target does not say: whatever isolates.
+ISOLATING: Final = tuple(name for name in RuntimeName if name is not RuntimeName.NATIVE)
+
+
+class RootName(StrEnum):
+    """What an isolated program sees as its root: that of its image, or the node's own."""
+
+    IMAGE = "image"
+    HOST = "host"
 
 
 class RetryReason(StrEnum):
@@ -168,7 +182,8 @@ class Target:
 
     ``base_path`` and ``node_local_path`` are absolute POSIX paths on the target;
     ``templates`` is an absolute path on this machine. ``share`` is group, read, private or
-    empty: then the umask decides.
+    empty: then the umask decides. ``runtimes`` is what the profile says, in order of preference;
+    nothing where it does not.
     """
 
     name: str
@@ -178,10 +193,12 @@ class Target:
     ssh_config: str | None = None
     share: str = ""
     scheduler: SchedulerName = SchedulerName.LOCAL
-    runtimes: tuple[RuntimeName, ...] = (RuntimeName.NATIVE,)
+    runtimes: tuple[RuntimeName, ...] = ()
+    rootfs: RootName = RootName.IMAGE
     mount_host_paths: bool = False
     mount_paths: tuple[str, ...] = ()
     network: bool = False
+    gpus: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     templates: str | None = None
     retries: Retries = field(default_factory=Retries)
@@ -189,3 +206,13 @@ class Target:
     local: LocalOptions = field(default_factory=LocalOptions)
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
     resources: Rules = field(default_factory=Rules)
+
+    @property
+    def isolating(self) -> tuple[RuntimeName, ...]:
+        """Return what jobs with an image run in: natively only where the profile says so."""
+        return self.runtimes or ISOLATING
+
+    @property
+    def usual(self) -> tuple[RuntimeName, ...]:
+        """Return what jobs run in as far as the profile tells."""
+        return self.runtimes or (RuntimeName.NATIVE,)

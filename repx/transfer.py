@@ -40,6 +40,10 @@ class Sent:
     files: int = 0
     size_bytes: int = 0
 
+    def __add__(self, other: Sent) -> Sent:
+        """Return both together."""
+        return Sent(files=self.files + other.files, size_bytes=self.size_bytes + other.size_bytes)
+
 
 @dataclass(slots=True)
 class _Wanted:

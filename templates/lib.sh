@@ -67,7 +67,9 @@ repx_attempt() {
   [[ ! -s $record/stdout.log && ! -s $record/stderr.log ]] || repx_rare keep_logs
   [[ -x $executable && ! -d $executable ]] || repx_rare no_program || return
   cd -- "$out" || repx_rare broken "cannot enter $out"
+  [[ -z ${repx_room-} ]] || repx_rare isolate || return
   repx_run
+  [[ -z ${repx_room-} ]] || repx_rare leave
   { ((status == 0)) && [[ -z $stopped ]] && repx_present "${outputs[@]}"; } || repx_rare judge
 }
 

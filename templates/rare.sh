@@ -19,7 +19,11 @@ repx_stop() {
 # TERM to the whole group, KILL after the grace. Gives up on what even KILL does not end.
 repx_end_group() {
   local tenths=0
-  kill -TERM -- "-$child" 2>/dev/null
+  if [[ -n ${repx_runtime-} ]] && repx_has end; then
+    "repx_end_$repx_runtime"
+  else
+    kill -TERM -- "-$child" 2>/dev/null
+  fi
   while repx_group_lives && ((tenths < grace_s * 10 + 20)); do
     ((tenths != grace_s * 10)) || kill -KILL -- "-$child" 2>/dev/null
     sleep 0.1
@@ -47,7 +51,7 @@ repx_judge() {
     repx_fail "$status" "$stopped"
   elif [[ -d $record && (! -e $record/stdout.log || ! -e $record/stderr.log) ]]; then
     repx_broken "cannot write to $record"
-  elif ((status == 137)) && repx_out_of_memory; then
+  elif ((status == 137)) && { [[ -n ${out_of_memory-} ]] || repx_out_of_memory; }; then
     repx_fail "$status" "out of memory"
   elif ((status > 128 && status <= 128 + 64)); then
     repx_fail "$status" "killed by signal $((status - 128))"
@@ -112,6 +116,20 @@ repx_ended() {
   record=$home/repx out=$home/out
   { ((status == 0)) && [[ -z $stopped ]] && repx_present "${outputs[@]}"; } || repx_judge || return
   repx_succeed "" && repx_complete ok
+}
+
+# --- jobs that are isolated ----------------------------------------------------------------
+
+# Choose what the program runs in, and make `command` the words for it.
+repx_isolate() {
+  # shellcheck source=/dev/null
+  [[ -n ${repx_runtime+read} ]] || . "$folder/isolation.sh"
+  repx_enter
+}
+
+# The program has ended: so has all that its runtime started.
+repx_leave() {
+  ! repx_has after || "repx_after_$repx_runtime"
 }
 
 # --- who may run it ------------------------------------------------------------------------

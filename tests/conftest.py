@@ -16,10 +16,12 @@ import pytest
 # its daemon, since a client alone runs nothing. The Makefile names the Debian packages.
 PROGRAMS: Final = {
     "bwrap": ("bwrap",),
+    "ch-run": ("ch-run", "setpriv", "unshare"),
     "docker": ("dockerd",),
     "graphviz": ("dot",),
+    "images": ("busybox", "bash-static"),  # what images of tests are made of
     "nix": ("nix-build", "bash-static", "busybox", "jq", "patchelf"),
-    "podman": ("podman",),
+    "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
     "slurm": ("slurmctld",),
     "slurm-accounting": ("slurmdbd", "mariadbd"),
@@ -38,6 +40,7 @@ pytest_plugins = [
     "tests.nix.machine",
     "tests.real.folders",
     "tests.real.place",
+    "tests.real.runtime_place",
     "tests.real.slurm_cluster",
     "tests.real.sshd",
 ]

@@ -38,7 +38,7 @@ def made_units(
         Unit(
             phase=phase,
             ladder=(phases.get(phase.name.replace("-", "_"), common),),
-            runtime=RuntimeName.NATIVE,
+            runtimes=(RuntimeName.NATIVE,),
         )
         for phase in job.phases
     )

@@ -6,9 +6,10 @@ import dataclasses
 import json
 import shlex
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import engine, launch, render, runtimes, schedulers, transfer
+from repx import engine, images, isolation, launch, schedulers, transfer
 from repx.cli import phases
 from repx.errors import InputError
 from repx.model import STEP_PREFIX, short_id
@@ -20,13 +21,23 @@ if TYPE_CHECKING:
 
     from repx.lab.load import OpenLab
     from repx.launch import Launch
-    from repx.model import Job
-    from repx.places import Outgoing
+    from repx.model import Job, RunName
+    from repx.runtimes.rooms import Room
     from repx.store import Store
-    from repx.target import RuntimeName, Target
+    from repx.target import Target
 
 LOCK: Final = "lock"
+SHELL: Final = "shell"
 _SHOWN: Final = 5
+_TRACED: Final = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
+# For a job that is isolated: inside its runtime `run` is the program, outside it goes in.
+_RUN: Final = """#!/bin/sh
+if [ "${{REPX_DEBUG-}}" = inside ]; then exec {inside} </dev/null; fi
+exec bash {outside} </dev/null"""
+_INSIDE: Final = """#!/bin/sh
+export REPX_DEBUG=inside
+if [ -e "${0%/*}/line" ]; then exec /bin/sh "${0%/*}/line"; fi
+exec /bin/sh -i"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +78,11 @@ def program(subject: Subject, phase: str | None) -> Launch:
     return dataclasses.replace(found, phase=wanted, inputs=given)
 
 
-def prepare(subject: Subject, chosen: Launch) -> str:
+def prepare(subject: Subject, chosen: Launch, line: str | None) -> tuple[str, bool]:
     """Fill the job's folder below ``debug`` anew and return its path on the target.
+
+    Also returns whether the job is isolated; then ``shell`` opens a shell where its program runs,
+    or runs ``line`` there.
 
     Raises InputError when an input does not exist or another process uses the folder.
     """
@@ -77,9 +91,21 @@ def prepare(subject: Subject, chosen: Launch) -> str:
     key = f"debug/{subject.job.id}"
     if subject.store.locked(f"{key}/{LOCK}"):
         raise in_use(subject.store.path(key))
-    subject.store.remove(f"{key}/out")
-    subject.store.write_many(_content(key, subject, chosen))
-    return subject.store.path(key)
+    # What nodes said may not hold any more.
+    subject.store.remove(f"{key}/out", f"{key}/nodes", f"{key}/repx")
+    folder = subject.store.path(key)
+    here = dataclasses.replace(
+        chosen,
+        folder=folder,
+        inputs_file=f"{folder}/inputs.json",
+        parameters_file=f"{folder}/parameters.json",
+    )
+    room = _room(subject)
+    files = chain(_content(subject, here, room), _isolation(subject, here, room, line))
+    subject.store.write_many(
+        (f"{key}/{name}", mode, f"{text}\n".encode(), "") for name, mode, text in files
+    )
+    return folder, room is not None
 
 
 def in_use(folder: str) -> InputError:
@@ -91,16 +117,25 @@ def in_use(folder: str) -> InputError:
 
 def _send(subject: Subject) -> None:
     """Bring the job's program and the Lab's metadata to the store, as a run would."""
-    task = Task(job=subject.job, run=next(iter(subject.opened.lab.runs)), reason="debug", units=())
+    task = Task(job=subject.job, run=_run(subject), reason="debug", units=())
     files = subject.opened.files
     transfer.send(
         subject.opened.lab, files, Plan(tasks=(task,)), subject.store, transfer.places(files)
     )
 
 
-def _runtime(subject: Subject) -> RuntimeName:
-    runs = (run for run in subject.opened.lab.runs.values() if subject.job.id in run.jobs)
-    return engine.runtime(subject.target, runs)
+def _run(subject: Subject) -> RunName:
+    runs = subject.opened.lab.runs.values()
+    return next(run.name for run in runs if subject.job.id in run.jobs)
+
+
+def _room(subject: Subject) -> Room | None:
+    """Return what the job runs in unless natively; its image is in the store then."""
+    name = _run(subject)
+    target = dataclasses.replace(subject.target, base_path=subject.store.root)
+    rooms, used = engine.rooms_of(subject.opened, [name], target)
+    images.send(used, subject.store)
+    return rooms.get(name)
 
 
 def _require(subject: Subject, chosen: Launch) -> None:
@@ -126,22 +161,34 @@ def _require(subject: Subject, chosen: Launch) -> None:
     )
 
 
-def _content(key: str, subject: Subject, chosen: Launch) -> Iterator[Outgoing]:
-    """Yield the two JSON files, ``run``, ``prologue.sh`` and the lock."""
-    folder = subject.store.path(key)
-    here = dataclasses.replace(
-        chosen,
-        folder=folder,
-        inputs_file=f"{folder}/inputs.json",
-        parameters_file=f"{folder}/parameters.json",
-    )
-    words = " ".join(map(render.quote, runtimes.prepared(_runtime(subject), here).run))
-    traced = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces the program, too"
+def _content(subject: Subject, here: Launch, room: Room | None) -> Iterator[tuple[str, int, str]]:
+    """Yield the two JSON files, ``run`` and ``prologue.sh``."""
+    words = shlex.join(here.words)
+    run = f"#!/usr/bin/env bash\n{_TRACED}\nexec {words} </dev/null"
+    if room:
+        run = _RUN.format(inside=words, outside=shlex.quote(f"{here.folder}/program"))
     prologue = schedulers.of(subject.target).prologue(subject.target)
-    for name, text, mode in (
-        ("inputs.json", json.dumps(chosen.inputs, indent=2, ensure_ascii=False), 0o644),
-        ("parameters.json", json.dumps(subject.job.params, indent=2, ensure_ascii=False), 0o644),
-        ("prologue.sh", "\n".join(prologue), 0o644),
-        ("run", f"#!/usr/bin/env bash\n{traced}\nexec {words} </dev/null", 0o755),
-    ):
-        yield f"{key}/{name}", mode, f"{text}\n".encode(), ""
+    yield "inputs.json", 0o644, json.dumps(here.inputs, indent=2, ensure_ascii=False)
+    yield "parameters.json", 0o644, json.dumps(subject.job.params, indent=2, ensure_ascii=False)
+    yield "prologue.sh", 0o644, "\n".join(prologue)
+    yield "run", 0o755, run
+
+
+def _isolation(
+    subject: Subject, here: Launch, room: Room | None, line: str | None
+) -> Iterator[tuple[str, int, str]]:
+    """Yield what isolates: ``program`` starts the program so, ``shell`` a shell or ``line``."""
+    if room is None:
+        return
+    for file in isolation.files([room]):
+        yield file.path, file.mode, file.text
+    inside = dataclasses.replace(
+        here,
+        executable=f"{here.folder}/repx/inside",
+        inputs={**here.inputs, "the folder": here.folder},
+    )
+    yield "repx/inside", 0o755, _INSIDE
+    if line is not None:
+        yield "repx/line", 0o644, line
+    for name, each in (("program", here), (SHELL, inside)):
+        yield name, 0o644, isolation.debug_script(each, room, subject.store.root)

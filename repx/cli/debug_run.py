@@ -62,9 +62,11 @@ def debug_run(
         job=opened.lab.jobs[select.one_job(opened.lab, name)],
     )
     chosen = debug_folder.program(subject, phase)
-    folder = debug_folder.prepare(subject, chosen)
+    folder, isolated = debug_folder.prepare(subject, chosen, line)
     _tell(folder, subject.job, chosen.phase)
-    subject.store.place.become(_shell(folder, line), cwd=folder, more_env=_environment(subject))
+    subject.store.place.become(
+        _shell(folder, line, isolated=isolated), cwd=folder, more_env=_environment(subject)
+    )
 
 
 def _tell(folder: str, job: Job, phase: str) -> None:
@@ -74,13 +76,15 @@ def _tell(folder: str, job: Job, phase: str) -> None:
     console.note("  its results and its state stay as they are; `exit` leaves")
 
 
-def _shell(folder: str, line: str | None) -> list[str]:
+def _shell(folder: str, line: str | None, *, isolated: bool) -> list[str]:
     """Return what to become: a shell without anybody's own settings, or the command in one.
 
     It is a child of the shell that read the prologue, as a job's wrapper is on Slurm. The lock
     is held until it ends.
     """
     become = _INTERACTIVE if line is None else 'exec bash -c "$2"'
+    if isolated:  # in the job's own runtime
+        become = f'exec bash "$3/{debug_folder.SHELL}"'
     start = f'{_OPEN} && . "$1" && {become}'
     return ["bash", "-c", start, "bash", f"{folder}/prologue.sh", line or "", folder]
 

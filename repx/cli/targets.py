@@ -90,7 +90,7 @@ def _facts(known: Targets, target: Target) -> dict[str, Any]:
         "name": target.name,
         "default": target.name == profiles.usual(known),
         "scheduler": target.scheduler,
-        "runtimes": target.runtimes,
+        "runtimes": target.usual,
         "base_path": None if problems else target.base_path,
         "address": target.address,
         "problems": problems,
@@ -102,7 +102,7 @@ def _row(known: Targets, target: Target) -> tuple[str, ...]:
     return (
         target.name,
         target.scheduler,
-        ", ".join(target.runtimes),
+        ", ".join(target.usual),
         facts["base_path"] or "-",
         target.address or "-",
         "; ".join(facts["problems"]) or ("default" if facts["default"] else ""),
@@ -112,7 +112,7 @@ def _row(known: Targets, target: Target) -> tuple[str, ...]:
 def _runtime(target: Target, findings: Sequence[Finding]) -> str:
     """Say which runtime jobs get, and why not the ones preferred to it."""
     tried = {each.name: each for each in findings if each.part is Part.RUNTIME}
-    wanted = [tried[name] for name in target.runtimes]
+    wanted = [tried[name] for name in target.usual]
     first = next(each for each in wanted if each.usable)
     passed = [f"{each.name} does not work: {each.why}" for each in wanted[: wanted.index(first)]]
     return "; ".join([f"in runtime {first.name}", *passed])

@@ -13,6 +13,7 @@ from repx.target import (
     LocalOptions,
     Resources,
     Retries,
+    RootName,
     Rule,
     Rules,
     RuntimeName,
@@ -104,10 +105,12 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
         node_local_path=places.remote("node_local_path"),
         address=entry.get("address"),
         scheduler=SchedulerName(entry.get("scheduler", SchedulerName.LOCAL)),
-        runtimes=tuple(map(RuntimeName, entry.words("runtime"))) or (RuntimeName.NATIVE,),
+        runtimes=tuple(map(RuntimeName, entry.words("runtime"))),
+        rootfs=RootName(entry.get("rootfs", RootName.IMAGE)),
         mount_host_paths=entry.get("mount_host_paths", False),
         mount_paths=places.remotes("mount_paths"),
         network=entry.get("network", False),
+        gpus=_gpus(entry.get("gpus", False)),
         environment={key: str(value) for key, value in entry.get("environment", {}).items()},
         templates=places.local("templates"),
         retries=rules.retries(entry) or Retries(),
@@ -123,6 +126,12 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
             + _own_rules(entry.at("resources"), bundles)
         ),
     )
+
+
+def _gpus(said: bool | str) -> str | None:  # noqa: FBT001  # as YAML writes it
+    if isinstance(said, str):
+        return said
+    return "nvidia" if said else None
 
 
 def _local(block: Entry) -> LocalOptions:

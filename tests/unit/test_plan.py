@@ -82,7 +82,7 @@ def make(of: Lab, *wanted: str, force: bool = False, failed: bool = False, **kno
         Wish(jobs=wanted or tuple(of.jobs), force=force, only_failed=failed),
         states(of, **known),
         resources=lambda job, run, phase: Resources(cpus=1),  # noqa: ARG005
-        runtime=RuntimeName.BWRAP,
+        runtimes=(RuntimeName.BWRAP,),
     )
 
 
@@ -202,8 +202,8 @@ def test_the_jobs_of_one_run_stand_together() -> None:
 def test_only_jobs_of_runs_with_an_image_leave_the_native_runtime() -> None:
     with_image = lab({"r": [job("a", [])]}, image="images/x")
 
-    assert make(with_image).tasks[0].units[0].runtime is RuntimeName.BWRAP
-    assert make(CHAIN).tasks[0].units[0].runtime is RuntimeName.NATIVE
+    assert make(with_image).tasks[0].units[0].runtimes == (RuntimeName.BWRAP,)
+    assert make(CHAIN).tasks[0].units[0].runtimes == (RuntimeName.NATIVE,)
 
 
 @given(
@@ -223,7 +223,7 @@ def test_a_plan_is_complete_ordered_and_minimal(
         Wish(jobs=tuple(f"j{n}" for n in sorted(wanted))),
         states(of, **dict.fromkeys(succeeded, "succeeded")),
         resources=lambda job, run, phase: Resources(),  # noqa: ARG005
-        runtime=RuntimeName.NATIVE,
+        runtimes=(RuntimeName.NATIVE,),
     )
 
     for task in made.tasks:

@@ -38,7 +38,7 @@ def send(opened: OpenLab, store: Store) -> None:
         Wish(jobs=tuple(opened.lab.jobs)),
         dict.fromkeys(opened.lab.jobs, JobState(state=State.PENDING)),
         resources=lambda job, run, phase: Resources(),  # noqa: ARG005
-        runtime=RuntimeName.NATIVE,
+        runtimes=(RuntimeName.NATIVE,),
     )
     transfer.send(opened.lab, opened.files, made, store, transfer.places(opened.files))
     for job in opened.lab.jobs:

@@ -124,7 +124,8 @@ def test_fields_not_given_have_defaults(tmp_path: Path) -> None:
     found = target(tmp_path, "")
 
     assert found.scheduler is SchedulerName.LOCAL
-    assert (RuntimeName.NATIVE,) == found.runtimes
+    assert () == found.runtimes
+    assert (RuntimeName.NATIVE,) == found.usual
     assert LocalOptions() == found.local
     assert SlurmOptions() == found.slurm
 
@@ -303,7 +304,10 @@ def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
         ("scheduler: sge", "scheduler: 'sge' is not one of local, slurm"),
         (
             "runtime: dokcer",
-            "runtime: 'dokcer' is not one of native, bwrap, docker, podman, did you mean 'docker'?",
+            (
+                "runtime: 'dokcer' is not one of native, bwrap, apptainer, charliecloud, podman, "
+                "docker, did you mean 'docker'?"
+            ),
         ),
         (
             "runtime: [bwrap, 3]",

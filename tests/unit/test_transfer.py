@@ -45,7 +45,7 @@ def everything(of: OpenLab) -> Plan:
         Wish(jobs=tuple(of.lab.jobs)),
         states,
         resources=lambda job, run, phase: Resources(),  # noqa: ARG005
-        runtime=RuntimeName.NATIVE,
+        runtimes=(RuntimeName.NATIVE,),
     )
 
 

@@ -54,7 +54,7 @@ class Shape:
     warning_s: int = 0
     retries: Retries = field(default_factory=Retries)
     forced: bool = False
-    runtime: str = ""
+    runtimes: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     load: int | None = None
 
@@ -298,7 +298,7 @@ class _Drawing:
             warning_s=warning_s,
             retries=task.retries,
             forced=task.forced,
-            runtime=unit.runtime,
+            runtimes=unit.runtimes,
             steps=steps,
         )
 
@@ -330,7 +330,7 @@ def _title(task: Task) -> str:
 
 
 def _traits(task: Task) -> tuple[Hashable, ...]:
-    units = ((unit.phase.name, id(unit.resources), unit.runtime) for unit in task.units)
+    units = ((unit.phase.name, id(unit.resources), unit.runtimes) for unit in task.units)
     return task.retries, task.forced, *units
 
 

@@ -1,0 +1,85 @@
+"""Bring to a store what it lacks of images: each layer once, whichever images and Labs share it."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from repx import progress
+from repx.lab import images
+from repx.transfer import ARTIFACTS, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from repx.lab.files import LabFiles
+    from repx.lab.images import Image, Layer
+    from repx.model import Lab, RunName
+    from repx.places import Outgoing
+    from repx.store import Store
+
+IMAGE_NAME: Final = "repx/image"
+_PLAIN: Final = 0o644
+
+
+def of_runs(lab: Lab, files: LabFiles, runs: Iterable[RunName]) -> dict[RunName, Image]:
+    """Return the images of runs that have one. Raises LabError for a broken one."""
+    paths = {name: path for name in runs if (path := lab.runs[name].image) is not None}
+    read = {path: images.read(files, path) for path in set(paths.values())}
+    return {name: read[path] for name, path in paths.items()}
+
+
+def layer_key(layer: Layer) -> str:
+    """Return where a layer lies in a store."""
+    return f"{ARTIFACTS}/store/{layer.sha256}-layer.tar"
+
+
+def missing(wanted: Iterable[Image], sizes: Mapping[str, int]) -> list[Layer]:
+    """Return the layers that a store lacks or has in part; ``sizes`` are those it has, by key.
+
+    A layer of the right size may still be broken: the node that unpacks it looks at every byte,
+    and puts a broken one aside.
+    """
+    layers = {layer_key(layer): layer for image in wanted for layer in image.layers}
+    return [layer for key, layer in layers.items() if sizes.get(key) != layer.size]
+
+
+def send(wanted: Iterable[Image], store: Store) -> Sent:
+    """Copy what the store lacks of images, in two round trips, or one where it lacks nothing.
+
+    Raises StorageError when the store cannot be written.
+    """
+    by_digest = {image.digest: image for image in wanted}
+    if not by_digest:
+        return Sent()
+    layers = {layer_key(layer) for image in by_digest.values() for layer in image.layers}
+    there = store.sizes_of([*layers, *map(_manifest_key, by_digest)])
+    lacking = missing(by_digest.values(), there)
+    new = [image for digest, image in by_digest.items() if _manifest_key(digest) not in there]
+    if not lacking and not new:
+        return Sent()
+    size = store.write_many(chain(_layers(lacking), *map(_archive, new)))
+    return Sent(files=len(lacking) + 2 * len(new), size_bytes=size)
+
+
+def _layers(layers: list[Layer]) -> Iterator[Outgoing]:
+    for layer in progress.through(layers, "sending layers of images:"):
+        with layer.open() as stream:
+            yield layer_key(layer), _PLAIN, stream, layer.sha256
+
+
+def _archive(image: Image) -> Iterator[Outgoing]:
+    """Yield what makes the layers a docker archive; the manifest comes last."""
+    entry = {
+        "Config": "config.json",
+        "RepoTags": [f"{IMAGE_NAME}:{image.digest}"],
+        "Layers": [layer_key(layer).rpartition("/")[2] for layer in image.layers],
+    }
+    manifest = _manifest_key(image.digest)
+    yield manifest.replace("manifest", "config"), _PLAIN, image.config, ""
+    yield manifest, _PLAIN, json.dumps([entry]).encode(), ""
+
+
+def _manifest_key(digest: str) -> str:
+    return f"{ARTIFACTS}/images/{digest}/manifest.json"

@@ -1,0 +1,143 @@
+"""bwrap (bubblewrap): namespaces of an ordinary user, on an unpacked image or the node's root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from repx.runtimes.contract import HOSTNAME, Mount, Runtime, Walls, environment, literal, view
+
+if TYPE_CHECKING:
+    from repx.launch import Launch
+    from repx.target import Resources
+
+_NAMESPACES: Final = (
+    "--unshare-user-try",
+    "--unshare-ipc",
+    "--unshare-pid",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+)
+# A terminal is a way out: what is typed into it is read outside.
+_SYSTEM: Final = (
+    *("--dev", "/dev", "--ro-bind", "/dev/null", "/dev/tty"),
+    *("--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108  # a mount of the job's own
+)
+
+_SHELL: Final = r"""
+repx_try_bwrap() {
+  local alone=(--unshare-net)
+  repx_find bwrap || return
+  [[ -z $repx_network ]] || alone=()
+  why=$("${repx_at_tool[@]}" --unshare-user-try --unshare-pid --unshare-ipc --unshare-uts \
+    "${alone[@]}" --ro-bind / / --dev /dev --proc /proc \
+    -- "$BASH" -c : 2>&1 </dev/null) && return
+  why="bwrap cannot make namespaces: ${why##*$'\n'}"
+  return 1
+}
+
+repx_prepare_bwrap() {
+  local device path
+  repx_at_root=() repx_at_gpus=()
+  if [[ -n $repx_image ]]; then
+    repx_image_root && repx_root_words '' || return
+  else
+    repx_host_words
+  fi
+  for path in "${repx_host_paths[@]}"; do repx_at_root+=(--bind "$path" "$path"); done
+  repx_gpu_devices
+  for device in "${repx_devices[@]}"; do repx_at_gpus+=(--dev-bind "$device" "$device"); done
+}
+
+# The node's root, read-only, without the folders that belong to users.
+repx_host_words() {
+  local folder
+  repx_at_root=(--ro-bind / /)
+  for folder in "${repx_hidden[@]}"; do
+    [[ ! -d $folder ]] || repx_at_root+=(--tmpfs "$(realpath -- "$folder")")
+  done
+}
+
+# PATH/: show what the image has there, but leave room for what is mounted upon or below it.
+repx_root_words() {
+  local entry name
+  for entry in "$repx_root/$1"*; do
+    name=/$1${entry##*/}
+    case $(repx_mounted "$name") in
+      at) continue ;;
+      below)
+        [[ ! -L $entry && -d $entry ]] || continue
+        repx_at_root+=(--dir "$name")
+        repx_root_words "${name#/}/"
+        continue
+        ;;
+    esac
+    if [[ -L $entry ]]; then
+      repx_at_root+=(--symlink "$(readlink -- "$entry")" "$name")
+    else
+      repx_at_root+=(--ro-bind "$entry" "$name")
+    fi
+  done
+  [[ -n $1 || -z $repx_network ]] || repx_name_servers
+}
+
+# Is something mounted at PATH, or below it?
+repx_mounted() {
+  local point
+  for point in /dev /proc /tmp "${repx_mountpoints[@]}" "${repx_host_paths[@]}"; do
+    [[ $point != "$1" ]] || { echo at && return; }
+    [[ $point != "$1"/* ]] || { echo below && return; }
+  done
+}
+
+# With a network come the node's names for it.
+repx_name_servers() {
+  local file
+  [[ ! -L $repx_root/etc ]] || return 0
+  for file in /etc/resolv.conf /etc/hosts; do
+    [[ ! -f $file || ! -f $repx_root$file || -L $repx_root$file ]] ||
+      repx_at_root+=(--ro-bind "$(realpath -- "$file")" "$file")
+  done
+}
+
+# TERM for the program and what it started. bwrap itself and its first process stay, since with
+# them everything would end at once.
+repx_end_bwrap() {
+  local inner
+  for inner in $(<"/proc/$child/task/$child/children"); do
+    repx_signal_below TERM "$inner"
+  done 2>/dev/null
+}
+"""
+
+
+def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
+    words = [
+        "@tool",
+        *_NAMESPACES,
+        *(() if walls.network else ("--unshare-net",)),
+        *("--die-with-parent", "--hostname", HOSTNAME, "--cap-drop", "ALL"),
+        "@root",
+        *_SYSTEM,
+        "@gpus",
+    ]
+    for mount in view(launch, walls):
+        words += [_kind(mount), mount.path, mount.path]
+    words += ["--remount-ro", "/", "--clearenv"]
+    for name, value in environment(walls).items():
+        words += ["--setenv", name, literal(value)]
+    return (*words, "--chdir", launch.out, "--", *launch.words)
+
+
+def _kind(mount: Mount) -> str:
+    if mount.device:
+        return "--dev-bind"
+    return "--bind" if mount.writable else "--ro-bind"
+
+
+BWRAP: Final = Runtime(
+    name="bwrap",
+    run=_run,
+    functions=(_SHELL,),
+    ask="install bubblewrap and allow user namespaces (sysctl user.max_user_namespaces=15000, "
+    "and kernel.apparmor_restrict_unprivileged_userns=0 where there is one)",
+)

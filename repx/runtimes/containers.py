@@ -1,0 +1,118 @@
+"""What docker and podman share: the words of `run`, and how an image gets into their storage."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Final
+
+from repx.runtimes.contract import HOSTNAME, Mount, Walls, environment, literal, view
+
+if TYPE_CHECKING:
+    from repx.launch import Launch
+    from repx.target import Resources
+
+IMAGE: Final = "repx/image"
+_PROCESSES: Final = 4096
+
+
+def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
+    """Return the words that run a launch in a container."""
+    words = [
+        *("@tool", "run", "--name", "@name", "--hostname", HOSTNAME, "@user", "@init", "@gpus"),
+        *("--read-only", "--pull", "never", "--cap-drop", "ALL"),
+        *("--security-opt", "no-new-privileges", "--pids-limit", str(_PROCESSES)),
+        *("--tmpfs", "/tmp:rw,exec,mode=1777"),  # noqa: S108  # a mount of the job's own
+        *("--network", "host" if walls.network else "none", "--log-driver", "none"),
+    ]
+    if asked.cpus:
+        words.append(f"--cpus={asked.cpus}")
+    if asked.mem_bytes:
+        words.append(f"--memory={asked.mem_bytes}")
+    words.append("@mounts")
+    for mount in view(launch, walls):
+        words += _mount(mount)
+    for name, value in environment(walls).items():
+        words += ["--env", f"{name}={value}"]
+    program, *arguments = launch.words
+    words += ["--workdir", launch.out, "--entrypoint", program, f"{IMAGE}:{walls.image}"]
+    return (*words, *map(literal, arguments))
+
+
+def _mount(mount: Mount) -> list[str]:
+    if mount.device:
+        return ["--device", mount.path]
+    return ["--mount", _fields(mount.path, writable=mount.writable)]
+
+
+def _fields(path: str, *, writable: bool) -> str:
+    """Return a value of --mount, which is a line of CSV."""
+    line = io.StringIO()
+    fields = ["type=bind", f"source={path}", f"target={path}"]
+    csv.writer(line, lineterminator="").writerow(fields if writable else [*fields, "readonly"])
+    return line.getvalue()
+
+
+SHELL: Final = r"""
+# Load the image unless the storage has it, one process of a machine at a time.
+repx_load() {
+  local lock=$repx_node/images/$repx_image.${repx_at_tool[0]##*/}.$HOSTNAME
+  repx_has_image || repx_once "$lock" repx_load_now
+}
+
+repx_has_image() {
+  repx_tool image inspect "repx/image:$repx_image" >/dev/null 2>&1
+}
+
+repx_load_now() {
+  ! repx_has_image || return 0
+  why=$(repx_sums && repx_docker_archive |
+    (environment && exec "${repx_at_tool[@]}" load) 2>&1) && repx_has_image && return
+  why="${repx_at_tool[0]##*/} cannot load the image ${repx_image_name:-}: ${why##*$'\n'}"
+  return 1
+}
+
+# The archive that `docker save` would write, from where its parts lie in the store.
+repx_docker_archive() {
+  local place names=()
+  for place in "${repx_layers[@]}"; do
+    [[ $place != /* ]] || names+=("${place##*/}")
+  done
+  tar --create --directory="$repx_archive" manifest.json config.json \
+    --directory="${repx_layers[0]%/*}" "${names[@]}"
+}
+
+# Each layer must be what its digest says.
+repx_sums() {
+  local -a rest=("${repx_layers[@]}")
+  while ((${#rest[@]})); do
+    [[ $(sha256sum <"${rest[0]}") == "${rest[1]}  -" ]] || {
+      echo "layer broken or missing: ${rest[0]}"
+      return 1
+    }
+    rest=("${rest[@]:2}")
+  done
+}
+
+# An attempt before may have left its container: its client was killed, the container was not.
+repx_begin_container() {
+  local sum
+  sum=$(printf %s "$record" | sha256sum)
+  repx_at_name=("repx-${sum:0:24}")
+  repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
+  why="an earlier attempt left the container ${repx_at_name[0]}, which cannot be removed"
+  ! repx_tool container inspect "${repx_at_name[0]}" >/dev/null 2>&1
+}
+
+# TERM, after the grace KILL, and gone.
+repx_end_container() {
+  repx_tool stop --time "$grace_s" "${repx_at_name[0]}" >/dev/null 2>&1
+}
+
+# Whatever has become of the client, nothing of the container stays.
+repx_after_container() {
+  [[ $status != 137 || $(repx_tool container inspect --format '{{.State.OOMKilled}}' \
+    "${repx_at_name[0]}" 2>/dev/null) != true ]] || out_of_memory=1
+  repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
+}
+"""

@@ -1,0 +1,46 @@
+"""podman: containers without a daemon, in storage of the user's own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from repx.runtimes import containers
+from repx.runtimes.contract import Runtime
+
+# A home on a network file system cannot hold podman's storage: with node_local_path it lies there.
+_SHELL: Final = r"""
+repx_try_podman() {
+  repx_find podman || return
+  [[ -z $repx_node_local ]] ||
+    repx_at_tool+=(--root "$repx_node/podman" --runroot "$repx_node/podman-run")
+  why=$(repx_tool info --format '{{.Host.OCIRuntime.Name}}' 2>&1) && return
+  why="podman: ${why##*$'\n'}"
+  return 1
+}
+
+repx_prepare_podman() {
+  local path
+  repx_at_user=() repx_at_init=() repx_at_gpus=() repx_at_mounts=()
+  ((EUID == 0)) || repx_at_user=(--userns keep-id)
+  ! type -P catatonit >/dev/null || repx_at_init=(--init)
+  case $repx_gpus in
+    nvidia) repx_at_gpus=(--device nvidia.com/gpu=all) ;;
+    amd) repx_at_gpus=(--device /dev/kfd --device /dev/dri) ;;
+  esac
+  for path in "${repx_host_paths[@]}"; do repx_at_mounts+=(--volume "$path:$path"); done
+  repx_load
+}
+
+repx_begin_podman() { repx_begin_container; }
+repx_end_podman() { repx_end_container; }
+repx_after_podman() { repx_after_container; }
+"""
+
+PODMAN: Final = Runtime(
+    name="podman",
+    run=containers.run,
+    functions=(containers.SHELL, _SHELL),
+    inherits_lock=False,
+    ask="give the user subordinate ids (usermod --add-subuids 100000-165535 --add-subgids "
+    "100000-165535 USER) and install uidmap; `loginctl enable-linger USER` keeps /run/user/UID",
+)

@@ -1,0 +1,223 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154  # read and set by lib.sh, the job script and rooms/<room>.sh
+#
+# How a program gets into the runtime that its target names. Read by jobs that do not just run
+# natively. `isolation.sh` of a submission is this file with the functions of each runtime below it.
+#
+# rooms/<room>.sh says what all jobs of an image share; nodes/ what was found out on a node: which
+# runtime works there, why others do not, and the words that only the node knows.
+
+# Set `command`, and `repx_runtime` to what it is for. Fails the job where nothing works.
+repx_enter() {
+  # shellcheck source=/dev/null
+  . "$folder/rooms/$repx_room.sh"
+  repx_runtime='' out_of_memory=''
+  repx_known || repx_find_out || return
+  if [[ $repx_runtime == native ]]; then
+    repx_try_native || repx_no_runtime "native: $why"
+    return
+  fi
+  ! repx_has begin || "repx_begin_$repx_runtime" || { repx_rare fail 126 "$why"; return; }
+  repx_expand "repx_in_$repx_runtime"
+}
+
+# HOOK: does the runtime have such a function?
+repx_has() {
+  declare -F "repx_$1_$repx_runtime" >/dev/null
+}
+
+# Has a job found out already what this node can do? What it unpacked may be gone since.
+repx_known() {
+  local boot=unknown
+  [[ ! -r /proc/sys/kernel/random/boot_id ]] || read -r boot </proc/sys/kernel/random/boot_id
+  node_file=$folder/nodes/${HOSTNAME//\//}.${boot%%-*}.$repx_room.sh
+  [[ -r $node_file ]] || return
+  # shellcheck source=/dev/null
+  . "$node_file"
+  [[ -z ${repx_root-} || -d $repx_root ]]
+}
+
+# Choose and prepare, in a group of its own as a program would be, so that it can be stopped.
+repx_find_out() {
+  set -m
+  (
+    environment
+    repx_choose
+  ) </dev/null >&2 &
+  child=$!
+  set +m
+  wait "$child"
+  status=$?
+  child=''
+  [[ -z $stopped ]] || { repx_rare fail 143 "$stopped"; return; }
+  ((status == 0)) && repx_known && return
+  why=cancelled
+  [[ ! -r $node_file.why ]] || why=$(<"$node_file.why")
+  repx_no_runtime "$why"
+}
+
+# WHY: the job fails.
+repx_no_runtime() {
+  repx_runtime=''
+  repx_rare fail 125 "no runtime of the target works on ${HOSTNAME:-this node}: $1"
+}
+
+# Write `node_file` for the first runtime that works, else `node_file.why`.
+repx_choose() {
+  local name others=''
+  mkdir -p -- "$folder/nodes" || return
+  for name in "${repx_runtimes[@]}"; do
+    repx_root='' repx_devices='' why=''
+    repx_runtime=$name
+    repx_host_folders
+    if "repx_try_$name" && "repx_prepare_$name"; then
+      repx_note "$others"
+      return
+    fi
+    others+="${others:+; }$name: $why"
+  done
+  printf '%s' "$others" >"$node_file.why"
+  return 1
+}
+
+# OTHERS: write down what was found out, as one assignment a line.
+repx_note() {
+  local name part=$node_file.$$.part
+  [[ -z $1 ]] || repx_rare say "runs in $repx_runtime, since others do not work on $HOSTNAME: $1"
+  {
+    repx_assign repx_runtime "$repx_runtime"
+    repx_assign repx_passed_over "$1"
+    repx_assign repx_root "$repx_root"
+    for name in "${!repx_at_@}"; do
+      repx_assign_words "$name"
+    done
+  } >"$part" && mv -f -- "$part" "$node_file"
+}
+
+# NAME VALUE
+repx_assign() {
+  repx_word "$2"
+  printf '%s=%s\n' "$1" "$REPLY"
+}
+
+# ARRAY
+repx_assign_words() {
+  local word words=() all="$1[@]"
+  for word in "${!all}"; do
+    repx_word "$word"
+    words+=("$REPLY")
+  done
+  printf '%s=(%s)\n' "$1" "${words[*]}"
+}
+
+# TEXT: set REPLY to it in quotes, as shlex.quote writes them.
+repx_word() {
+  local quote="'\"'\"'"
+  REPLY="'${1//\'/$quote}'"
+}
+
+# ARRAY: set `command` to its words, with the node's for each `@name`.
+repx_expand() {
+  local word all="$1[@]" words
+  command=()
+  for word in "${!all}"; do
+    case $word in
+      @@*) command+=("${word:1}") ;;
+      @*)
+        words="repx_at_${word:1}[@]"
+        command+=("${!words}")
+        ;;
+      *) command+=("$word") ;;
+    esac
+  done
+}
+
+# --- for the runtimes' own functions --------------------------------------------------------
+
+# PROGRAM: set repx_at_tool to its path, be it the node's or one of the Lab's host tools.
+repx_find() {
+  local path
+  repx_at_tool=()
+  path=$(PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin type -P "$1") || path=$repx_tools/$1
+  why="$1 is not installed"
+  [[ -x $path ]] && repx_at_tool=("$path")
+}
+
+# WORD...: the runtime's own program, in the job's environment.
+repx_tool() (
+  environment
+  "${repx_at_tool[@]}" "$@" </dev/null
+)
+
+# LOCK COMMAND...: run it while nobody else on this file system holds LOCK.lock.
+repx_once() {
+  local descriptor
+  why="cannot write to ${1%/*}"
+  mkdir -p -- "${1%/*}" && exec {descriptor}>>"$1.lock" || return
+  chmod go= -- "${1%/*}"
+  ! type -P flock >/dev/null || flock "$descriptor"
+  "${@:2}" && exec {descriptor}>&-
+}
+
+# Unpack the image, once for all jobs that share its folder; set repx_root to where it is.
+repx_image_root() {
+  repx_root=$repx_node/images/$repx_image
+  [[ -d $repx_root ]] || repx_once "$repx_root" repx_unpack_image || return
+  touch -c -- "$repx_root" 2>/dev/null || true # `repx gc --images` asks when it was used
+}
+
+repx_unpack_image() {
+  local part=$repx_root.part
+  [[ ! -d $repx_root ]] || return 0
+  repx_rare say "unpacking the image $repx_image_name into $repx_root"
+  # shellcheck source=/dev/null
+  . "$folder/unpack.sh"
+  umask 022
+  # What a killed process has left; without flock another may be at work there.
+  type -P flock >/dev/null || part+=.$HOSTNAME.$$
+  repx_delete "$part" "$part".* && repx_unpack "$part" "${repx_layers[@]}" || return
+  why="cannot rename $part"
+  mv -T -- "$part" "$repx_root" || [[ -d $repx_root ]]
+}
+
+# With mount_host_paths: the node's folders for data, which no image brings.
+repx_host_folders() {
+  local folder
+  repx_host_paths=()
+  [[ -n $repx_all_paths ]] || return 0
+  for folder in /*; do
+    case $folder in
+      /bin | /boot | /dev | /etc | /lib* | /nix | /proc | /root | /run | /sbin | /sys | /tmp | /usr | /var) ;;
+      *) [[ ! -d $folder || -L $folder || ! -r $folder ]] || repx_host_paths+=("$folder") ;;
+    esac
+  done
+}
+
+# Set repx_devices to those of the GPUs that the target asks for.
+repx_gpu_devices() {
+  local device
+  repx_devices=()
+  case $repx_gpus in
+    nvidia) set -- /dev/nvidia* ;;
+    amd) set -- /dev/kfd /dev/dri ;;
+    *) set -- ;;
+  esac
+  for device; do [[ ! -e $device ]] || repx_devices+=("$device"); done
+}
+
+# SIGNAL PID: send it to every process below a process.
+repx_signal_below() {
+  local pid
+  for pid in $(<"/proc/$2/task/$2/children"); do
+    kill "-$1" "$pid"
+    repx_signal_below "$1" "$pid"
+  done 2>/dev/null
+}
+
+# PROGRAM: set REPLY to the interpreter its first line names; 1 where it names none.
+repx_interpreter() {
+  local first=''
+  [[ -r $1 ]] && IFS= read -r -n 1000 -d $'\n' first <"$1" 2>/dev/null
+  [[ $first == '#!'* ]] || return
+  read -r REPLY _ <<<"${first:2}"
+}
