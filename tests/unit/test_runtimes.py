@@ -146,6 +146,7 @@ def test_image_brings_its_variables_and_the_profile_wins() -> None:
     assert {"PATH": "/opt/bin", "A": "1"} == made
 
 
+@pytest.mark.slow
 @pytest.mark.needs("shellcheck")
 def test_functions_for_the_node_have_no_mistake_that_shellcheck_finds() -> None:
     everything = room(runtimes=tuple(RuntimeName))
