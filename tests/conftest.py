@@ -39,6 +39,7 @@ GOLDEN: Final = Path(__file__).parent / "golden"
 pytest_plugins = [
     "tests.nix.machine",
     "tests.real.folders",
+    "tests.real.people",
     "tests.real.place",
     "tests.real.runtime_place",
     "tests.real.slurm_cluster",

@@ -1,0 +1,122 @@
+"""Two users, one store: who sees, adds and continues what, whatever their umasks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.real.people import GROUP
+
+if TYPE_CHECKING:
+    from tests.real.people import People
+
+ANNE: Final = 60_001
+BOB: Final = 60_002
+UMASKS: Final = (0o002, 0o022, 0o077)
+
+
+def _lab(name: str, value: int = 1) -> dict[str, object]:
+    run = f'echo {name} "${{parameters[n]}}" >"${{outputs[x]}}"'
+    stage = {"parameters": {"n": value}, "outputs": {"x": "$out/x.txt"}, "run": run}
+    return {"name": name, "stages": {name: stage}, "pipelines": {"p": [name]}, "runs": {"r": {}}}
+
+
+def _store(people: People, mode: int) -> Path:
+    """Make the folder that an administrator sets up for a group."""
+    store = people.folder / "store"
+    store.mkdir()
+    os.chown(store, 0, GROUP)
+    store.chmod(mode)
+    return store
+
+
+def _profile(store: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # a profile's keys
+    return {"base_path": str(store), "input_wait_s": 1, **more}
+
+
+@pytest.mark.parametrize(("anne", "bob"), list(itertools.product(UMASKS, repeat=2)))
+@pytest.mark.parametrize("mode", [0o2770, 0o3770], ids=["setgid", "sticky"])
+def test_a_group_shares_a_store_whatever_its_umasks(
+    people: People, anne: int, bob: int, mode: int
+) -> None:
+    store = _store(people, mode)
+    one, two = people.person(ANNE, anne), people.person(BOB, bob)
+    ours = one.project(_lab("both"), **_profile(store, share="group"))
+    theirs = two.project(_lab("both"), **_profile(store, share="group"))
+
+    one.repx("run", cwd=ours)
+
+    assert "1 succeeded" in two.repx("status", cwd=theirs)
+    assert "nothing to do" in two.repx("run", cwd=theirs)
+    (output,) = store.glob("outputs/*/out/x.txt")
+    assert two.start("cat", output).communicate()[0] == "both 1\n"
+    more = two.project(_lab("bobs"), **_profile(store, share="group"))
+    two.repx("run", cwd=more)
+    assert "1 succeeded" in one.repx("status", cwd=ours)
+
+
+@pytest.mark.parametrize("umask", UMASKS)
+def test_share_read_lets_others_look_and_not_touch(people: People, umask: int) -> None:
+    store = people.folder / "store"
+    one, two = people.person(ANNE, umask), people.person(BOB)
+    store.mkdir()
+    os.chown(store, ANNE, ANNE)
+    ours = one.project(_lab("mine"), **_profile(store, share="read"))
+    theirs = two.project(_lab("mine"), **_profile(store, share="read"))
+
+    one.repx("run", cwd=ours)
+
+    assert "1 succeeded" in two.repx("status", cwd=theirs)
+    other = two.project(_lab("other"), **_profile(store, share="read"))
+    assert "hint: " in two.repx("run", cwd=other, code=3)
+    modes = {stat.S_IMODE(path.lstat().st_mode) for path in store.rglob("*")}
+    assert not [mode for mode in modes if mode & 0o022]
+
+
+def test_share_private_shows_nothing(people: People) -> None:
+    store = people.folder / "store"
+    one = people.person(ANNE, 0o002)
+    store.mkdir()
+    os.chown(store, ANNE, ANNE)
+    ours = one.project(_lab("mine"), **_profile(store, share="private"))
+
+    one.repx("run", cwd=ours)
+
+    inside = [path for path in store.rglob("*") if not path.is_symlink()]
+    assert not [path for path in inside if path.stat().st_mode & 0o077]
+
+
+def test_what_one_user_keeps_to_themselves_is_passed_over(people: People) -> None:
+    """Without `share:` the umasks decide, and nobody is locked out of what is their own."""
+    store = _store(people, 0o2777)
+    one, two = people.person(ANNE, 0o077), people.person(BOB, 0o002)
+    theirs = two.project(_lab("open"), **_profile(store))
+    two.repx("run", cwd=theirs)
+    ours = one.project(_lab("closed"), **_profile(store))
+    one.repx("run", cwd=ours)
+
+    assert "1 succeeded" in two.repx("status", cwd=theirs)
+    assert "nothing to do" in two.repx("run", cwd=theirs)
+
+
+def test_a_hostile_neighbour_cannot_lead_a_run_out_of_the_store(people: People) -> None:
+    """Bob plants links where Anne's run is going to write."""
+    store = _store(people, 0o2777)
+    one, two = people.person(ANNE), people.person(BOB)
+    precious = one.home / "precious"
+    precious.write_text("mine\n")
+    os.chown(precious, ANNE, ANNE)
+    ours = one.project(_lab("mine"), **_profile(store))
+    for name in ("outputs", "submissions", "artifacts"):
+        two.start("mkdir", "-m", "777", store / name).communicate()
+    trap = store / "outputs" / "completions.jsonl"
+    two.start("ln", "-s", precious, trap).communicate()
+
+    one.start("/usr/bin/python3", "-m", "repx", "run", cwd=ours).communicate(timeout=120)
+
+    assert precious.read_text() == "mine\n"
