@@ -205,6 +205,7 @@ def start(store: Store, target: Target, submission: str, limits: Limits) -> Proc
     words = scheduler.start(folder, limits)
     if scheduler.attended:
         ours = {"REPX_PYTHON": store.place.python}  # new enough, which python3 may not be
+        store.append(f"{submissions.FOLDER}/{submission}/agent.log", b"")  # as `share:` says
         return store.place.spawn(words, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
     answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
     if answer.code != 0:

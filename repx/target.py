@@ -176,6 +176,10 @@ class SlurmOptions:
     bundles: tuple[Bundle, ...] = ()
 
 
+# What processes of a target let others do with the files they make, by ``share``.
+_UMASKS: Final[Mapping[str, str]] = {"group": "0002", "read": "0022", "private": "0077"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One profile of targets.yaml, complete: every default filled in, every path expanded.
@@ -216,3 +220,8 @@ class Target:
     def usual(self) -> tuple[RuntimeName, ...]:
         """Return what jobs run in as far as the profile tells."""
         return self.runtimes or (RuntimeName.NATIVE,)
+
+    @property
+    def umask(self) -> str:
+        """Return what ``umask`` of a shell takes where ``share`` is given; empty: the user's."""
+        return _UMASKS.get(self.share, "")

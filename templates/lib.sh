@@ -132,6 +132,7 @@ repx_mark() {
 # ok|fail: the line RepX 0.5 reads. A hint only, so a failure to write it fails nothing.
 repx_complete() {
   local id=${job//\\/\\\\}
+  [[ ! -L $store/outputs/completions.jsonl ]] || return 0 # a neighbour's, who leads us elsewhere
   printf '{"id":"%s","s":"%s"}\n' "${id//\"/\\\"}" "$1" >>"$store/outputs/completions.jsonl" || true
 }
 

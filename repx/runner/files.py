@@ -28,7 +28,7 @@ def append(path: bytes, text: bytes) -> None:
 
 
 def _put(path: bytes, text: bytes, flag: int) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flag, 0o666)
     try:
         if os.write(file, text) != len(text):
             raise OSError

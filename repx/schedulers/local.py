@@ -58,7 +58,7 @@ class Local:
         options = render.Raw("".join(f" {word}" for word in limits.words()))
         runner = runner_code.start(target.base_path)
         made = render.environment(target.templates)
-        text = render.fill(made, "run.sh.j2", runner=runner, options=options)
+        text = render.fill(made, "run.sh.j2", runner=runner, options=options, umask=target.umask)
         yield render.RenderedFile(path=self.script, text=text, mode=_SCRIPT)
 
     def check(self, plan: Plan) -> None:

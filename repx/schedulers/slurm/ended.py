@@ -170,9 +170,9 @@ _STATES: Final = frozenset(map(str, State))
 def remembered(store: Store) -> dict[JobId, JobState]:
     """Return how jobs ended that left no marker, as it was seen then."""
     found: dict[JobId, JobState] = {}
-    for name in submissions.ids(store):
-        text = store.read_text(f"{submissions.FOLDER}/{name}/{ENDED}")
-        for line in (text or "").splitlines():
+    keys = [f"{submissions.FOLDER}/{name}/{ENDED}" for name in submissions.ids(store)]
+    for content in store.read_many(keys).values():
+        for line in content.decode(errors="replace").splitlines():
             job, _, rest = line.partition("\t")
             state, _, reason = rest.partition("\t")
             if state in _STATES:

@@ -83,12 +83,10 @@ def log_stem(by: Batch) -> str:
 
 def is_open(store: Store, submission: str) -> bool:
     """Return whether something was submitted since somebody last saw all of it ended."""
-    folder = f"{submissions.FOLDER}/{submission}"
-    submitted = store.read(f"{folder}/{_SUBMITTED}")
-    if not submitted:
-        return False
-    ended = store.read_text(f"{folder}/{ENDED}") or ""
-    return ended.partition("\n")[0] != str(len(submitted))
+    keys = [f"{submissions.FOLDER}/{submission}/{name}" for name in (_SUBMITTED, ENDED)]
+    found = store.read_many(keys)
+    submitted, ended = (found.get(key, b"") for key in keys)
+    return bool(submitted) and ended.partition(b"\n")[0] != str(len(submitted)).encode()
 
 
 def read(store: Store, submission: str) -> Known:

@@ -72,6 +72,7 @@ class _Writer:
         self._size = max_array_size
         self._common = {
             "store": target.base_path,
+            "umask": target.umask,
             "submission": submission_id,
             "grace_s": target.input_wait_s,
             "prologue": tuple(map(Raw, prologue(target))),
