@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-LIBRARY: Final = 0x8733F95E  # crc32 of the lib.sh whose ways this file follows
+LIBRARY: Final = 0xC04CE8D2  # crc32 of the lib.sh whose ways this file follows
 
 # What shlex.quote writes, and the rest of templates/job.sh.j2 around it.
 WORD = rb"(?:[A-Za-z0-9@%+=:,./_-]+|'[^'\0]*'(?:\"'\"'[^'\0]*')*)"
