@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "repx.cli.trace_params:trace_params",
         "Show the effective parameters of jobs.",
     ),
+    "usage": ("repx.cli.usage:usage", "Show what jobs asked for and what they used."),
     "debug-run": ("repx.cli.debug_run:debug_run", "Open a shell in a job's exact environment."),
     "verify": ("repx.cli.verify:verify", "Check every file of a Lab against its checksum."),
     "targets": ("repx.cli.targets:targets", "List the places where jobs can run, and check them."),
@@ -38,7 +39,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Define": ("init", "build", "viz", "verify"),
     "Run": ("run", "render", "status", "cancel", "targets"),
-    "Look": ("list", "show", "log", "trace-params", "debug-run"),
+    "Look": ("list", "show", "log", "trace-params", "usage", "debug-run"),
     "Shell": ("completions",),
 }
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
 _ENDLESS_S: Final = 1e12  # some 30,000 years
-_OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
+OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 """SUCCESS first: it wins when both exist."""
 
 
@@ -27,7 +27,8 @@ _OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 class Marker:
     """How a job ended. Fields are None where the marker is silent: RepX 0.5 leaves it empty.
 
-    ``start`` and ``end`` are seconds since the epoch, ``cpu_s`` seconds of processor time.
+    ``start`` and ``end`` are seconds since the epoch, ``cpu_s`` seconds of processor time,
+    ``rss_bytes`` the peak memory of the largest process.
     """
 
     outcome: State
@@ -36,6 +37,7 @@ class Marker:
     start: float | None = None
     end: float | None = None
     cpu_s: float | None = None
+    rss_bytes: int | None = None
     host: str | None = None
     attempt: int | None = None
     scheduler: str | None = None
@@ -50,6 +52,7 @@ class Marker:
             start=_seconds(content.get("start")),
             end=_seconds(content.get("end")),
             cpu_s=_seconds(content.get("cpu_s")),
+            rss_bytes=_typed(content.get("rss_bytes"), int),
             host=_typed(content.get("host"), str),
             attempt=_typed(content.get("attempt"), int),
             scheduler=_typed(content.get("scheduler"), str),
@@ -67,7 +70,7 @@ def read(store: Store, job: Job) -> Marker | None:
     """Return a job's marker, or None while it has not ended."""
     # A listing, not two look-ups: a network file system may remember an absence.
     present = store.names(f"outputs/{job.id}/repx")
-    for name, outcome in _OUTCOMES.items():
+    for name, outcome in OUTCOMES.items():
         if name in present:
             return Marker.of(outcome, store.marker(job.id, name))
     return _of_phases(store, [job]).get(job.id)
@@ -75,7 +78,7 @@ def read(store: Store, job: Job) -> Marker | None:
 
 def outcomes(store: Store, jobs: Collection[Job]) -> dict[JobId, State]:
     """Return succeeded or failed for each job that has ended; opens no marker."""
-    found = {job: _OUTCOMES[name] for job, name in store.markers([j.id for j in jobs]).items()}
+    found = {job: OUTCOMES[name] for job, name in store.markers([j.id for j in jobs]).items()}
     failed = _of_phases(store, [job for job in jobs if job.id not in found])
     return found | dict.fromkeys(failed, State.FAILED)
 
@@ -89,7 +92,7 @@ def read_all(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
     keys = {job: f"outputs/{job}/repx/{name}" for job, name in names.items()}
     contents = store.read_many(list(keys.values()))
     found = {
-        job: Marker.of(_OUTCOMES[names[job]], as_object(contents.get(key)))
+        job: Marker.of(OUTCOMES[names[job]], as_object(contents.get(key)))
         for job, key in keys.items()
     }
     return found | _of_phases(store, [job for job in jobs if job.id not in found])
