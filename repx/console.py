@@ -263,7 +263,7 @@ def _aligned(headers: Sequence[str], rows: list[list[str]], width: int) -> Itera
         texts = (
             paint(_cut(cell, room), index) + " " * (room - len(cell))
             if not right[index]
-            else cell.rjust(room)
+            else _cut(cell, room).rjust(room)
             for index, (cell, room) in enumerate(zip(cells, widths, strict=True))
         )
         return "  ".join(texts).rstrip()

@@ -77,6 +77,13 @@ def test_table_on_a_terminal_fits_and_has_headings() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_number_too_long_for_its_column_is_cut() -> None:
+    with a_terminal() as terminal:
+        console.table(("a", "b"), [("x" * 30, "1" * 60), ("y", "2")])
+
+    assert max(map(len, terminal.getvalue().splitlines())) <= 80
+
+
 def test_paths_in_the_last_column_stay_whole() -> None:
     with a_terminal() as terminal:
         console.table(("job", "output"), [(JOB, PATH), ("b", "(not executed)")])
