@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab, RunName
     from repx.places import Process
     from repx.places.command import Completed
-    from repx.plan import Plan, ResourcesOf, Wish
+    from repx.plan import Explain, Plan, ResourcesOf, Wish
     from repx.runtimes.rooms import Room
     from repx.schedulers.contract import Limits, Scheduler
     from repx.store import Store
@@ -99,8 +99,15 @@ def _unmarked(store: Store, job: JobId) -> JobState | None:
     return None
 
 
-def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: ResourcesOf) -> Plan:
-    """Return the plan for a wish, given what the store holds now."""
+def prepare(
+    lab: Lab,
+    wish: Wish,
+    store: Store,
+    target: Target,
+    resources: ResourcesOf,
+    explain: Explain = lambda _: {},
+) -> Plan:
+    """Return the plan for a wish, given what the store holds now; ``explain`` as in the plan."""
     return plan.make(
         lab,
         wish,
@@ -109,6 +116,7 @@ def prepare(lab: Lab, wish: Wish, store: Store, target: Target, resources: Resou
         runtimes=target.isolating,
         isolated=target.rootfs is RootName.HOST,
         retries=target.retries,
+        explain=explain,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from repx import graph, progress
 from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
@@ -96,6 +96,9 @@ class ResourcesOf(Protocol):
         ...
 
 
+Explain: TypeAlias = Callable[[Collection[JobId]], Mapping[JobId, str]]
+
+
 def make(
     lab: Lab,
     wish: Wish,
@@ -105,9 +108,11 @@ def make(
     runtimes: tuple[RuntimeName, ...],
     isolated: bool = False,
     retries: Retries | None = None,
+    explain: Explain = lambda _: {},
 ) -> Plan:
     """Return what has to run for the wish, in topological order, run by run.
 
+    ``explain`` says of jobs that never ran what made them new, where that is known.
     ``runtimes`` serve the jobs of runs that have an image, or all if ``isolated``; others run
     natively. A run that
     is needed hard is added where it has not succeeded; one that is needed softly is waited
@@ -118,6 +123,9 @@ def make(
     forced = frozenset(wanted if wish.force else ())
     run_of = _primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
+    fresh = [job for job in needed if job not in forced and states[job].state not in _RAN]
+    if fresh:
+        needed |= explain(fresh)
     alive = {
         job: states[job].by for job in lab.jobs if job not in needed and _promised(states[job])
     }
@@ -182,6 +190,7 @@ def _wanted(wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
 
 
 _FAILED: Final = (State.FAILED, State.LOST)
+_RAN: Final = (*_FAILED, State.RUNNING, State.SUCCEEDED)
 
 
 def _promised(state: JobState) -> bool:
@@ -193,7 +202,7 @@ def _promised(state: JobState) -> bool:
     return state.state in ALIVE and not isinstance(state.by, ByHand)
 
 
-def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
+def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
     """Return in words why a job runs."""
     if forced:
         return "forced"
@@ -205,7 +214,7 @@ def _reason(state: JobState, *, forced: bool, meant: bool) -> str:
         case State.RUNNING:
             why = "runs"
         case _:
-            return "never ran" if meant else "needed by another"
+            return f"needed by {needed_by}" if needed_by else "never ran"
     return f"{why} ({state.reason})" if state.reason else why
 
 
@@ -233,21 +242,22 @@ def _needed(
     needed: dict[JobId, str] = {}
     done: set[JobId] = set()
     seen_runs: set[RunName] = set()
-    stack = list(reversed(wanted))
+    stack = [(name, "") for name in reversed(wanted)]
     while stack:
-        name = stack.pop()
+        name, user = stack.pop()
         if name in needed or _promised(states[name]):
             continue
         if states[name].state is State.SUCCEEDED and name not in forced:
             done.add(name)
             continue
-        needed[name] = _reason(states[name], forced=name in forced, meant=name in meant)
+        needed_by = None if name in meant else user
+        needed[name] = _reason(states[name], forced=name in forced, needed_by=needed_by)
         job = lab.jobs[name]
-        stack.extend(job.needs)
+        stack.extend((need, job.stage) for need in job.needs)
         for run in _hard_upstreams(lab, job, run_of):
             if run not in seen_runs:
                 seen_runs.add(run)
-                stack.extend(lab.runs[run].jobs)
+                stack.extend((member, f"run {run_of[name]}") for member in lab.runs[run].jobs)
     return needed, done
 
 

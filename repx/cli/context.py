@@ -16,13 +16,14 @@ from repx.errors import InputError, did_you_mean
 from repx.target import SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from repx.config.resources import Resolver
     from repx.config.targets import Targets
     from repx.lab.load import OpenLab
     from repx.lab.verify import Verdict
     from repx.model import JobId, Lab
+    from repx.plan import Explain
     from repx.status import JobState
     from repx.store import Store
     from repx.target import Target
@@ -68,6 +69,31 @@ class Context:
             return self.lab_to_look_at()
         forgotten.build(self.lab_path)
         return self.open_lab()
+
+    def explain(self, opened: OpenLab) -> Explain:
+        """Return what says why jobs are new, from the project's Lab before this one."""
+
+        def explain(jobs: Collection[JobId]) -> Mapping[JobId, str]:
+            from repx.errors import RepxError
+            from repx.lab import compare, history
+            from repx.lab.load import open_lab
+
+            before = history.before(self.lab_path)
+            if before is None:
+                return {}
+            try:
+                old = compare.Side(opened=open_lab(before))
+            except RepxError:  # a Lab of the past that is broken explains nothing
+                return {}
+            return compare.reasons(old, compare.Side(opened=opened), jobs)
+
+        return explain
+
+    def note_run(self) -> None:
+        """Remember that the Lab is run: later ones are compared with it."""
+        from repx.lab import history
+
+        history.note_run(self.lab_path)
 
     def verify(self, opened: OpenLab, *, full: bool = False) -> Verdict:
         """Check the Lab's files against their sums, unless it was done before."""

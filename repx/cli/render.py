@@ -55,7 +55,12 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path, no_build
     target = context.target()
     store = context.store(target)
     plan = engine.prepare(
-        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
+        opened.lab,
+        wish(opened.lab),
+        store,
+        target,
+        context.resources_of(opened.lab, target),
+        context.explain(opened),
     )
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)

@@ -27,36 +27,7 @@ _LINE_SHOWN: Final = 500  # characters, the last ones
 _VALUE_SHOWN: Final = 80
 
 
-def planned(plan: Plan, *, as_json: bool) -> None:
-    """Say what would run, in order, and why."""
-    if as_json:
-        console.json(
-            {
-                "run": [
-                    {"job": task.job.id, "run": task.run, "reason": task.reason}
-                    for task in plan.tasks
-                ],
-                "done": list(plan.done),
-                "alive": _owners(plan),
-            }
-        )
-        return
-    rows = [(task.job.id, task.run, task.reason) for task in plan.tasks]
-    if rows:
-        console.table(("job", "run", "why"), rows)
-    console.note(_plan_line(plan))
-
-
-def _plan_line(plan: Plan) -> str:
-    parts = [
-        (len(plan.tasks), "would run"),
-        (len(plan.done), "done already"),
-        (len(plan.alive), "queued or running elsewhere"),
-    ]
-    return ", ".join(f"{count} {words}" for count, words in parts if count) or "no jobs match"
-
-
-def _owners(plan: Plan) -> dict[JobId, str]:
+def owners(plan: Plan) -> dict[JobId, str]:
     """Return who answers for the jobs that are alive already, as ``--json`` has it."""
     return {job: "" if by is None else str(by) for job, by in plan.alive.items()}
 
@@ -64,11 +35,11 @@ def _owners(plan: Plan) -> dict[JobId, str]:
 def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
     """Say why nothing runs."""
     if as_json:
-        console.json({"submission": None, "done": len(plan.done), "alive": _owners(plan)})
+        console.json({"submission": None, "done": len(plan.done), "alive": owners(plan)})
     elif plan.alive:
-        owners = ", ".join(sorted(set(_owners(plan).values())))
+        others = ", ".join(sorted(set(owners(plan).values())))
         console.note(
-            f"{console.counted(len(plan.alive), 'job')} queued or running already ({owners})"
+            f"{console.counted(len(plan.alive), 'job')} queued or running already ({others})"
         )
         console.note("hint: `repx status --follow` watches them")
     elif plan.done:

@@ -65,10 +65,17 @@ def run(
     target = context.target()
     store = context.store(target)
     plan = engine.prepare(
-        opened.lab, wish(opened.lab), store, target, context.resources_of(opened.lab, target)
+        opened.lab,
+        wish(opened.lab),
+        store,
+        target,
+        context.resources_of(opened.lab, target),
+        context.explain(opened),
     )
     if dry_run:
-        report.planned(plan, as_json=context.json)
+        from repx.cli import reasons  # most runs need none
+
+        reasons.planned(opened.lab, plan, as_json=context.json)
         return 0
     scheduler = schedulers.of(target)
     if not plan.tasks:
@@ -76,6 +83,7 @@ def run(
         stays = not detach and (watch or scheduler.attended)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
     context.trust(opened, asked_for=trust)
+    context.note_run()
     submission = engine.submit(opened, plan, store, target)
     report.submitted(submission, target)
     if limits.words() and not scheduler.attended:

@@ -47,6 +47,11 @@ class Jobs(Mapping[JobId, Job]):
         self._jobs[job_id] = job
         return job
 
+    def raw(self, job_id: JobId) -> Object | None:
+        """Return the JSON of a job that nobody asked for yet and whose values need no names."""
+        found = self._jobs[job_id]
+        return None if isinstance(found, Job) or self._own_names else found
+
     def __iter__(self) -> Iterator[JobId]:
         """Yield the ids, without making anything."""
         return iter(self._jobs)
@@ -88,3 +93,23 @@ def glance(
     except (AttributeError, KeyError, TypeError):
         return None
     return tuple(sorted(needs)) if len(needs) > 1 else tuple(needs)
+
+
+def outline(
+    jobs: Mapping[JobId, Job], job_id: JobId
+) -> tuple[Mapping[str, object], dict[str, str]]:
+    """Return a job's parameters as people know them, and the path of each executable.
+
+    Where that is enough, the job is not made.
+    """
+    found = jobs.raw(job_id) if isinstance(jobs, Jobs) else None
+    if found is not None:
+        try:
+            executables: Mapping[str, Any] = found["executables"]  # type: ignore[assignment]  # tried
+            paths = {name: str(each["path"]) for name, each in executables.items()}
+            if isinstance(params := found["params"], dict):
+                return params, paths
+        except (AttributeError, KeyError, TypeError):
+            pass
+    job = jobs[job_id]
+    return job.shown, {name: each.path for name, each in job.executables.items()}

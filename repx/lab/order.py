@@ -46,10 +46,10 @@ def _stage_order(lab: Lab, stages: Mapping[str, Collection[JobId]]) -> list[str]
 def _key(lab: Lab, job: JobId, ranks: Mapping[JobId, int]) -> _Key:
     params = lab.jobs[job].params
     needs = sorted(ranks.get(need, -1) for need in lab.needs[job])
-    return (needs, [(name, *_comparable(params[name])) for name in sorted(params)], job)
+    return (needs, [(name, *comparable(params[name])) for name in sorted(params)], job)
 
 
-def _comparable(value: object) -> tuple[int, float, str]:
+def comparable(value: object) -> tuple[int, float, str]:
     """Return what sorts values of any kind: numbers by size, then text, then the rest."""
     match value:
         case bool() | None:

@@ -1,0 +1,55 @@
+"""The Labs that a link of this project named before: built, and run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from repx.lab import record as records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MOST: Final = 20
+
+
+def before(link: Path) -> Path | None:
+    """Return the Lab to compare with: the last other one that was run, else that was built."""
+    lab = records.target(link)
+    if lab is None:
+        return None
+    for name in _earlier(link):
+        place = link.parent / records.LABS / name
+        if name != lab and place.is_dir():
+            return place
+    return None
+
+
+def note_run(link: Path) -> None:
+    """Remember that the Lab behind a link is run. Where that cannot be written, it is not."""
+    lab = records.target(link)
+    ran = _ran(link)
+    if lab is not None and ran[:1] != [lab]:
+        kept = [lab, *(name for name in ran if name != lab)][:_MOST]
+        records.write_beside(_place(link), json.dumps(kept))
+
+
+def _earlier(link: Path) -> Iterator[str]:
+    yield from _ran(link)
+    record = records.read(link)
+    if record is not None and record.before is not None:
+        yield record.before
+
+
+def _ran(link: Path) -> list[str]:
+    try:
+        found = json.loads(_place(link).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    names = found if isinstance(found, list) else []
+    return [name for name in names if isinstance(name, str) and "/" not in name and name]
+
+
+def _place(link: Path) -> Path:
+    return link.parent / records.HOME / "ran" / f"{link.name}.json"
