@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     name="diff",
     examples="""
         repx diff                            # the Lab before, and ./result
-        repx diff 0m9x3c                     # a Lab below .repx/labs, by the beginning of its id
+        repx diff 0m9x3c                     # a Lab of this project, by its id
         repx diff old/result new/result      # any two
         """,
 )

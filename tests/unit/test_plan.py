@@ -18,7 +18,7 @@ from repx.target import Resources, RuntimeName
 from tests.made import made_lab
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from repx.plan import Plan
 
@@ -76,13 +76,21 @@ def states(of: Lab, **known: str) -> dict[str, status.JobState]:
     return status.derive(needs, graph.order(needs), reported)
 
 
-def make(of: Lab, *wanted: str, force: bool = False, failed: bool = False, **known: str) -> Plan:
+def make(
+    of: Lab,
+    *wanted: str,
+    force: bool = False,
+    failed: bool = False,
+    explain: plan.Explain = lambda _: {},
+    **known: str,
+) -> Plan:
     return plan.make(
         of,
         Wish(jobs=wanted or tuple(of.jobs), force=force, only_failed=failed),
         states(of, **known),
         resources=lambda job, run, phase: Resources(cpus=1),  # noqa: ARG005
         runtimes=(RuntimeName.BWRAP,),
+        explain=explain,
     )
 
 
@@ -109,10 +117,34 @@ def test_a_wanted_job_pulls_in_what_it_needs_and_says_so() -> None:
     made = make(CHAIN, "c")
 
     assert [(task.job.id, task.reason) for task in made.tasks] == [
-        ("a", "needed by another"),
-        ("b", "needed by another"),
+        ("a", "needed by b"),
+        ("b", "needed by c"),
         ("c", "never ran"),
     ]
+
+
+def test_what_is_known_of_jobs_that_never_ran_is_their_reason() -> None:
+    asked: list[list[str]] = []
+
+    def explain(jobs: Collection[str]) -> dict[str, str]:
+        asked.append(sorted(jobs))
+        return {"a": "script changed: a.py"}
+
+    made = make(CHAIN, "c", explain=explain, b="failed")
+
+    assert [["a", "c"]] == asked
+    assert ["script changed: a.py", "failed before", "never ran"] == [
+        task.reason for task in made.tasks
+    ]
+
+
+def test_where_nothing_runs_nothing_is_explained() -> None:
+    def explain(jobs: Collection[str]) -> dict[str, str]:
+        raise AssertionError(jobs)
+
+    made = make(CHAIN, "c", explain=explain, a="succeeded", b="succeeded", c="succeeded")
+
+    assert () == made.tasks
 
 
 def test_force_runs_the_wanted_jobs_again_but_not_what_they_need() -> None:
