@@ -112,25 +112,20 @@ def make(
 ) -> Plan:
     """Return what has to run for the wish, in topological order, run by run.
 
-    ``explain`` says of jobs that never ran what made them new, where that is known.
     ``runtimes`` serve the jobs of runs that have an image, or all if ``isolated``; others run
-    natively. A run that
-    is needed hard is added where it has not succeeded; one that is needed softly is waited
-    for only if it is part of this plan or alive.
-    Raises GraphError for a cycle among jobs and runs.
+    natively. A run that is needed hard is added where it has not succeeded; one that is needed
+    softly is waited for only if it is part of this plan or alive. ``explain`` says of jobs that
+    never ran what made them new. Raises GraphError for a cycle among jobs and runs.
     """
     wanted = _wanted(wish, states)
     forced = frozenset(wanted if wish.force else ())
     run_of = _primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
-    fresh = [job for job in needed if job not in forced and states[job].state not in _RAN]
-    if fresh:
-        needed |= explain(fresh)
+    needed |= _explained(needed, forced, states, explain)
     alive = {
         job: states[job].by for job in lab.jobs if job not in needed and _promised(states[job])
     }
     gates, gates_of = _gates(lab, needed, alive, run_of)
-
     ladders = _Ladders()
 
     def task(name: JobId) -> Task:
@@ -216,6 +211,17 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
         case _:
             return f"needed by {needed_by}" if needed_by else "never ran"
     return f"{why} ({state.reason})" if state.reason else why
+
+
+def _explained(
+    needed: Mapping[JobId, str],
+    forced: Container[JobId],
+    states: Mapping[JobId, JobState],
+    explain: Explain,
+) -> Mapping[JobId, str]:
+    """Return what made jobs new that never ran, where that is known."""
+    fresh = [job for job in needed if job not in forced and states[job].state not in _RAN]
+    return explain(fresh) if fresh else {}
 
 
 def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
