@@ -17,10 +17,15 @@ install = PIP_BUILD_CONSTRAINT=.ci/$(2).txt $(1)/bin/python -m pip --disable-pip
 TEST_PACKAGES += bubblewrap charliecloud docker.io podman runc
 TEST_PACKAGES += graphviz
 TEST_PACKAGES += bash-static busybox-static jq nix-bin patchelf
+TEST_PACKAGES += locales
+TEST_PACKAGES += openssh-client openssh-server
 TEST_PACKAGES += shellcheck
 TEST_PACKAGES += munge slurm-wlm slurmctld slurmd
 TEST_PACKAGES += mariadb-server-core slurmdbd
 TEST_PACKAGES += tmux
+REAL_TESTS := tests/contract tests/real tests/nix
+# More than one, for they mostly wait; few, for some look at the clock.
+REAL_WORKERS := 3
 SHELL_SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard examples/*.sh repx/lab/expand/*.sh templates/*.sh)
 
 # In CI a component that is missing is a failure, not a skipped test.
@@ -34,7 +39,8 @@ demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: packages lint lowest
-	$(BIN)/python -m pytest --timeout=300
+	$(BIN)/python -m pytest --timeout=300 -n auto tests/unit
+	$(BIN)/python -m pytest --timeout=300 -n $(REAL_WORKERS) --dist loadgroup $(REAL_TESTS)
 
 check: lint
 	$(BIN)/python -m pytest --quiet -n auto -m "not slow" tests/unit

@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     "docker": ("dockerd",),
     "graphviz": ("dot",),
     "images": ("busybox", "bash-static"),  # what images of tests are made of
+    "locales": ("localedef", "/usr/share/i18n/locales/ja_JP"),
     "nix": ("nix-build", "bash-static", "busybox", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
@@ -34,6 +35,7 @@ STARTS_PROCESS: Final = frozenset(
 # Components whose absence is a failure: names, separated by commas, or `all`.
 REQUIRED: Final = frozenset(filter(None, os.environ.get("REPX_REQUIRE", "").split(",")))
 LABS: Final = Path(__file__).parent / "labs"
+UNIT: Final = Path(__file__).parent / "unit"
 GOLDEN: Final = Path(__file__).parent / "golden"
 
 pytest_plugins = [
@@ -58,6 +60,17 @@ def pytest_configure() -> None:
         raise pytest.UsageError(message)
 
 
+@pytest.hookimpl(trylast=True)  # tests/real adds its marks before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests of real things on one worker: they share a cluster, a place, a build.
+
+    That is for `pytest --dist loadgroup`. A worker starts one cluster for all files it gets.
+    """
+    for item in items:
+        if not item.path.is_relative_to(UNIT) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose component is missing, or fail it where that component is required."""
     components = [name for mark in item.iter_markers("needs") for name in mark.args]
@@ -74,7 +87,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fail a test of `make check` that starts a process: these are run before each commit."""
     _processes.clear()
     yield
-    if _processes and not (item.get_closest_marker("slow") or item.get_closest_marker("real")):
+    if _processes and item.path.is_relative_to(UNIT) and not item.get_closest_marker("slow"):
         pytest.fail("starts a process: mark it @pytest.mark.slow, for `make test`", pytrace=False)
 
 
@@ -89,7 +102,8 @@ sys.addaudithook(_note_process)
 
 def _missing(component: str) -> str | None:
     for program in PROGRAMS[component]:
-        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+        if shutil.which(program, os.F_OK, path) is None:
             return f"{component} is not installed: no {program} on PATH"
     if component == "slurm" and os.geteuid() != 0:
         return "a private Slurm cluster needs root"
