@@ -6,6 +6,8 @@ from typing import Any
 
 import bashlex
 
+from nix.builder import plain
+
 # Commands that run another one: the first word that is neither option nor assignment.
 _WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "time"})
 
@@ -25,27 +27,39 @@ def words(lines: str) -> list[tuple[str, int]]:
     Raises NotUnderstoodError.
     """
     try:
-        trees = bashlex.parse(lines)
-    except bashlex.errors.ParsingError as error:
-        line = lines.count("\n", 0, error.position) + 1
-        raise NotUnderstoodError(f"the parser stops: {error.message}", line) from None
-    except (NotImplementedError, AttributeError, IndexError, TypeError, AssertionError) as error:
-        raise NotUnderstoodError(f"the parser does not know this form: {error}", 1) from None
-    nodes = [node for tree in trees for node in _below(tree)]
-    functions = {node.name.word for node in nodes if node.kind == "function"}
+        found_plain = plain.plain(lines)
+    except plain.UnclosedError as error:
+        raise NotUnderstoodError(f"a part does not end: {error}", 1) from None
+    pieces = [(0, found_plain.text), *found_plain.pieces]
+    placed = [(start, node) for start, text in pieces for node in _nodes(text, start, lines)]
+    functions = {node.name.word for _, node in placed if node.kind == "function"}
     found: dict[str, int] = {}
-    for node in nodes:
+    for start, node in placed:
         if node.kind == "command":
             for word in _called(node):
                 if word.word not in functions:
-                    found.setdefault(word.word, lines.count("\n", 0, word.pos[0]) + 1)
+                    found.setdefault(word.word, lines.count("\n", 0, start + word.pos[0]) + 1)
     return list(found.items())
+
+
+def _nodes(text: str, start: int, lines: str) -> list[Any]:
+    """Return every node of a piece of the lines that begins at ``start``."""
+    if not text.strip():
+        return []
+    try:
+        trees = bashlex.parse(text)
+    except bashlex.errors.ParsingError as error:
+        line = lines.count("\n", 0, start + error.position) + 1
+        raise NotUnderstoodError(f"the parser stops: {error.message}", line) from None
+    except (NotImplementedError, AttributeError, IndexError, TypeError, AssertionError) as error:
+        raise NotUnderstoodError(f"the parser does not know this form: {error}", 1) from None
+    return [node for tree in trees for node in _below(tree)]
 
 
 def _below(node: Any) -> list[Any]:  # noqa: ANN401  # bashlex has no types
     """Return a node and all in it, substitutions in words and redirections too."""
     found = [node]
-    for name in ("parts", "list"):
+    for name in ("parts", "list", "redirects"):
         for part in getattr(node, name, None) or ():
             found += _below(part)
     for name in ("command", "output", "body"):

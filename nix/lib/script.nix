@@ -134,7 +134,13 @@ in
           description = builtins.toJSON {
             stage = definition.key;
             phase = program.name;
-            file = if place == null then "inline" else call.label place.file;
+            file =
+              if program.script != null then
+                call.label program.script
+              else if place == null then
+                "inline"
+              else
+                call.label place.file;
             line = if place == null then 0 else place.line;
             definition = if place == null then "" else builtins.unsafeDiscardStringContext (builtins.readFile place.file);
             inherit (program) lines;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -80,6 +81,12 @@ class Nix:
         done = self.built(body, cwd)
         assert done.returncode == 0, done.stderr
         return self.physical(done.stdout.strip())
+
+    def failed(self, stderr: str) -> str:
+        """Return the derivation whose build failed."""
+        match = re.search(r"builder for '([^']*)' failed", stderr)
+        assert match, stderr
+        return match[1]
 
     def physical(self, path: str) -> Path:
         """Return where a store path lies while it is not mounted."""
