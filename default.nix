@@ -2,6 +2,27 @@
 {
   pkgs ? import <nixpkgs> { },
 }:
-{
+let
   lib = import ./nix/lib { packages = pkgs; };
+  examples = {
+    compression = ./examples/compression/lab.nix;
+    monte-carlo = ./examples/monte-carlo/lab.nix;
+  };
+in
+{
+  inherit lib;
+  package = pkgs.callPackage ./nix/package.nix { };
+  shell = pkgs.callPackage ./nix/shell.nix { };
+  evaluation = import ./nix/evaluation.nix {
+    inherit pkgs;
+    repx = lib;
+  };
+  # An installed repx comes without them.
+  examples = builtins.mapAttrs (
+    _: path:
+    import path {
+      inherit pkgs;
+      repx = lib;
+    }
+  ) (if builtins.pathExists ./examples then examples else { });
 }

@@ -5,7 +5,31 @@
 
   outputs =
     { self, nixpkgs }:
+    let
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      # Systems that the package set does not have are left out.
+      known = builtins.filter (system: nixpkgs.legacyPackages ? ${system}) systems;
+      each =
+        f:
+        builtins.listToAttrs (
+          map (system: {
+            name = system;
+            value = f (import ./. { pkgs = nixpkgs.legacyPackages.${system}; });
+          }) known
+        );
+    in
     {
-      lib = import ./nix/lib { packages = nixpkgs.legacyPackages.x86_64-linux; };
+      lib = import ./nix/lib { packages = nixpkgs.legacyPackages.${builtins.head known}; };
+      overlays.default = import ./nix/overlay.nix;
+      packages = each (repx: { default = repx.package; } // repx.examples);
+      devShells = each (repx: {
+        default = repx.shell;
+      });
+      checks = each (repx: {
+        evaluation = repx.evaluation;
+      });
     };
 }

@@ -60,6 +60,16 @@ let
     key: program:
     let
       all = [ program.script ] ++ program.files;
+      # A link is copied as what it leads to.
+      stored =
+        path:
+        let
+          name = baseNameOf (toString path);
+        in
+        if (builtins.readDir (dirOf path)).${name} or null == "symlink" then
+          builtins.toFile name (builtins.readFile path)
+        else
+          "${path}";
       wrong = filter (path: !(call.isFile path)) all;
       top = foldl' common (folderOf program.script) (map folderOf program.files);
       below =
@@ -79,7 +89,7 @@ let
             map (path: {
               name = builtins.unsafeDiscardStringContext (below path);
               value = {
-                path = "${path}";
+                path = stored path;
                 executable = path == program.script;
               };
             }) all

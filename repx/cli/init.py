@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import click
 
@@ -29,19 +30,26 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # as in schemas/lab.
 @click.option(
     "--name",
     metavar="NAME",
-    help="The experiment's name in lab.yaml.  [default: the folder's]",
+    help="The experiment's name.  [default: the folder's]",
 )
-def init(context: Context, folder: Path, name: str | None) -> None:
+@click.option(
+    "--nix", "in_nix", is_flag=True, help="Write flake.nix and lab.nix instead of lab.yaml."
+)
+@click.option(
+    "--library",
+    metavar="URL",
+    help="With --nix: the flake that has repx's library.  [default: this installation's]",
+)
+def init(
+    context: Context, folder: Path, name: str | None, in_nix: bool, library: str | None
+) -> None:
     """Write a small commented experiment to DIR, by default here.
 
     It builds and runs as it is. Nothing that exists is overwritten.
     """
-    shipped = assets.path("templates/init")
-    places = {
-        each: folder / each.name.replace("gitignore", ".gitignore")
-        for each in sorted(shipped.iterdir())
-        if each.is_file()
-    }
+    if library is not None and not in_nix:
+        raise InputError("--library is for experiments in Nix", hint="add --nix")
+    places = _places(folder, in_nix=in_nix)
     taken = [place.name for place in places.values() if place.exists() or place.is_symlink()]
     if taken:
         raise InputError(
@@ -57,9 +65,7 @@ def init(context: Context, folder: Path, name: str | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for source, place in places.items():
             shutil.copy(source, place)
-            if name is not None and place.name == "lab.yaml":
-                text = place.read_text(encoding="utf-8")
-                place.write_text(text.replace("name: dice", f"name: {name}", 1), encoding="utf-8")
+            _fill(place, name, library)
     except OSError as error:
         raise RepxError(f"cannot write to {folder}: {error.strerror}") from error
     written = sorted(str(place) for place in places.values())
@@ -69,4 +75,37 @@ def init(context: Context, folder: Path, name: str | None) -> None:
     for path in written:
         console.out(path)
     enter = "" if folder == Path() else f"cd {folder} && "
-    console.note(f"next: {enter}repx build && repx run")
+    console.note(f"next: {enter}{'nix' if in_nix else 'repx'} build && repx run")
+
+
+def _places(folder: Path, *, in_nix: bool) -> dict[Path, Path]:
+    """Return the shipped files, and where they go."""
+    shipped = sorted(assets.path("templates/init").iterdir())
+    if in_nix:
+        shipped = [each for each in shipped if each.name != "lab.yaml"]
+        shipped += sorted(assets.path("templates/init-nix").iterdir())
+    return {
+        each: folder / each.name.replace("gitignore", ".gitignore")
+        for each in shipped
+        if each.is_file()
+    }
+
+
+def _fill(place: Path, name: str | None, library: str | None) -> None:
+    """Write the experiment's name and the library's place into a copied file."""
+    changes = {}
+    if place.name == "lab.yaml" and name is not None:
+        changes["name: dice"] = f"name: {name}"
+    if place.name == "flake.nix":
+        changes["path:/path/to/repx"] = library or _own_library()
+        if name is not None:
+            changes['description = "'] = f'description = "{name}: '
+    for written, wanted in changes.items():
+        text = place.read_text(encoding="utf-8")
+        place.write_text(text.replace(written, wanted, 1), encoding="utf-8")
+
+
+def _own_library() -> str:
+    """Return the flake beside this repx: of a checkout only what git knows is copied."""
+    root = assets.path("flake.nix").resolve().parent
+    return f"{'git+file' if (root / '.git').exists() else 'path'}:{quote(str(root))}"

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 PROJECT: Final = Path(__file__).parents[2]
 MINIPKGS: Final = Path(__file__).parent / "minipkgs"
 # What the project's own files need; a whole checkout would be copied with its .venv.
-SHIPPED: Final = ("default.nix", "flake.nix", "nix", "repx", "repx_py", "schemas", "templates")
+SHIPPED: Final = (
+    *("default.nix", "flake.nix", "nix", "examples", "repx", "repx_py", "schemas", "templates"),
+    *("LICENSE", "README.md", "pyproject.toml", "targets.example.yaml"),
+)
 # The package set links to the machine's programs, which builds must see.
+Done = subprocess.CompletedProcess[str]
 CONFIG: Final = """\
 build-users-group =
 experimental-features = nix-command flakes
@@ -43,9 +48,9 @@ class Nix:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "NIX_CONFIG": CONFIG, "HOME": os.fspath(self.store)}
 
-    def call(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def call(self, *argv: str, cwd: Path | None = None) -> Done:
         """Run a program of nix on the throw-away store."""
-        command = [argv[0], "--store", os.fspath(self.store), *argv[1:]]
+        command = [*argv, "--store", os.fspath(self.store)]
         return subprocess.run(
             command, capture_output=True, check=False, cwd=cwd, env=self.environment(), text=True
         )
@@ -72,7 +77,7 @@ class Nix:
         lines = done.stderr.splitlines()
         return next((line for line in lines if line.startswith("error: repx: ")), done.stderr)
 
-    def built(self, body: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def built(self, body: str, cwd: Path | None = None) -> Done:
         """Build an expression; what it prints is told, whether it fails or not."""
         return self.call("nix-build", "--no-out-link", "-E", self.lab(body), cwd=cwd)
 
@@ -81,6 +86,18 @@ class Nix:
         done = self.built(body, cwd)
         assert done.returncode == 0, done.stderr
         return self.physical(done.stdout.strip())
+
+    def flake(self, verb: str, target: str, *options: str, cwd: Path | None = None) -> Done:
+        """Call a verb of the flake command line, nixpkgs being the project's own set."""
+        return self.call(
+            "nix",
+            *verb.split(),
+            target,
+            "--no-write-lock-file",
+            *("--override-input", "nixpkgs", f"path:{self.packages}"),
+            *options,
+            cwd=cwd,
+        )
 
     def failed(self, stderr: str) -> str:
         """Return the derivation whose build failed."""
@@ -104,6 +121,7 @@ def minipkgs(target: Path, **settings: object) -> Path:
     shutil.copytree(
         modules, target / "python/bashlex", ignore=shutil.ignore_patterns("__pycache__")
     )
+    settings = {"python": sys.executable, "sitePackages": os.pathsep.join(sys.path[1:]), **settings}
     (target / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     return target
 
@@ -118,7 +136,7 @@ def nix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nix]:
         source = PROJECT / name
         if source.is_dir():
             ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, project / name, ignore=ignore)
+            shutil.copytree(source, project / name, ignore=ignore, symlinks=True)
         else:
             shutil.copy(source, project / name)
     yield Nix(store=home / "s", packages=minipkgs(home / "minipkgs"), project=project)

@@ -48,15 +48,15 @@ def told(nix: Nix, project: Path, *lines: str) -> str:
         (
             ("hello", "case $x in", '  *) ehco "$(curl x)" ;;', "esac"),
             (
-                "error: stages/fit.nix:8: stage 'fit': nothing provides the command 'curl': add the "
-                "package that has it to runDependencies, for example [ pkgs.curl ]"
+                "error: stages/fit.nix:8: stage 'fit': nothing provides the command 'curl': add "
+                "the package that has it to runDependencies, for example [ pkgs.curl ]"
             ),
         ),
         (
             ("hello", "ehco"),
             (
-                "error: stages/fit.nix:7: stage 'fit': nothing provides the command 'ehco', did you "
-                "mean 'echo'?"
+                "error: stages/fit.nix:7: stage 'fit': nothing provides the command 'ehco', did "
+                "you mean 'echo'?"
             ),
         ),
         (

@@ -262,7 +262,7 @@ def test_an_edited_program_or_file_gives_new_jobs(tmp_path: Path, name: str) -> 
         ("1d2h", "1-02:00:00"),
         ('"00:05:00"', "00:05:00"),
         ('"90"', "90"),
-        ('"{n}h"', "1h"),
+        ('"{n}h"', "01:00:00"),
     ],
 )
 def test_times_are_kept_as_slurm_writes_them(tmp_path: Path, given: str, kept: str) -> None:

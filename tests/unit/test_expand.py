@@ -263,6 +263,25 @@ def test_a_run_that_others_need_counts_with_all_its_jobs(tmp_path: Path) -> None
     assert report([1, 2]) != report([1, 2, 3])
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("90m", "01:30:00"),
+        ("1d2h", "1-02:00:00"),
+        ("30s", "00:00:30"),
+        ("{n}m", "00:07:00"),
+        ("00:10:00", "00:10:00"),
+        ("5", "5"),
+    ],
+)
+def test_time_with_units_is_told_as_slurm_takes_it(tmp_path: Path, written: str, told: str) -> None:
+    jobs = expanded(
+        tmp_path, run("r", stage("a", parameters={"n": 7}, resources={"time": written}))
+    )
+
+    assert [told] == [job["resource_hints"]["time"] for job in jobs.values()]
+
+
 # --- combinations -----------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from repx.lab.expand.stages import Stage
 
+_TIME = re.compile(r"(?i)(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _NOT_IN_FILE_NAMES = re.compile(r"[\x00-\x1f\x7f/]|\$out")
 
 
@@ -65,6 +66,8 @@ class Texts:
         for name, value in found.items():
             if isinstance(value, str):
                 found[name] = fill(value, self.shown)
+        if "time" in found:
+            found["time"] = _slurm_time(str(found["time"]))
         cpus = found.get("cpus")
         if isinstance(cpus, str):
             if not cpus.isdecimal() or int(cpus) == 0:
@@ -75,6 +78,18 @@ class Texts:
     def _matches(self, name: str, wanted: Any) -> bool:  # noqa: ANN401  # any JSON value
         choices = wanted if isinstance(wanted, list) else [wanted]
         return any(_same(self.values.get(name), choice) for choice in choices)
+
+
+def _slurm_time(text: str) -> str:
+    """Return a span of time as Slurm and RepX 0.5 write it, where it was written with units."""
+    match = _TIME.fullmatch(text)
+    if match is None or not match[0]:
+        return text
+    days, hours, minutes, seconds = (int(count or 0) for count in match.groups())
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    days, rest = divmod(total, 86400)
+    clock = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days}-{clock}" if days else clock
 
 
 def _same(left: Any, right: Any) -> bool:  # noqa: ANN401  # any JSON values

@@ -118,6 +118,25 @@ let
       '';
 
   pythonPackages = {
+    # A program that finds its libraries where the tests do.
+    buildPythonApplication =
+      { pname, src, ... }:
+      run pname { inherit src; } ''
+        mkdir -p "$out/bin"
+        printf '#!/bin/sh\nPYTHONPATH=%s:%s exec %s -m repx "$@"\n' "$src" \
+          "${settings.sitePackages or ""}" "${settings.python or "python3"}" >"$out/bin/repx"
+        chmod +x "$out/bin/repx"
+      '';
+    hatchling = null;
+    click = null;
+    fsspec = null;
+    jinja2 = null;
+    jsonschema = null;
+    networkx = null;
+    pip = pythonPackages.bashlex;
+    pyyaml = null;
+    rich = null;
+    sh = null;
     # Tests copy the modules that no Debian package has to ./python.
     bashlex = builtins.path {
       path = ./python;
@@ -191,6 +210,10 @@ in
     withPackages = choose: interpreter (choose pythonPackages);
   };
   hello = self.writeShellScriptBin "hello" "echo 'Hello, world!'";
+
+  python3Packages = pythonPackages;
+  graphviz = linked "graphviz" [ "dot" ];
+  bubblewrap = linked "bubblewrap" [ "bwrap" ];
 
   pkgsStatic = {
     bash = static "bash" "bash-static" [ "bash" ];
