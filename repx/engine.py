@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, images, plan, repx05, schedulers, status, submissions, transfer
+from repx import graph, images, plan, repx05, schedulers, seen, status, submissions, transfer
 from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
@@ -55,6 +55,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
 
     Raises StorageError when the store cannot be read.
     """
+    store = seen.look(store, lab.jobs)
     reported = queue.reported(store)
     alive = {job for job, said in reported.items() if said.state in ALIVE}
     marked = store.markers(lab.jobs)
@@ -74,6 +75,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
             reported[job] = found
     for job, why in repx05.failed_phases(store, untold).items():
         reported[job] = JobState(state=State.FAILED, reason=why)
+    queue.close_ended(store)
     needs = plan.gated(lab, reported)
     return status.derive(needs, graph.order(needs), reported)
 
@@ -172,6 +174,7 @@ def _write(
         common, isolation.files(made.values()), scheduler.files(plan, opened.lab, target, asked)
     )
     where, folder = place
+    store.tidy()
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
 

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 SUCCESS: Final = tree.SUCCESS
 FAIL: Final = tree.FAIL
+_TIDY_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,10 @@ class Store:
     def remove(self, *keys: str) -> None:
         """Remove files and folders with all they hold; what is not there is no error."""
         self._do("remove", keys[0], lambda: self.files.remove(keys))
+
+    def tidy(self) -> None:
+        """Remove what killed clients left, and pack what is closed, for a second or two."""
+        self._do("tidy", "", lambda: self.files.tidy(_TIDY_S))
 
     def locked(self, key: str) -> bool:
         """Return whether a process holds the lock file; False where there are no locks."""

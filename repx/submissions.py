@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from repx.places import closed as closed_at_place
+from repx.places import walk
 from repx.status import Agent, JobState, Owner, State
 
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.store import Store
 
-FOLDER: Final = "submissions"
+FOLDER: Final = walk.SUBMISSIONS
+CLOSED: Final = walk.CLOSED
+RECORD: Final = closed_at_place.RECORD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,12 @@ def _event(record: Mapping[str, Any]) -> Event:
 def ids(store: Store) -> list[str]:
     """Return the ids of all submissions, oldest first."""
     return store.names(FOLDER)
+
+
+def closed(store: Store) -> list[str]:
+    """Return the names of the submissions that have ended and been closed, newest first."""
+    names = (name for name in store.names(CLOSED) if name != RECORD.rpartition("/")[2])
+    return sorted(names, reverse=True)
 
 
 def plan(store: Store, submission: str) -> Mapping[str, Any]:

@@ -80,11 +80,11 @@ def _record(store: Store, job: JobId, phase: str | None) -> str:
 
 def _scheduler_said(store: Store, job: JobId, lines: int) -> bytes:
     """Return the end of the newest of what a scheduler said of a job without a log of its own."""
-    found = queue.logs(store, job)
-    if not found:
+    path, text = queue.said(store, job)
+    if not path:
         return b""
-    console.note(f"the job has no log; this is what its scheduler said: {found[-1]}")
-    return store.files.ending(found[-1].removeprefix(f"{store.root}/"), lines)[2]
+    console.note(f"the job has no log; this is what its scheduler said: {path}")
+    return "".join(text.splitlines(keepends=True)[-lines:] if lines else []).encode()
 
 
 def _ended(store: Store, job: JobId) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +75,9 @@ class Files(Protocol):
     def markers(self, jobs: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
 
+    def look(self, jobs: Iterable[str]) -> tuple[Any, ...]:
+        """Return what ``repx.places.look`` sees of these jobs and of all live submissions."""
+
     def locked(self, keys: Sequence[str]) -> list[str]:
         """Return the keys of lock files that a process holds."""
 
@@ -108,8 +111,14 @@ class Files(Protocol):
     def remove(self, keys: Sequence[str]) -> None:
         """Remove files and folders with all they hold."""
 
-    def clear_orphans(self) -> int:
-        """Remove what was being written more than a day ago; return how many."""
+    def close_submissions(self, submissions: Sequence[str], record: bytes) -> list[str]:
+        """Close submissions that have ended (``repx.places.closed``); return which."""
+
+    def tables(self, submission: str) -> dict[str, bytes]:
+        """Return what is still asked of a closed submission, by its path there."""
+
+    def tidy(self, limit_s: float) -> int:
+        """Remove what was being written a day ago, and pack closed submissions."""
 
 
 class Place(Protocol):

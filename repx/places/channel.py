@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1 << 18
-MODULES: Final = ("wire", "walk", "tree", "holder", "far")
+MODULES: Final = ("wire", "walk", "closed", "look", "tree", "holder", "far")
 _TRIES: Final = 3
 _PAUSE_S: Final = 2
 _BOOT: Final = """
@@ -131,6 +131,7 @@ class Channel:
 
     def _begin(self, pipe: command.Pipe, request: dict[str, Any]) -> None:
         self.traffic.round_trips += 1
+        log.debug("%s: round trip %d: %s", self._name, self.traffic.round_trips, request["do"])
         wire.send(pipe.input, request)
 
     def _exchange(self, request: dict[str, Any], files: Iterable[Outgoing] | None = None) -> Any:  # noqa: ANN401
@@ -202,7 +203,6 @@ class Channel:
                 self._introduction = wire.receive(pipe.output)
             except (EOFError, BrokenPipeError) as error:
                 raise self._refused(pipe) from error
-            self.traffic.round_trips += 1
             self._pipe = pipe
         return self._pipe
 

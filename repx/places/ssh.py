@@ -169,7 +169,9 @@ class FarFiles:
     holds = partialmethod(_ask, "holds")
     link_many = partialmethod(_ask, "link_many")
     remove = partialmethod(_ask, "remove")
-    clear_orphans = partialmethod(_ask, "clear_orphans")
+    close_submissions = partialmethod(_ask, "close_submissions")
+    tables = partialmethod(_ask, "tables")
+    tidy = partialmethod(_ask, "tidy")
 
     def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return for each key that names anything what it is, and its size in bytes."""
@@ -179,6 +181,10 @@ class FarFiles:
         """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
         found, problems = self._ask("markers", list(jobs))
         return found, problems
+
+    def look(self, jobs: Iterable[str]) -> tuple[Any, ...]:
+        """Return what one look sees of these jobs and of all live submissions."""
+        return tuple(self._ask("look", list(jobs)))
 
     def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Return the contents of the files that exist, and why others cannot be read."""

@@ -15,6 +15,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from repx.places import closed, look
 from repx.places.walk import INCOMING, SUBMISSIONS, Walk, link_at, naming
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Tree:
     def __init__(self, root: str, share: str = "") -> None:
         """Take the folder; it need not exist yet."""
         self.root = root
-        self._modes = MODES.get(share)
+        self.modes = MODES.get(share)
 
     def path(self, key: str) -> str:
         """Return the absolute path of a key."""
@@ -117,6 +118,10 @@ class Tree:
     def locked(self, keys: "Sequence[str]") -> "list[str]":
         """Return the keys of lock files that a process holds; none where there are no locks."""
         return [key for key in keys if _is_locked(self.path(key))]
+
+    def look(self, jobs: "Iterable[str]") -> "tuple[object, ...]":
+        """Return what one look sees of these jobs and of all live submissions."""
+        return look.look(self, jobs)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -203,17 +208,17 @@ class Tree:
         (EBADMSG) and stays away.
         """
         total = 0
-        with Walk(self.root, self._modes) as walk:
+        with Walk(self.root, self.modes) as walk:
             for key, mode, content, sha256 in files:
-                total += self._write(walk, key, self._mode(mode), content, sha256)
+                total += self._write(walk, key, self.mode(mode), content, sha256)
         return total
 
     def append(self, key: str, content: bytes) -> None:
         """Add to the end of a file, which is made if need be."""
         *folders, name = key.split("/")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with Walk(self.root, self._modes) as walk, naming(self.path(key)):
-            mode = self._mode(0o644)
+        with Walk(self.root, self.modes) as walk, naming(self.path(key)):
+            mode = self.mode(0o644)
             descriptor = os.open(name, flags | os.O_NONBLOCK, mode, dir_fd=walk.enter(folders))
             try:
                 _only_regular(descriptor)
@@ -224,7 +229,7 @@ class Tree:
     def link_many(self, links: "Mapping[str, str]") -> int:
         """Make symbolic links by key, those that are not there yet; return how many."""
         made = 0
-        with Walk(self.root, self._modes) as walk:
+        with Walk(self.root, self.modes) as walk:
             for key, to in links.items():
                 *folders, name = key.split("/")
                 with naming(self.path(key)):
@@ -247,11 +252,11 @@ class Tree:
         there = bool(self.kinds([folder]))
         part = folder if there else f"{prefix}.{_token()}{PART}"
         try:
-            with Walk(self.root, self._modes) as walk:
+            with Walk(self.root, self.modes) as walk:
                 with naming(self.path(part)):
                     walk.enter(part.split("/"))
                 for key, mode, content in files:
-                    self._put(walk, f"{part}/{key}", self._mode(mode), content)
+                    self._put(walk, f"{part}/{key}", self.mode(mode), content)
                 if not there:
                     into = walk.enter(above.split("/") if above else [])
                     with naming(self.path(folder)):
@@ -275,6 +280,18 @@ class Tree:
                 else:
                     shutil.rmtree(self.path(key), ignore_errors=True)
 
+    def close_submissions(self, submissions: "Sequence[str]", record: bytes) -> "list[str]":
+        """Close submissions that have ended (``repx.places.closed``); return which."""
+        return closed.close(self, submissions, record)
+
+    def tables(self, submission: str) -> "dict[str, bytes]":
+        """Return what is still asked of a closed submission, by its path there."""
+        return closed.tables(self, submission)
+
+    def tidy(self, limit_s: float) -> int:
+        """Remove orphans and pack closed submissions, as long as the time allows."""
+        return self.clear_orphans() + closed.pack(self, limit_s)
+
     def clear_orphans(self, age_s: int = DAY_S) -> int:
         """Remove what was being written more than ``age_s`` seconds ago; return how many."""
         old = [
@@ -292,11 +309,11 @@ class Tree:
         except OSError:
             return False
 
-    def _mode(self, mode: int) -> int:
+    def mode(self, mode: int) -> int:
         """Return the mode of a file, with leave to execute for whoever may read."""
-        if self._modes is None:
+        if self.modes is None:
             return mode
-        shared = self._modes[1]
+        shared = self.modes[1]
         return shared | (shared & 0o444) >> 2 if mode & 0o100 else shared
 
     def _write(
@@ -313,7 +330,7 @@ class Tree:
             descriptor = os.open(temporary, _NEW, mode, dir_fd=beside)
             try:
                 size = _fill(descriptor, content, sha256)
-                self._settle(descriptor, mode)
+                self.settle(descriptor, mode)
                 os.rename(temporary, name, src_dir_fd=beside, dst_dir_fd=into)
             except BaseException:  # Ctrl-C too
                 os.unlink(temporary, dir_fd=beside)
@@ -329,12 +346,13 @@ class Tree:
             descriptor = os.open(name, _NEW, mode, dir_fd=walk.enter(folders))
             try:
                 _write_all(descriptor, content)
-                self._settle(descriptor, mode)
+                self.settle(descriptor, mode)
             finally:
                 os.close(descriptor)
 
-    def _settle(self, descriptor: int, mode: int) -> None:
-        if self._modes is not None:  # whatever the umask took
+    def settle(self, descriptor: int, mode: int) -> None:
+        """Give an open file its mode, whatever the umask took."""
+        if self.modes is not None:
             os.fchmod(descriptor, mode)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CLOSED = "closed"
 INCOMING = "incoming"
 SUBMISSIONS = "submissions"
 

@@ -154,6 +154,13 @@ class Scheduler(Protocol):
         """Return the jobs' states with what the store tells of them beside the answer."""
         ...
 
+    def ended(self, store: Store, submission: str) -> str | None:
+        """Return how the jobs of a submission ended, or None while some may be alive.
+
+        One line per job that left no marker: its id, its state and the reason, with tabs between.
+        """
+        ...
+
     def remembered(self, store: Store) -> Mapping[JobId, JobState]:
         """Return how jobs without a marker ended, as somebody saw it in time."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import runner_code, submissions
 from repx.errors import OutOfReachError
+from repx.places import look
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Signal, Submitted, Words
 from repx.status import Agent
 from repx.target import SchedulerName
@@ -98,6 +99,12 @@ class Local:
             jobs = [task["job"] for task in tasks]
             found |= submissions.reported(each.submission, jobs, happened)
         return found
+
+    def ended(self, store: Store, submission: str) -> str | None:
+        """Return "" when the agent has said that it ends, and lives no more."""
+        said = store.read_text(f"{submissions.FOLDER}/{submission}/{look.LAST_EVENT}") or ""
+        last = list(submissions.parse_events(said.splitlines()))
+        return "" if last and last[-1].kind == "agent-end" else None
 
     def remembered(self, store: Store) -> Mapping[JobId, JobState]:
         """Return nothing: markers tell how the jobs ended."""

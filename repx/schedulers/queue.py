@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from repx import submissions
+from repx import seen, submissions
 from repx.errors import CommandError, CommandNotFoundError, RepxError, SchedulerError
 from repx.places import holder
 from repx.schedulers import MEMBERS
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from repx.status import JobState
     from repx.store import Store
 
+log = logging.getLogger(__name__)
+
 _ASK_S: Final = 120
+_CLOSED_MOST: Final = 100
 
 
 def reported(store: Store) -> dict[JobId, JobState]:
@@ -50,6 +54,29 @@ def _answer(store: Store, scheduler: Scheduler, known: Sequence[Known]) -> Answe
 def _joined(answers: Sequence[Answer]) -> Answer:
     jobs = {job: state for answer in answers for job, state in answer.jobs.items()}
     return Answer(jobs=jobs, ended=frozenset().union(*(answer.ended for answer in answers)))
+
+
+def close_ended(store: Store) -> None:
+    """Close the submissions that have ended, so that nobody opens them again.
+
+    Where the store may not be written, they stay.
+    """
+    ended = {
+        name: record
+        for name in submissions.ids(store)
+        for scheduler in MEMBERS.values()
+        if (record := scheduler.ended(store, name)) is not None
+    }
+    if not ended:
+        return
+    lines = [line for record in ended.values() for line in record.splitlines()]
+    marked = store.markers({line.partition("\t")[0] for line in lines}) if lines else {}
+    kept = (line for line in lines if line.partition("\t")[0] not in marked)
+    try:
+        text = "".join(f"{line}\n" for line in kept)
+        store.files.close_submissions(list(ended), text.encode())
+    except OSError as error:
+        log.debug("submissions stay open: %s", error)
 
 
 # --- cancelling --------------------------------------------------------------------------------
@@ -139,3 +166,20 @@ def _signal(store: Store, to: Signal, number: int) -> bool:
 def logs(store: Store, job: JobId) -> list[str]:
     """Return the files in which schedulers told of a job, newest last."""
     return [path for scheduler in MEMBERS.values() for path in scheduler.logs(store, job)]
+
+
+def said(store: Store, job: JobId) -> tuple[str, str]:
+    """Return the newest file in which a scheduler told of a job, and its text; or nothing.
+
+    Closed submissions are looked through, too, from the newest on.
+    """
+    found = logs(store, job)
+    if found:
+        return found[-1], store.read_text(found[-1].removeprefix(f"{store.root}/")) or ""
+    for name in submissions.closed(store)[:_CLOSED_MOST]:
+        then = seen.closed(store, name)
+        found = logs(then, job)
+        if found:
+            key = found[-1].removeprefix(f"{store.root}/")
+            return f"{store.path(f'{submissions.CLOSED}/{name}')}: {key}", then.read_text(key) or ""
+    return "", ""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tests.real.sshd import Sshd
 
 
-@pytest.fixture(params=["here", pytest.param("ssh", marks=pytest.mark.needs("ssh"))])
+@pytest.fixture(
+    params=["here", pytest.param("ssh", marks=[pytest.mark.slow, pytest.mark.needs("ssh")])]
+)
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Return each place in turn; its files lie on this machine, where a test can look."""
     if request.param == "here":

@@ -230,7 +230,7 @@ def test_what_a_killed_client_left_is_removed_after_a_day(files: Files, root: Pa
     for key in ("incoming/.old.part", "submissions/.half.part", "submissions/whole"):
         os.utime(root / key, (yesterday, yesterday))
 
-    assert 2 == files.clear_orphans()
+    assert 2 == files.tidy(0)
     assert [".new.part"] == files.names("incoming")
     assert ["whole"] == files.names("submissions")
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from repx.places import Place
 
 
+pytestmark = pytest.mark.slow  # it starts processes
+
+
 def wait_until(what: Callable[[], object]) -> None:
     end = time.monotonic() + 20
     while not what():

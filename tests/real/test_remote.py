@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,29 @@ def test_what_cannot_be_reached_says_how_to_try(far: Place, tmp_path: Path) -> N
 
     assert "error: cannot reach far: " in said
     assert f"hint: try: ssh -F {config} " in said
+
+
+def round_trips(far: Place, *words: str) -> list[str]:
+    """Return what a command asked of the other machine, one round trip each."""
+    return re.findall(r"round trip \d+: (\w+)", far.repx(*words, "-vv"))
+
+
+def test_round_trips_do_not_grow_with_jobs(far: Place) -> None:
+    trips = {}
+    for size in (2, 40):
+        numbers = json.dumps([100 * size + number for number in range(size)])
+        far.write("lab.yaml", json.dumps(LAB).replace("[1, 2]", numbers))
+        far.repx("build")
+        trips[size] = {
+            "status": round_trips(far, "status"),
+            "submit": round_trips(far, "run", "--detach"),
+        }
+        far.repx("status", "--follow")
+        trips[size]["nothing"] = round_trips(far, "run")
+
+    assert trips[2] == trips[40]
+    assert ["look"] == trips[2]["status"] == trips[2]["nothing"]
+    assert len(trips[2]["submit"]) <= 12
 
 
 def _config(far: Place) -> str:

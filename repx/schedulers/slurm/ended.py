@@ -167,10 +167,19 @@ def _recall(store: Store, ids: list[str], known: Known) -> dict[Key, Entry]:
 _STATES: Final = frozenset(map(str, State))
 
 
+def record(store: Store, submission: str) -> str | None:
+    """Return what ``_close`` wrote, without its first line; None where it is out of date."""
+    where = f"{submissions.FOLDER}/{submission}"
+    if not store.read(f"{where}/submitted.tsv") or folder.is_open(store, submission):
+        return None
+    return (store.read_text(f"{where}/{ENDED}") or "").partition("\n")[2]
+
+
 def remembered(store: Store) -> dict[JobId, JobState]:
     """Return how jobs ended that left no marker, as it was seen then."""
     found: dict[JobId, JobState] = {}
     keys = [f"{submissions.FOLDER}/{name}/{ENDED}" for name in submissions.ids(store)]
+    keys.insert(0, submissions.RECORD)
     for content in store.read_many(keys).values():
         for line in content.decode(errors="replace").splitlines():
             job, _, rest = line.partition("\t")

@@ -97,6 +97,10 @@ class Slurm:
         """Return the states with what logs, bundles and accounting tell beside the queue."""
         return ended.told(store, cast("Sequence[Known]", known), answer)
 
+    def ended(self, store: Store, submission: str) -> str | None:
+        """Return what was written down when nothing of a submission was alive any more."""
+        return ended.record(store, submission)
+
     def remembered(self, store: Store) -> Mapping[JobId, JobState]:
         """Return how jobs ended that left no marker, as it was seen then."""
         return ended.remembered(store)

@@ -1,0 +1,96 @@
+"""A store as one look saw it: what was seen is answered from memory, all else by the place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from repx import progress
+from repx.places.walk import SUBMISSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from repx.model import JobId
+    from repx.places import Files
+    from repx.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFiles:
+    """Files of which some were looked at before (``repx.places.look``).
+
+    Whatever is not among them, and whatever writes, goes to ``files``.
+    """
+
+    files: Files
+    jobs: frozenset[str]
+    folders: Mapping[str, list[str]]
+    contents: Mapping[str, bytes | None]
+    problems: Mapping[str, str]
+    held: Mapping[str, bool]
+    there: Mapping[str, tuple[str, int]]
+    marks: Mapping[str, str]
+    unread: Mapping[str, str]
+
+    def __getattr__(self, verb: str) -> Any:  # noqa: ANN401  # a verb of the files
+        """Pass every other verb on."""
+        return getattr(self.files, verb)
+
+    def names(self, key: str) -> list[str]:
+        """Return the sorted names in a folder."""
+        return self.folders[key] if key in self.folders else self.files.names(key)
+
+    def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return for each key that names anything what it is, and its size in bytes."""
+        unseen = [key for key in keys if self.held.get(key) is not False]
+        found = dict(self.files.kinds(unseen)) if unseen else {}
+        return found | {key: self.there[key] for key in keys if key in self.there}
+
+    def locked(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys of lock files that a process holds."""
+        unseen = [key for key in keys if key not in self.held]
+        found = set(self.files.locked(unseen)) if unseen else set[str]()
+        return [key for key in keys if self.held.get(key) or key in found]
+
+    def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Return the contents of the files that exist, and why others cannot be read."""
+        unseen = [key for key in keys if key not in self.contents]
+        contents, problems = self.files.read_many(unseen) if unseen else ({}, {})
+        for key in keys:
+            content = self.contents.get(key)
+            if content is not None:
+                contents[key] = content
+            elif key in self.problems:
+                problems[key] = self.problems[key]
+        return contents, problems
+
+    def markers(self, jobs: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
+        asked = list(jobs)
+        unseen = [job for job in asked if job not in self.jobs]
+        found, problems = self.files.markers(unseen) if unseen else ({}, {})
+        found |= {job: self.marks[job] for job in asked if job in self.marks}
+        return found, problems | {job: self.unread[job] for job in asked if job in self.unread}
+
+
+def closed(store: Store, name: str) -> Store:
+    """Return a store in which what is still asked of a closed submission stands as it stood."""
+    tables = store.files.tables(name)
+    submission = name.removesuffix(".zip")
+    home = f"{SUBMISSIONS}/{submission}"
+    folders: dict[str, list[str]] = {SUBMISSIONS: [submission]}
+    for path in tables:
+        folder, _, last = f"{home}/{path}".rpartition("/")
+        folders.setdefault(folder, []).append(last)
+    for part in ("children", "logs"):
+        folders.setdefault(f"{home}/{part}", [])
+    contents = {f"{home}/{path}": content for path, content in tables.items()}
+    files = SeenFiles(store.files, frozenset(), folders, contents, {}, {}, {}, {}, {})
+    return replace(store, files=files)
+
+
+def look(store: Store, jobs: Collection[JobId]) -> Store:
+    """Look once at these jobs and at all live submissions; return the store as it was seen."""
+    seen = store.files.look(progress.through(jobs, "looking at jobs:"))
+    return replace(store, files=SeenFiles(store.files, frozenset(jobs), *seen))
