@@ -111,6 +111,7 @@ class Lines:
     def __init__(self) -> None:
         """Start with nothing said."""
         self._said_at = 0.0
+        self._listed = 0
 
     def show(self, tally: Tally, news: list[Event]) -> None:
         """Print failures always, the counts at most once in two seconds and not at the end.
@@ -121,11 +122,19 @@ class Lines:
             if remark := _remark(event):
                 console.note(remark)
             elif event.kind == "end" and event.wall_s >= _FAST_JOB_S and tally.total <= _FEW:
-                console.note(f"  ok {_name(event)} ({console.duration(event.wall_s)})")
+                self._list(event)
         due = time.monotonic() - self._said_at > _SAY_EVERY_S
         if news and due and tally.ended < tally.total:
             self._said_at = time.monotonic()
             console.note(tally.line())
+
+    def _list(self, event: Event) -> None:
+        """Say that a job, or one of its many phases, ended well; the first few times."""
+        self._listed += 1
+        if self._listed <= _FEW:
+            console.note(f"  ok {_name(event)} ({console.duration(event.wall_s)})")
+        elif self._listed == _FEW + 1:
+            console.note("  ... more are ok; only failures are listed from here on")
 
 
 _FEW: Final = 40

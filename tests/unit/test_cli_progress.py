@@ -37,3 +37,21 @@ def test_what_was_left_when_the_scheduler_ended_does_not_wait() -> None:
     tally.add(Event(time_s=2.0, kind="agent-end"))
 
     assert "0/2 ok, 1 failed, 1 not started" == tally.line()
+
+
+def test_many_phases_that_end_well_are_not_all_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    ends = [
+        Event(time_s=1.0, kind="end", job="a-x-1.0", phase=f"branch-{i}/step-s", wall_s=1.0)
+        for i in range(200)
+    ]
+    failed = Event(time_s=2.0, kind="end", job="a-x-1.0", ok=False, reason="exit 1")
+
+    watch([[end] for end in (*ends, failed)], Tally(total=1))
+
+    said = capsys.readouterr().err.splitlines()
+    assert "  ok a-x-1.0 branch-0/step-s (1s)" in said
+    assert 40 == sum(line.startswith("  ok ") for line in said)
+    assert ["  ... more are ok; only failures are listed from here on"] == [
+        line for line in said if line.startswith("  ...")
+    ]
+    assert "FAIL a-x-1.0: exit 1" in said
