@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from repx.config import rules
+from repx.config import rules, xdg
 from repx.config.entry import Entry
 from repx.errors import did_you_mean
 from repx.target import (
@@ -70,8 +70,14 @@ class Places:
         if text.startswith("~"):
             text = self._home(key, text, here=here)
         path = _VARIABLE.sub(lambda match: self._variable(key, match[1]), text)
-        if path.startswith("/"):
-            return path
+        if not path.startswith("/"):
+            path = self._below_the_file(key, text, path, here=here)
+        if (shown := xdg.not_utf8(path)) is not None:
+            self._entry.report(key, f"{key}: {shown} is not UTF-8: {xdg.UTF8_WANTED}")
+        return path
+
+    def _below_the_file(self, key: str, text: str, path: str, *, here: bool) -> str:
+        """Make a path absolute."""
         if (bare := _BARE_VARIABLE.match(path)) and bare[1] in self._env:
             self._entry.report(key, f"{key}: variables are written ${{{bare[1]}}}, not ${bare[1]}")
         if not here and not self.problems:

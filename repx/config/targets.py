@@ -94,7 +94,13 @@ def _built_in(env: Mapping[str, str]) -> Targets:
     data = xdg.data(env)
     if data is None:
         raise InputError("there is no targets.yaml and HOME is not set", hint="set one of them")
-    return Targets(profiles={_LOCAL: Target(name=_LOCAL, base_path=str(data / "store"))})
+    store = str(data / "store")
+    if (shown := xdg.not_utf8(store)) is not None:
+        raise InputError(
+            f"the store's path {shown} is not UTF-8: {xdg.UTF8_WANTED}",
+            hint="write targets.yaml: `targets: {local: {base_path: /scratch/me}}`",
+        )
+    return Targets(profiles={_LOCAL: Target(name=_LOCAL, base_path=store)})
 
 
 def _no_target(targets: Targets, name: str | None) -> InputError:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from repx.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+UTF8_WANTED: Final = "jobs read the store's path in JSON, so name another folder"
 
 
 def current_folder() -> Path:
@@ -39,6 +43,15 @@ def cache(env: Mapping[str, str]) -> Path | None:
 def state(env: Mapping[str, str]) -> Path | None:
     """Return repx's folder of what it remembers of the user; None when even HOME is not set."""
     return _folder(env, "XDG_STATE_HOME", ".local/state")
+
+
+def not_utf8(path: str) -> str | None:
+    """Return how to show a path whose bytes are not UTF-8; None for all others."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path).decode(errors="backslashreplace")
+    return None
 
 
 def _folder(env: Mapping[str, str], variable: str, default: str) -> Path | None:

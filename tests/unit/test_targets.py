@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from repx import assets
-from repx.config import targets
+from repx.config import targets, xdg
 from repx.errors import InputError, ProblemsError
 from repx.target import (
     Bundle,
@@ -71,6 +71,8 @@ def test_named_file_comes_first_then_the_folder_then_the_user(tmp_path: Path) ->
 
 def test_without_a_file_there_is_a_local_target(tmp_path: Path) -> None:
     found = targets.load(None, cwd=tmp_path, env={"HOME": "/home/me"})
+    with pytest.raises(InputError, match=r"path /caf\\xe9/repx/store is not UTF-8: jobs read"):
+        targets.load(None, cwd=tmp_path, env={"XDG_DATA_HOME": "/caf\udce9"})
     elsewhere = targets.load(None, cwd=tmp_path, env={"XDG_DATA_HOME": "/data"})
 
     store = "/home/me/.local/share/repx/store"
@@ -246,6 +248,10 @@ def test_path_expands_where_documented(tmp_path: Path, written: str, path: str) 
             "base_path: x\n    address: login",
             "base_path: 'x' must be absolute on a target with an address",
         ),
+        (
+            "base_path: ${LATIN}/x",
+            f"base_path: /caf\\xe9/x is not UTF-8: {xdg.UTF8_WANTED}",
+        ),
     ],
 )
 def test_target_unusable_here_does_not_hinder_the_others(
@@ -253,7 +259,7 @@ def test_target_unusable_here_does_not_hinder_the_others(
 ) -> None:
     """A file is shared between machines, where other variables are set."""
     text = f"default: good\ntargets:\n  good: {{base_path: /a}}\n  bad:\n    {fields}\n"
-    found = load(tmp_path, text, EMPTY="")
+    found = load(tmp_path, text, EMPTY="", LATIN="/caf\udce9")
 
     assert targets.choose(found, None).base_path == "/a"
     with pytest.raises(ProblemsError) as caught:
