@@ -8,6 +8,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -130,6 +131,27 @@ def test_any_json_object_arrives_in_bash_as_it_is(
     assert {name: read_back(parameters[name], text) for name, text in found.items()} == {
         name: as_bash_sees_it(value) for name, value in parameters.items()
     }
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "make",
+    [range, lambda n: [f"w {i}" for i in range(n)], lambda n: [[i] for i in range(n)]],
+    ids=["numbers", "texts", "lists"],
+)
+def test_a_long_list_takes_linear_time(
+    job: Job, make: Callable[[int], Sequence[object]], indent: int | None
+) -> None:
+    program = job.write(script.render("x", [], {}, Body(lines='printf %s "${parameters[v]}"')))
+
+    def seconds(length: int) -> float:
+        before = os.times()
+        done = job.call(program, parameters={"v": list(make(length))}, indent=indent)
+        after = os.times()
+        assert list(make(length)) == json.loads(done.stdout)
+        return after.children_user + after.children_system - before[2] - before[3]
+
+    assert seconds(40_000) < 8 * max(seconds(10_000), 0.1)
 
 
 @pytest.mark.parametrize(

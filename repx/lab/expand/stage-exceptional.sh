@@ -3,14 +3,13 @@
 
 # FILE: fill repx_into from repx_parts, which hold any JSON object.
 repx_any_json() {
-  local repx_key repx_text repx_depth repx_marks repx_value repx_open='[^[{]' repx_close='[^\]}]'
+  local repx_key repx_text repx_depth repx_marks repx_value
   [[ ${repx_parts[0]-} == *'{'* ]] || repx_refuse "$1" 'it does not hold a JSON object'
   while ((repx_at < ${#repx_parts[@]})); do
     repx_string
     repx_unescape "$1"
     repx_key=$repx_text
-    repx_rest=${repx_parts[repx_at]#*:}
-    repx_rest=${repx_rest//[[:space:]]/}
+    repx_squeeze "${repx_parts[repx_at]#*:}"
     case $repx_rest in
       '')
         ((repx_at += 1))
@@ -54,20 +53,49 @@ repx_string() {
 # Take the list or object that begins with repx_rest. Behind its end stands the comma that
 # follows it, or the brace of the object around it.
 repx_nested() {
-  repx_depth=0 repx_value=
+  local -a pieces=() # joined once: to append to a long text copies it
+  repx_depth=0
   while :; do
-    repx_marks=${repx_rest//$repx_open/}
-    repx_depth=$((repx_depth + ${#repx_marks}))
-    repx_marks=${repx_rest//$repx_close/}
-    repx_depth=$((repx_depth - ${#repx_marks}))
+    if [[ $repx_rest == *[][{}]* ]]; then
+      repx_count "$repx_rest" '[{'
+      repx_depth=$((repx_depth + repx_marks))
+      repx_count "$repx_rest" ']}'
+      repx_depth=$((repx_depth - repx_marks))
+    fi
     ((repx_depth > 0)) || break
+    pieces+=("$repx_rest")
     ((repx_at += 1))
-    repx_value+=$repx_rest
     repx_string
-    repx_value+=\"$repx_text\"
-    repx_rest=${repx_parts[repx_at]//[[:space:]]/}
+    pieces+=("\"$repx_text\"")
+    repx_rest=${repx_parts[repx_at]}
+    if ((${#repx_rest} < 100)); then # a call costs more than the blanks between two texts
+      repx_rest=${repx_rest//[[:space:]]/}
+    else
+      repx_squeeze "$repx_rest"
+    fi
   done
-  repx_value+=${repx_rest%?}
+  printf -v repx_value %s "${pieces[@]}" "${repx_rest%?}"
+}
+
+# TEXT: set repx_rest to it without white space. What replaces each match takes quadratic time.
+repx_squeeze() {
+  local - IFS=$' \t\n\r\v\f'
+  local -a words
+  set -f
+  # shellcheck disable=SC2206  # split on purpose
+  words=($1)
+  IFS=
+  repx_rest=${words[*]}
+}
+
+# TEXT MARKS: set repx_marks to how many characters of the text are one of these.
+repx_count() {
+  local - IFS=$2
+  local -a between
+  set -f
+  # shellcheck disable=SC2206  # split on purpose
+  between=(${1}x)
+  repx_marks=$((${#between[@]} - 1))
 }
 
 # Write the number repx_rest as serde_json does, whoever wrote the file: 1e+16, 0.00001, 1e-6.
