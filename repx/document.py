@@ -42,6 +42,17 @@ class Document:
             place, node = node.children[step]
         return place
 
+    def line(self, pointer: Pointer, number: int) -> tuple[int, int]:
+        """Return the line and column of one line (1-based) of a text that may have many."""
+        node = self.root
+        for step in pointer:
+            node = node.children[step][1] if node is not None else None
+        if node is None:
+            return self.place(pointer)
+        row, column = node.place
+        block = self.text.split("\n")[row - 1][column - 1 : column] in ("|", ">")
+        return (row + number, 0) if block else (row, column)
+
     def problem(self, pointer: Pointer, message: str) -> Problem:
         """Return a mistake at ``pointer``; a message without a line says in which table it is."""
         if self.root is None and len(pointer) > 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from repx import console, select
-from repx.cli import complete, phases
+from repx.cli import complete, origin, phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers import queue
@@ -67,6 +67,8 @@ def log(
         _follow(store, key, (inode, position), lambda: _ended(store, job))
     elif not content:
         _explain_silence(store, job, record, stderr=stderr)
+    elif place := origin.line(content.decode(errors="replace")):
+        console.note(f"at {place}")
 
 
 def _record(store: Store, job: JobId, phase: str | None) -> str:

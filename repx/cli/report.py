@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from repx import console, graph, status
-from repx.cli import phases
+from repx.cli import origin, phases
 from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FAILURES_SHOWN: Final = 5
 _IDS_SHOWN: Final = 5
 _LINES_SHOWN: Final = 5
+_LINES_READ: Final = 100  # a traceback is long, and the user's own line stands in its midst
 _LINE_SHOWN: Final = 500  # characters, the last ones
 _VALUE_SHOWN: Final = 80
 
@@ -136,9 +137,12 @@ def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
     if words:
         console.note(f"  parameters: {', '.join(words)}")
-    last_words = store.tail_text(log, _LINES_SHOWN).splitlines()
+    text = store.tail_text(log, _LINES_READ)
+    last_words = text.splitlines()[-_LINES_SHOWN:]
     for line in last_words:
         console.note(f"  | {line[-_LINE_SHOWN:]}")
+    if place := origin.line(text):
+        console.note(f"  at:    {place}")
     console.note(f"  log:   {store.path(log)}")
     silent = reason.startswith("exit ") and not last_words
     trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""

@@ -256,16 +256,8 @@ def _at_line(
 ) -> None:
     """Note a problem in a line of a program's text, at its line in lab.yaml."""
     doc = definition.doc
-    at = (*program.at, "run")
-    place = doc.place(at)
-    node = doc.root
-    for step in at:
-        node = node.children[step][1] if node is not None else None
-    if node is not None:
-        row, column = node.place
-        block = doc.text.split("\n")[row - 1][column - 1 : column] in ("|", ">")
-        lines = (program.run or "").rstrip("\n").count("\n") + 1
-        # Bash misses the end of an `if` in the line behind the last.
-        place = (row + min(line, lines), 0) if block else (row, column)
+    lines = (program.run or "").rstrip("\n").count("\n") + 1
+    # Bash misses the end of an `if` in the line behind the last.
+    place = doc.line((*program.at, "run"), min(line, lines))
     problem = Problem(doc.file, *place, message)
     (definition.errors if failing else definition.warnings).append(problem)
