@@ -79,7 +79,9 @@ exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
 
 repx_prepare_charliecloud() {
   local path
-  repx_at_gpus=() repx_at_mounts=() repx_at_binds=()
+  repx_at_gpus=() repx_at_mounts=() repx_at_binds=() repx_at_user=()
+  # Inside, root would have the powers to mount and to make the image writable.
+  ((EUID != 0)) || repx_at_user=(--uid 1000 --gid 1000)
   repx_image_root || return
   repx_gpu_devices
   for path in "${repx_devices[@]}"; do repx_at_gpus+=(rw "$path"); done
@@ -105,7 +107,7 @@ def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     words = ["@outer", "@gpus", "@mounts"]
     for mount in view(launch, walls):
         words += ["rw" if mount.writable else "ro", mount.path]
-    words += ["--", "@tool", "--private-tmp", "--unset-env=*"]
+    words += ["--", "@tool", "@user", "--no-passwd", "--private-tmp", "--unset-env=*"]
     words += [f"--set-env={name}={value}" for name, value in environment(walls).items()]
     for path in mount_points(walls):
         if not path.startswith("/dev/"):
