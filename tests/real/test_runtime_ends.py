@@ -1,0 +1,157 @@
+"""Whatever ends a job that is isolated ends all it started, in each runtime."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.runtime_place import RUNTIMES
+
+if TYPE_CHECKING:
+    from tests.real.place import Place
+
+pytestmark = pytest.mark.needs("images")
+
+# Processes that hide: in the background, in a session of their own, twice removed.
+LONG = """
+trap 'touch "$out/polite"; exit 9' TERM
+sleep {mark} & setsid sleep {mark} & (setsid sh -c 'sleep {mark} & sleep {mark}' &)
+touch "$out/begun"
+for i in $(seq 600); do sleep 0.1; done
+"""
+
+
+def lab(run: str, **stage: object) -> dict[str, object]:
+    return {
+        "stages": {"long": {"outputs": {"begun": "$out/begun"}, "run": run, **stage}},
+        "pipelines": {"p": ["long"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+
+
+def alive(mark: str) -> list[str]:
+    """Return the command lines on this machine that hold the mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"sleep" in words[0] and mark.encode() in words:
+            found.append(b" ".join(words).decode())
+    return found
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def mark() -> str:
+    return f"9{secrets.randbelow(10**8):08}.5"
+
+
+def begin(here: Place, mark: str) -> subprocess.Popen[str]:
+    process = here.start("run", "--trust")
+    begun = lambda: bool(list(here.store.glob("outputs/*/out/begun")))  # noqa: E731  # short
+    wait_for(lambda: begun() or process.poll() is not None, "the job does not begin")
+    assert process.poll() is None, process.communicate()
+    wait_for(lambda: len(alive(mark)) == 4, "the hidden processes do not begin")
+    return process
+
+
+def nothing_left(here: Place, mark: str, runtime: str) -> None:
+    wait_for(lambda: not alive(mark), f"left: {alive(mark)}", 30)
+    if runtime in {"docker", "podman"}:
+        done = subprocess.run(
+            [runtime, "ps", "--all", "--quiet"],
+            env={**os.environ, **here.env},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "" == done.stdout
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_cancelled_job_may_say_goodbye_and_leaves_nothing(
+    isolated: Callable[..., Place], runtime: str, mark: str
+) -> None:
+    here = isolated(lab(LONG.format(mark=mark)), runtime)
+    process = begin(here, mark)
+
+    here.repx("cancel")
+
+    process.communicate(timeout=60)
+    assert "cancelled" == here.marker("long")["reason"]
+    assert list(here.store.glob("outputs/*/out/polite"))
+    nothing_left(here, mark, runtime)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_time_limit_ends_everything(
+    isolated: Callable[..., Place], runtime: str, mark: str
+) -> None:
+    here = isolated(lab(LONG.format(mark=mark), resources={"time": "4s"}), runtime)
+    process = begin(here, mark)
+
+    process.communicate(timeout=90)
+
+    assert "timeout" == here.marker("long")["reason"]
+    nothing_left(here, mark, runtime)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_outlives_a_killed_script_is_ended_before_the_next_attempt(
+    isolated: Callable[..., Place], runtime: str, mark: str
+) -> None:
+    here = isolated(lab(LONG.format(mark=mark)), runtime)
+    process = begin(here, mark)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):  # all of repx and of the runtime's client
+        words = path.read_bytes() if path.exists() else b""
+        if str(here.store).encode() in words and b"sleep" not in words[:6]:
+            os.kill(int(path.parent.name), signal.SIGKILL)
+    process.kill()
+    process.communicate(timeout=60)
+
+    (out,) = here.store.glob("outputs/*/out")
+    (out / "begun").unlink()
+    again = begin(here, mark)
+
+    assert 4 == len(alive(mark)), "those of one attempt only"
+    here.repx("cancel")
+    again.communicate(timeout=60)
+    nothing_left(here, mark, runtime)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_stays_behind_a_program_that_succeeded_is_ended(
+    isolated: Callable[..., Place], runtime: str, mark: str
+) -> None:
+    here = isolated(lab(f'(setsid sleep {mark} &) ; sleep 0.2; touch "$out/begun"'), runtime)
+
+    here.repx("run", "--trust")
+
+    assert ["succeeded"] == list(here.by_stage().values())
+    nothing_left(here, mark, runtime)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES[2:])
+def test_memory_of_a_job_is_limited_and_said(isolated: Callable[..., Place], runtime: str) -> None:
+    run = 'touch "$out/begun"; a=$(head -c 300000000 /dev/zero | tr "\\\\0" x); echo ${#a}'
+    here = isolated(lab(run, resources={"mem": "64M"}), runtime)
+
+    here.repx("run", "--trust", code=1)
+
+    assert here.marker("long")["reason"] in {"out of memory", "killed by signal 9"}
