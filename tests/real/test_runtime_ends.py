@@ -64,7 +64,10 @@ def mark() -> str:
 
 def begin(here: Place, mark: str) -> subprocess.Popen[str]:
     process = here.start("run", "--trust")
-    begun = lambda: bool(list(here.store.glob("outputs/*/out/begun")))  # noqa: E731  # short
+
+    def begun() -> bool:
+        return bool(list(here.store.glob("outputs/*/out/begun")))
+
     wait_for(lambda: begun() or process.poll() is not None, "the job does not begin")
     assert process.poll() is None, process.communicate()
     wait_for(lambda: len(alive(mark)) == 4, "the hidden processes do not begin")
@@ -91,7 +94,7 @@ def test_cancelled_job_may_say_goodbye_and_leaves_nothing(
     here = isolated(lab(LONG.format(mark=mark)), runtime)
     process = begin(here, mark)
 
-    here.repx("cancel")
+    here.repx("cancel", "--all")
 
     process.communicate(timeout=60)
     assert "cancelled" == here.marker("long")["reason"]
@@ -130,7 +133,7 @@ def test_what_outlives_a_killed_script_is_ended_before_the_next_attempt(
     again = begin(here, mark)
 
     assert 4 == len(alive(mark)), "those of one attempt only"
-    here.repx("cancel")
+    here.repx("cancel", "--all")
     again.communicate(timeout=60)
     nothing_left(here, mark, runtime)
 
