@@ -129,7 +129,8 @@ repx_plain() {
 repx_merge() {
   local entry name from=$1 into=$2 path=$3
   local -a moved=() frozen=()
-  if [[ -n ${explicit[${path:-.}]-} ]]; then
+  name=${path%/}
+  if [[ -n ${explicit[${name:-.}]-} ]]; then
     unset "thawed[$into]"
     chmod --reference="$from" -- "$into" || return
   fi
