@@ -316,8 +316,12 @@ let
       result = derivation {
         name = "hpc-experiment-lab";
         inherit (pkgs) system;
-        builder = "${pkgs.python3}/bin/python3";
-        args = [ "${source}/nix/builder/lab.py" ];
+        # Nix calls a builder by its last name alone, from which Python cannot tell where it is.
+        builder = "${pkgs.bash}/bin/bash";
+        args = [
+          "-c"
+          "exec ${pkgs.python3}/bin/python3 ${source}/nix/builder/lab.py"
+        ];
         PYTHONPATH = "${source}";
         blueprint = toJSON whole;
         passAsFile = [ "blueprint" ];

@@ -140,7 +140,9 @@ in
       check =
         program:
         let
-          place = program.at;
+          # An expression on the command line has no file.
+          place =
+            if program.at == null || match "/.*" (toString program.at.file) == null then null else program.at;
           description = builtins.toJSON {
             stage = definition.key;
             phase = program.name;
@@ -161,8 +163,11 @@ in
         derivation {
           name = "check-${definition.key}";
           inherit (pkgs) system;
-          builder = "${python}/bin/python3";
-          args = [ "${source}/nix/builder/check.py" ];
+          builder = "${pkgs.bash}/bin/bash"; # as for a Lab
+          args = [
+            "-c"
+            "exec ${python}/bin/python3 ${source}/nix/builder/check.py"
+          ];
           PYTHONPATH = "${source}";
           bash = "${pkgs.bash}/bin/bash";
           shellcheck = "${pkgs.shellcheck.bin or pkgs.shellcheck}/bin/shellcheck";

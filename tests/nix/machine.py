@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,3 +141,9 @@ def nix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nix]:
             shutil.copy(source, project / name)
     yield Nix(store=home / "s", packages=minipkgs(home / "minipkgs"), project=project)
     subprocess.run(["chmod", "-R", "u+w", os.fspath(home)], check=False)
+
+
+@pytest.fixture(scope="session")
+def copied(nix: Nix) -> Nix:
+    """Return the same with packages that are copied with all their libraries."""
+    return replace(nix, packages=minipkgs(nix.store.parent / "minipkgs-copied", copy=True))
