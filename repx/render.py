@@ -9,33 +9,31 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import assets, launch, plan_file, progress
+from repx import assets, job_file, plan_file, progress
 from repx.errors import InputError, RenderError
-from repx.launch import BRANCH
 from repx.runtimes.rooms import NO_ROOMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import jinja2
 
-    from repx.launch import Launch
     from repx.model import Lab, RunName
-    from repx.plan import Plan, Task, Unit
+    from repx.plan import Plan
     from repx.runtimes.rooms import Room
     from repx.target import Target
 
-SHELL_LIBRARY: Final = ("lib.sh", "rare.sh", "scatter-gather.sh")
+SHELL_LIBRARY: Final = ("lib.sh", "markers.sh", "exceptional.sh", "scatter-gather.sh")
 
 _SCRIPT: Final = 0o755
+_PRIVATE: Final = 0o700
 _TEXT: Final = 0o644
 _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PRETTY: Final = json.JSONEncoder(indent=2, ensure_ascii=False)
-_BRANCH_IN_JSON: Final = json.dumps(BRANCH)[1:-1]
-_ESCAPE: Final = re.compile(r"\\(?:u....|.)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -143,14 +141,22 @@ def submission(
         submission=submission_id,
     )
     yield RenderedFile(path="README", text=readme, mode=_TEXT)
-    yield from job_scripts(made, plan, lab, target, artifact=artifact, rooms=rooms)
+    yield from job_scripts(
+        made,
+        plan,
+        lab,
+        target,
+        submission_id=submission_id,
+        artifact=artifact,
+        rooms=rooms,
+    )
 
 
 def _shipped(asset: str, path: str) -> RenderedFile:
     return RenderedFile(path=path, text=assets.path(asset).read_text(encoding="utf-8"), mode=_TEXT)
 
 
-# --- jobs/<job>.sh ---------------------------------------------------------------------------
+# --- jobs/ ----------------------------------------------------------------------------------
 
 
 def job_scripts(
@@ -159,134 +165,38 @@ def job_scripts(
     lab: Lab,
     target: Target,
     *,
+    submission_id: str,
     artifact: Callable[[str], str],
     rooms: Mapping[RunName, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
-    """Yield one wrapper per task of the plan."""
-    common: dict[str, object] = {
-        "store": target.base_path,
-        "scheduler": target.scheduler.value,
-        "input_wait_s": target.input_wait_s,
-        "host_tools": _host_tools(lab, target),
-        "environment": _environment(target),
-    }
+    """Yield the job files of a plan. Those that hold a target's `environment:` are private."""
+    _check_environment(target)
+    mode = _PRIVATE if target.environment else _SCRIPT
     for task in progress.through(plan.tasks, "writing scripts:"):
-        room = rooms.get(task.run)
-        text = fill(
-            made,
-            "job.sh.j2",
-            **common,
-            job=task.job.id,
-            run=task.run,
-            forced=Raw("1" if task.forced else ""),
-            parameters=_json(task.job.params),
-            room=room.key if room else "",
-            **_programs(task, lab, target.base_path, artifact, room),
+        files = job_file.of_task(
+            task,
+            lab,
+            target,
+            submission_id=submission_id,
+            artifact=artifact,
+            room=rooms.get(task.run),
         )
-        yield RenderedFile(path=f"jobs/{task.job.id}.sh", text=text, mode=_SCRIPT)
+        for file in files:
+            text = fill(
+                made,
+                "job.sh.j2",
+                job=task.job.id,
+                run=task.run,
+                what="" if file.unit in ("main", job_file.WHOLE) else f": {file.unit}",
+                argument=Raw(" BRANCH" if file.per_branch else ""),
+                head=Raw(file.head),
+                tail=Raw(job_file.TAIL),
+            )
+            yield RenderedFile(path=f"jobs/{file.path}", text=text, mode=mode)
 
 
-def _host_tools(lab: Lab, target: Target) -> str:
-    return f"{target.base_path}/artifacts/host-tools/{lab.host_tools}/bin" if lab.host_tools else ""
-
-
-def _environment(target: Target) -> dict[Raw, str]:
-    for name in target.environment:
+def _check_environment(target: Target) -> None:
+    for name in (*target.environment, *target.secrets):
         if not _ENVIRONMENT_NAME.fullmatch(name):
             message = f"target '{target.name}': '{name}' cannot be the name of a variable"
             raise InputError(message, hint="use letters, digits and _, not a digit first")
-    return {Raw(name): value for name, value in target.environment.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """One executable of a job as its script sees it; every field is shell code."""
-
-    executable: Raw
-    command: Raw
-    inputs: Raw
-    needs: Raw
-    outputs: Raw
-    isolated: Mapping[Raw, Raw]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a scatter-gather job; ``later`` are the steps that depend on it."""
-
-    name: str
-    later: Raw
-    program: Program
-
-
-def _programs(
-    task: Task, lab: Lab, base: str, artifact: Callable[[str], str], room: Room | None
-) -> dict[str, object]:
-    """Return what the template needs to know of the job's programs."""
-    launches = launch.of_job(lab, base, task.job, artifact)
-    programs = [_program(unit, it, room) for unit, it in zip(task.units, launches, strict=True)]
-    if len(programs) == 1:
-        return {"phases": False, "main": programs[0]}
-    steps = [
-        Step(name=unit.phase.step, later=_words(_later(task, unit.phase.name)), program=program)
-        for unit, program in zip(task.units, programs, strict=True)
-        if unit.phase.per_branch
-    ]
-    (sink,) = task.units[-1].phase.needs
-    return {
-        "phases": True,
-        "scatter": programs[0],
-        "steps": steps,
-        "step_names": _words([step.name for step in steps]),
-        "sink": task.unit(sink).phase.step,
-        "worker_outs": _spliced_json(next(it.outputs for it in launches if it.phase == sink)),
-        "gather": programs[-1],
-    }
-
-
-def _program(unit: Unit, it: Launch, room: Room | None) -> Program:
-    return Program(
-        executable=_spliced(it.executable),
-        command=_words(it.words),
-        inputs=_spliced_json(it.inputs),
-        needs=_words(_pairs(it.inputs)),
-        outputs=_words(_pairs(it.outputs)),
-        isolated={Raw(name): _words(words) for name, words in _isolated(unit, it, room)},
-    )
-
-
-def _isolated(unit: Unit, it: Launch, room: Room | None) -> Iterable[tuple[str, tuple[str, ...]]]:
-    return room.words(it, unit.resources) if room else ()
-
-
-def _later(task: Task, step: str) -> list[str]:
-    """Return the steps that depend on ``step``, directly or not."""
-    found = {step}
-    for unit in task.units:
-        if unit.phase.per_branch and found.intersection(unit.phase.needs):
-            found.add(unit.phase.name)
-    return sorted(task.unit(name).phase.step for name in found - {step})
-
-
-def _json(value: object) -> str:
-    return _PRETTY.encode(value)
-
-
-def _pairs(values: Mapping[str, str]) -> list[str]:
-    return [word for pair in values.items() for word in pair]
-
-
-def _words(values: Iterable[str]) -> Raw:
-    return Raw(" ".join(map(_spliced, values)))
-
-
-def _spliced(value: str) -> Raw:
-    """Quote a value; where it holds the branch's number, leave it to the shell's ``branch``."""
-    return Raw('"$branch"'.join(shlex.quote(part) for part in value.split(BRANCH)))
-
-
-def _spliced_json(value: object) -> Raw:
-    text = _json(value)
-    if _BRANCH_IN_JSON in text:
-        text = _ESCAPE.sub(lambda found: found[0].replace(_BRANCH_IN_JSON, BRANCH), text)
-    return _spliced(text)

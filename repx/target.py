@@ -180,6 +180,28 @@ class SlurmOptions:
 _UMASKS: Final[Mapping[str, str]] = {"group": "0002", "read": "0022", "private": "0077"}
 
 
+class MissingOutputs(StrEnum):
+    """What a job whose program ended well, but left an output away, has done."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class Durability(StrEnum):
+    """Whether a success is marked only when its outputs are on the disk."""
+
+    FULL = "full"
+    FAST = "fast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A value that is read at the target: of a file (``source`` its path) or of a variable."""
+
+    kind: str
+    source: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One profile of targets.yaml, complete: every default filled in, every path expanded.
@@ -204,6 +226,9 @@ class Target:
     network: bool = False
     gpus: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    missing_outputs: MissingOutputs = MissingOutputs.FAIL
+    durability: Durability = Durability.FULL
     templates: str | None = None
     retries: Retries = field(default_factory=Retries)
     input_wait_s: int = 30

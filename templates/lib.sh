@@ -1,103 +1,170 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # the job script that sources this file sets what is read here
+# shellcheck disable=SC2154 # the job file that sources this file sets what is read here
 #
-# What every job script does, whatever the job: lock, run, check, mark. Needs bash 4.2 and
-# coreutils. A job for which nothing is out of the ordinary costs one process, the job's own, and
-# little of bash: what happens seldom is in rare.sh, read when it is needed.
+# What every job file does, whatever the job: lock, run, check, mark. Needs bash 4.2 and
+# coreutils. A job for which nothing is out of the ordinary costs little of bash: what happens
+# seldom is in exceptional.sh, read when it is needed.
 #
-# A job script sets
-#   job store scheduler forced   who it is, where, and whether an older success counts
-#   folder                       the submission folder
-#   input_wait_s                 how long a network file system may take to show an input
-#   executable command           the program, and the words that start it
-#   inputs parameters            JSON for the program
-#   needs outputs                (NAME PATH ...) that must exist before and after
-#   environment                  a function called in the job's own process before the program
-# and calls `repx_simple`, or `repx_scatter_gather` of scatter-gather.sh.
+# A job file sets these, as plain data, and calls `repx_main`:
+#   repx_job repx_unit repx_store           which unit of which job, and where
+#   repx_scheduler repx_submission          who runs it
+#   repx_forced                             whether only a success of this submission counts
+#   repx_input_wait_s                       how long a network file system may take to show a file
+#   repx_missing_outputs repx_durability    fail or warn; full or fast
+#   repx_asks                               (CPUS MEM TIME ...) per rung of the ladder, or null
+#   repx_folder                             the unit's folder, of `out` and `repx`
+#   repx_executable repx_command            the program, and the words that start it
+#   repx_room repx_in_NAME                  what isolates it, and the command for each runtime
+#   repx_inputs repx_inputs_file            JSON for the program, and where it expects that
+#   repx_parameters repx_parameters_file    likewise; no file where another unit writes it
+#   repx_needs repx_outputs                 (NAME PATH ...) that must exist before and after
+#   repx_environment repx_secrets           (NAME VALUE ...); (NAME file|env FROM ...)
+#   repx_path                               what comes first in the program's PATH
+# and may define a function `repx_site`, a site's own lines, for the program's own process.
+# Nothing of a caller's environment has a say here: all names begin with `repx_`, and the program
+# gets the environment that this process was started with, not what bash makes of it.
 
+# What an environment can change in bash itself (SHELLOPTS, BASHOPTS, exported functions, ...).
+unset -f cd exec export kill local mkdir mv printf read return rm set shopt sleep sync trap wait
+unset BASH_COMPAT FUNCNEST GLOBIGNORE IFS POSIXLY_CORRECT TMOUT
+set +efuxvkCT +o pipefail +o posix
+shopt -u failglob nocasematch nocaseglob extglob
 shopt -s nullglob dotglob
 
-home=$store/outputs/$job
-by=$scheduler
-[[ $by != slurm ]] || by=slurm:${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-none}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
-attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
-grace_s=${REPX_GRACE_S:-10} lock_mode=${REPX_LOCK-} lock_fd=${REPX_LOCK_FD-}
-our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
-unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER # not the job's business
+# shellcheck source=templates/markers.sh
+. "$repx_here/markers.sh"
 
-stopped='' # why a signal ends the job
-child=''   # the process group of the job's program while it runs
-ticks=0    # cpu time of earlier phases, in clock ticks
-trap 'repx_rare stop cancelled' TERM INT HUP
-trap 'repx_rare stop timeout' USR1
+repx_attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
+repx_grace_s=${REPX_GRACE_S:-10} repx_lock_mode=${REPX_LOCK-} repx_lock_fd=${REPX_LOCK_FD-}
+repx_rung=${REPX_RUNG:-0} repx_reaper=${REPX_REAPER-}
+repx_our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
+repx_exceptional_read=''
+repx_stopped='' # why a signal ends the unit
+repx_child=''   # the process group of the unit's program while it runs
+repx_ticks=0    # cpu time of earlier programs, in clock ticks
+repx_rss=null   # the largest memory of its processes, in bytes, where that is known
+repx_unit_child='' # the job file of a unit that this one runs
+repx_runtime='' # what the program runs in, when that isolates it
+repx_oom=''     # it was killed for memory, its runtime says
+repx_missing='' # names of outputs that are missing and may be
+repx_start=''
 
-# NAME ARGUMENT...: call a function of rare.sh.
-repx_rare() {
-  # shellcheck source=templates/rare.sh
-  [[ -n ${rare-} ]] || . "$folder/rare.sh"
+# NAME ARGUMENT...: call a function of exceptional.sh.
+repx_exceptional() {
+  if [[ -z $repx_exceptional_read ]]; then
+    # shellcheck source=templates/exceptional.sh
+    . "$repx_here/exceptional.sh"
+    repx_exceptional_read=1
+  fi
   "repx_$1" "${@:2}"
 }
 
-repx_simple() {
-  (($# == 0)) || { repx_rare ended "$@"; return; }
-  [[ -n $lock_fd ]] || repx_rare lock "$home/repx"
-  repx_done "$home/repx" && return
-  record=$home/repx out=$home/out
-  repx_attempt "$record/inputs.json" "$record/parameters.json" && repx_succeed "" && repx_complete ok
+repx_main() {
+  trap 'repx_exceptional stopped cancelled' TERM INT HUP
+  trap 'repx_exceptional stopped timeout USR1' USR1
+  repx_home=$repx_store/outputs/$repx_job
+  repx_record=$repx_folder/repx repx_out=$repx_folder/out
+  if [[ $repx_unit != main ]]; then
+    # shellcheck source=templates/scatter-gather.sh
+    . "$repx_here/scatter-gather.sh"
+    repx_phase "$@"
+    return
+  fi
+  [[ -n $repx_lock_fd ]] || repx_exceptional lock "$repx_record" "$repx_home"
+  if (($#)); then
+    repx_exceptional ended "$@"
+  else
+    repx_done "$repx_record" && return
+    repx_try
+  fi && repx_succeed "" && repx_complete ok
 }
 
-# RECORD: has it succeeded, and if the plan wants it again, after the plan was made?
-repx_done() {
-  [[ -e $1/SUCCESS && (-z $forced || $1/SUCCESS -nt $folder/plan.json) ]]
-}
-
-# INPUTS [PARAMETERS]: run the command once in `out`, with its logs in `record` and its JSON in
-# the files named. Leaves FAIL in `record` and returns 1 when it did not do its work.
-repx_attempt() {
+# Run the command once. Leaves FAIL and returns 1 when it did not do its work.
+repx_try() {
   local content
   repx_now
-  start=$now
-  [[ -d $record && -d $out ]] || repx_rare make "$record" "$out"
-  [[ ! -e $record/SUCCESS && ! -e $record/FAIL ]] || repx_rare drop "$record/SUCCESS" "$record/FAIL"
-  repx_present "${needs[@]}" || repx_rare await "$input_wait_s" input "${needs[@]}" || return
-  content=("$out"/*)
-  ((${#content[@]} == 0)) || repx_rare clear "$out"
-  printf '%s\n' "$inputs" >"$1" || repx_rare broken "cannot write $1"
-  [[ -z ${2-} ]] || printf '%s\n' "$parameters" >"$2" || repx_rare broken "cannot write $2"
-  [[ ! -s $record/stdout.log && ! -s $record/stderr.log ]] || repx_rare keep_logs
-  [[ -x $executable && ! -d $executable ]] || repx_rare no_program || return
-  cd -- "$out" || repx_rare broken "cannot enter $out"
-  [[ -z ${repx_room-} ]] || repx_rare isolate || return
+  repx_start=$repx_now
+  [[ -d $repx_record && -d $repx_out ]] || repx_exceptional make "$repx_record" "$repx_out"
+  [[ ! -e $repx_record/SUCCESS && ! -e $repx_record/FAIL ]] ||
+    repx_exceptional drop "$repx_record/SUCCESS" "$repx_record/FAIL"
+  repx_present "${repx_needs[@]}" ||
+    repx_exceptional await "$repx_input_wait_s" input "${repx_needs[@]}" || return
+  content=("$repx_out"/*)
+  ((${#content[@]} == 0)) || repx_exceptional clear "$repx_out"
+  repx_put "$repx_inputs_file" "$repx_inputs"
+  [[ -z $repx_parameters_file ]] || repx_put "$repx_parameters_file" "$repx_parameters"
+  [[ ! -s $repx_record/stdout.log && ! -s $repx_record/stderr.log ]] || repx_exceptional keep_logs
+  [[ -x $repx_executable && ! -d $repx_executable ]] || repx_exceptional no_program || return
+  ((${#repx_secrets[@]} == 0)) || repx_exceptional check_secrets || return
+  cd -- "$repx_out" || repx_exceptional broken "cannot enter $repx_out"
+  [[ -z $repx_room ]] || repx_exceptional isolate || return
   repx_run
-  [[ -z ${repx_room-} ]] || repx_rare leave
-  { ((status == 0)) && [[ -z $stopped ]] && repx_present "${outputs[@]}"; } || repx_rare judge
+  [[ -z $repx_room ]] || repx_exceptional leave
+  { ((repx_status == 0)) && [[ -z $repx_stopped ]] && repx_present "${repx_outputs[@]}"; } ||
+    repx_exceptional judge
 }
 
-# Run the program in a process group of its own; set status. What is left of the group when the
-# program has ended is ended too.
+# FILE TEXT
+repx_put() {
+  printf '%s\n' "$2" >"$1" || repx_exceptional broken "cannot write $1"
+}
+
+# Run the program in a process group of its own; set repx_status. What it has left running when
+# it has ended is ended, too.
 repx_run() {
   local first
-  [[ -z $stopped ]] || { status=143 && return; }
-  if [[ ${command[0]} == "$executable" && -r $executable ]] && read -rN 20 first <"$executable" &&
-    [[ $first == '#!/usr/bin/env bash'$'\n' ]]; then
-    command=(bash "${command[@]}") # as env would do, which is one more program to start
+  [[ -z $repx_stopped ]] || { repx_status=143 && return; }
+  if [[ ${repx_command[0]} == "$repx_executable" && -r $repx_executable ]] &&
+    read -rN 20 first <"$repx_executable" && [[ $first == '#!/usr/bin/env bash'$'\n' ]]; then
+    repx_command=(bash "${repx_command[@]}") # as env would do, which is one more program to start
   fi
   set -m
-  (
-    [[ -z $our_locale ]] || export -n LC_ALL
-    export REPX_UNIT="${record%/repx}#$attempt" # tells whose what is left running is
-    environment
-    exec "${command[@]}"
-  ) </dev/null >"$record/stdout.log" 2>"$record/stderr.log" &
-  child=$!
+  (repx_become) </dev/null >"$repx_record/stdout.log" 2>"$repx_record/stderr.log" &
+  repx_child=$!
   set +m
-  [[ -z $stopped ]] || repx_rare end_group # the signal came while the child was not known
+  [[ -z $repx_stopped ]] || repx_exceptional end_group # the signal came while the child was not known
   {
-    wait "$child"
-    status=$?
-    kill -0 -- "-$child"
-  } 2>/dev/null && repx_rare end_group
-  child=''
+    wait "$repx_child"
+    repx_status=$?
+    kill -0 -- "-$repx_child"
+  } 2>/dev/null && repx_exceptional end_group
+  repx_child=''
+  repx_alone || repx_exceptional end_remains
+}
+
+# Become the program, with the environment that this process was started with and the target's.
+repx_become() {
+  local given=() entry path=${PATH-/usr/bin:/bin}
+  while IFS= read -r -d '' entry; do
+    case $entry in
+      REPX_ATTEMPT=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
+      REPX_UNIT=* | PWD=* | =*) ;;
+      LC_ALL=*) [[ -n $repx_our_locale ]] || given+=("$entry") ;;
+      *=*) given+=("$entry") ;;
+    esac
+  done 2>/dev/null </proc/self/environ
+  given+=("PWD=$repx_out" "REPX_UNIT=$repx_folder#$repx_attempt#")
+  for ((entry = 0; entry < ${#repx_environment[@]}; entry += 2)); do
+    given+=("${repx_environment[entry]}=${repx_environment[entry + 1]}")
+    [[ ${repx_environment[entry]} != PATH ]] || path=${repx_environment[entry + 1]}
+  done
+  [[ -z $repx_path ]] || given+=("PATH=$repx_path:$path")
+  if ((${#repx_secrets[@]} > 0)) || [[ ! -r /proc/self/environ ]] || declare -F repx_site >/dev/null; then
+    repx_exceptional become_otherwise "${given[@]}"
+  fi
+  exec env -i -- "${given[@]}" "${repx_command[@]}"
+}
+
+# Has the program left nothing running? A runner that is the parent of all that is left shows it
+# as children beside this process; else the environment of each process tells.
+repx_alone() {
+  local children=''
+  if [[ -z $repx_reaper ]]; then
+    ! repx_exceptional find_marked "$repx_folder#$repx_attempt#"
+    return
+  fi
+  read -r children 2>/dev/null <"/proc/$repx_reaper/task/$repx_reaper/children"
+  [[ -z $children || $children == "$$" ]]
 }
 
 # NAME PATH...: does each path exist?
@@ -109,36 +176,39 @@ repx_present() {
 }
 
 # MEMBERS: leave SUCCESS, with further members of its JSON. Its existence is the message, and it
-# is made last, so it needs no rename: a crash between making and filling it leaves an empty
-# marker of a job that did succeed.
+# is made last, when what it promises is on the disk.
 repx_succeed() {
-  repx_mark "$record/SUCCESS" success 0 '""' "$1" || repx_rare succeed_again "$1"
+  [[ $repx_durability != full ]] || repx_exceptional flush
+  repx_mark "$repx_record/SUCCESS" success 0 '""' "$repx_missing$1" || repx_exceptional succeed_again "$1"
 }
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.
 repx_mark() {
-  local stat='' fields used
+  local stat='' fields used by=$repx_scheduler host=$HOSTNAME rung=$((repx_rung * 3))
   # Ended children's cpu time, user and system: proc(5), fields 16 and 17; a tick is 1/100 s.
   [[ ! -r /proc/self/stat ]] || read -r stat </proc/self/stat
-  # shellcheck disable=SC2206  # split at blanks on purpose; the name in brackets is cut off
+  # shellcheck disable=SC2206 # split at blanks on purpose; the name in brackets is cut off
   fields=(${stat##*) })
-  ((used = ${fields[13]:-0} + ${fields[14]:-0} - ticks, ticks += used))
+  ((used = ${fields[13]:-0} + ${fields[14]:-0} - repx_ticks, repx_ticks += used))
+  [[ ! -r /proc/sys/kernel/hostname ]] || read -r host </proc/sys/kernel/hostname
+  [[ $by != slurm ]] || repx_exceptional slurm_facts
+  ((rung + 3 <= ${#repx_asks[@]})) || rung=$((${#repx_asks[@]} - 3))
   repx_now
-  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","cpu_s":%d.%02d%s}\n' \
-    "$2" "$3" "$4" "${start:-$now}" "$now" "${HOSTNAME//[^A-Za-z0-9._-]/}" "$attempt" "$by" \
-    $((used / 100)) $((used % 100)) "${5:+,$5}" >"$1"
+  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s}\n' \
+    "$2" "$3" "$4" "${repx_start:-$repx_now}" "$repx_now" "${host//[^A-Za-z0-9._-]/}" "$repx_attempt" "$by" "$repx_submission" \
+    $((used / 100)) $((used % 100)) "$repx_rss" "${repx_asks[@]:rung:3}" "${5:+,$5}" >"$1"
 }
 
 # ok|fail: the line RepX 0.5 reads. A hint only, so a failure to write it fails nothing.
 repx_complete() {
-  local id=${job//\\/\\\\}
-  [[ ! -L $store/outputs/completions.jsonl ]] || return 0 # a neighbour's, who leads us elsewhere
-  printf '{"id":"%s","s":"%s"}\n' "${id//\"/\\\"}" "$1" >>"$store/outputs/completions.jsonl" || true
+  local id=${repx_job//\\/\\\\}
+  [[ ! -L $repx_store/outputs/completions.jsonl ]] || return 0 # a neighbour's, who leads us elsewhere
+  printf '{"id":"%s","s":"%s"}\n' "${id//\"/\\\"}" "$1" >>"$repx_store/outputs/completions.jsonl" || true
 }
 
-# Set now: seconds since the epoch, to the microsecond from bash 5 on.
+# Set repx_now: seconds since the epoch, to the microsecond from bash 5 on.
 repx_now() {
-  now=${EPOCHREALTIME-}
-  now=${now/,/.} # some locales
-  [[ -n $now ]] || printf -v now '%(%s)T' -1
+  repx_now=${EPOCHREALTIME-}
+  repx_now=${repx_now/,/.} # some locales
+  [[ -n $repx_now ]] || printf -v repx_now '%(%s)T' -1
 }

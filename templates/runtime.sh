@@ -7,17 +7,17 @@
 # rooms/<room>.sh says what all jobs of an image share; nodes/ what was found out on a node: which
 # runtime works there, why others do not, and the words that only the node knows.
 
-# Set `command`, and `repx_runtime` to what it is for. Fails the job where nothing works.
+# Set `repx_command`, and `repx_runtime` to what it is for. Fails the job where nothing works.
 repx_enter() {
   # shellcheck source=/dev/null
-  . "$folder/rooms/$repx_room.sh"
-  repx_runtime='' out_of_memory=''
+  . "$repx_here/rooms/$repx_room.sh"
+  repx_runtime='' repx_oom=''
   repx_known || repx_find_out || return
   if [[ $repx_runtime == native ]]; then
-    repx_try_native || repx_no_runtime "native: $why"
+    repx_try_native || repx_no_runtime "native: $repx_why"
     return
   fi
-  ! repx_has begin || "repx_begin_$repx_runtime" || { repx_rare fail 126 "$why"; return; }
+  ! repx_has begin || "repx_begin_$repx_runtime" || { repx_exceptional fail 126 "$repx_why"; return; }
   repx_expand "repx_in_$repx_runtime"
 }
 
@@ -30,10 +30,10 @@ repx_has() {
 repx_known() {
   local boot=unknown
   [[ ! -r /proc/sys/kernel/random/boot_id ]] || read -r boot </proc/sys/kernel/random/boot_id
-  node_file=$folder/nodes/${HOSTNAME//\//}.${boot%%-*}.$repx_room.sh
-  [[ -r $node_file ]] || return
+  repx_node_file=$repx_here/nodes/${HOSTNAME//\//}.${boot%%-*}.$repx_room.sh
+  [[ -r $repx_node_file ]] || return
   # shellcheck source=/dev/null
-  . "$node_file"
+  . "$repx_node_file"
   [[ -z ${repx_root-} || -d $repx_root ]]
 }
 
@@ -41,49 +41,49 @@ repx_known() {
 repx_find_out() {
   set -m
   (
-    environment
+    repx_export_environment
     repx_choose
   ) </dev/null >&2 &
-  child=$!
+  repx_child=$!
   set +m
-  wait "$child"
-  status=$?
-  child=''
-  [[ -z $stopped ]] || { repx_rare fail 143 "$stopped"; return; }
+  wait "$repx_child"
+  repx_status=$?
+  repx_child=''
+  [[ -z $repx_stopped ]] || { repx_exceptional fail 143 "$repx_stopped"; return; }
   ((status == 0)) && repx_known && return
-  why=cancelled
-  [[ ! -r $node_file.why ]] || why=$(<"$node_file.why")
-  repx_no_runtime "$why"
+  repx_why=cancelled
+  [[ ! -r $repx_node_file.why ]] || repx_why=$(<"$repx_node_file.why")
+  repx_no_runtime "$repx_why"
 }
 
 # WHY: the job fails.
 repx_no_runtime() {
   repx_runtime=''
-  repx_rare fail 125 "no runtime of the target works on ${HOSTNAME:-this node}: $1"
+  repx_exceptional fail 125 "no runtime of the target works on ${HOSTNAME:-this node}: $1"
 }
 
-# Write `node_file` for the first runtime that works, else `node_file.why`.
+# Write `repx_node_file` for the first runtime that works, else `repx_node_file.why`.
 repx_choose() {
   local name others=''
-  mkdir -p -- "$folder/nodes" || return
+  mkdir -p -- "$repx_here/nodes" || return
   for name in "${repx_runtimes[@]}"; do
-    repx_root='' repx_devices='' why=''
+    repx_root='' repx_devices='' repx_why=''
     repx_runtime=$name
     repx_host_folders
     if "repx_try_$name" && "repx_prepare_$name"; then
       repx_note "$others"
       return
     fi
-    others+="${others:+; }$name: $why"
+    others+="${others:+; }$name: $repx_why"
   done
-  printf '%s' "$others" >"$node_file.why"
+  printf '%s' "$others" >"$repx_node_file.why"
   return 1
 }
 
 # OTHERS: write down what was found out, as one assignment a line.
 repx_note() {
-  local name part=$node_file.$$.part
-  [[ -z $1 ]] || repx_rare say "runs in $repx_runtime, since others do not work on $HOSTNAME: $1"
+  local name part=$repx_node_file.$$.part
+  [[ -z $1 ]] || repx_exceptional say "runs in $repx_runtime, since others do not work on $HOSTNAME: $1"
   {
     repx_assign repx_runtime "$repx_runtime"
     repx_assign repx_passed_over "$1"
@@ -91,7 +91,7 @@ repx_note() {
     for name in "${!repx_at_@}"; do
       repx_assign_words "$name"
     done
-  } >"$part" && mv -f -- "$part" "$node_file"
+  } >"$part" && mv -f -- "$part" "$repx_node_file"
 }
 
 # NAME VALUE
@@ -116,18 +116,18 @@ repx_word() {
   REPLY="'${1//\'/$quote}'"
 }
 
-# ARRAY: set `command` to its words, with the node's for each `@name`.
+# ARRAY: set `repx_command` to its words, with the node's for each `@name`.
 repx_expand() {
   local word all="$1[@]" words
-  command=()
+  repx_command=()
   for word in "${!all}"; do
     case $word in
-      @@*) command+=("${word:1}") ;;
+      @@*) repx_command+=("${word:1}") ;;
       @*)
         words="repx_at_${word:1}[@]"
-        command+=("${!words}")
+        repx_command+=("${!words}")
         ;;
-      *) command+=("$word") ;;
+      *) repx_command+=("$word") ;;
     esac
   done
 }
@@ -139,20 +139,20 @@ repx_find() {
   local path
   repx_at_tool=()
   path=$(PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin type -P "$1") || path=$repx_tools/$1
-  why="$1 is not installed"
+  repx_why="$1 is not installed"
   [[ -x $path ]] && repx_at_tool=("$path")
 }
 
 # WORD...: the runtime's own program, in the job's environment.
 repx_tool() (
-  environment
+  repx_export_environment
   "${repx_at_tool[@]}" "$@" </dev/null
 )
 
 # LOCK COMMAND...: run it while nobody else on this file system holds LOCK.lock.
 repx_once() {
   local descriptor
-  why="cannot write to ${1%/*}"
+  repx_why="cannot write to ${1%/*}"
   mkdir -p -- "${1%/*}" && exec {descriptor}>>"$1.lock" || return
   chmod go= -- "${1%/*}"
   ! type -P flock >/dev/null || flock "$descriptor"
@@ -169,14 +169,14 @@ repx_image_root() {
 repx_unpack_image() {
   local part=$repx_root.part
   [[ ! -d $repx_root ]] || return 0
-  repx_rare say "unpacking the image $repx_image_name into $repx_root"
+  repx_exceptional say "unpacking the image $repx_image_name into $repx_root"
   # shellcheck source=/dev/null
-  . "$folder/unpack.sh"
+  . "$repx_here/unpack.sh"
   umask 022
   # What a killed process has left; without flock another may be at work there.
   type -P flock >/dev/null || part+=.$HOSTNAME.$$
   repx_delete "$part" "$part".* && repx_unpack "$part" "${repx_layers[@]}" || return
-  why="cannot rename $part"
+  repx_why="cannot rename $part"
   mv -T -- "$part" "$repx_root" || [[ -d $repx_root ]]
 }
 

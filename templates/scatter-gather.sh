@@ -1,62 +1,103 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2034  # the job script and lib.sh set what is read here
+# shellcheck disable=SC2154,SC2034 # the job file and lib.sh set what is read here
 #
-# The phases of a scatter-gather job: scatter makes work items, steps run once per item (a
-# branch), gather puts the results together. Sourced after lib.sh.
+# The units of a scatter-gather job: scatter makes work items, steps run once per item (a
+# branch), gather puts the results together. Sourced by lib.sh for all but simple jobs.
 #
-# A job script sets, beside what lib.sh wants,
-#   steps sink                   names in an order that respects their dependencies; the last one's
-#   scatter, step NAME, gather   functions that set executable command inputs needs outputs;
-#                                `step` also sets later (the steps that depend on NAME) and reads branch
-#   worker_outs                  a function that prints the manifest's element for branch
+# A job file sets, beside what lib.sh wants,
+#   of the whole job   repx_units      the names of its units, each after those it needs
+#   of a step          repx_later      (PATH ...) the steps of the branch that depend on it
+#   of gather          repx_sink       the last step
+#                      repx_element    the manifest's element for a branch, cut where its number goes
+# A step's file takes the branch's number.
 #
 # Locks: scatter and gather hold the job's lock alone. A step shares it and holds its own alone,
 # so that steps of one job run side by side on many machines, and never beside scatter. A runner
-# that holds the job's lock alone for the whole job passes it to all phases instead.
+# that holds the job's lock alone for the whole job passes it to all units instead.
 
-# shellcheck source=templates/rare.sh
-. "$folder/rare.sh"
+repx_exceptional_read=1
+# shellcheck source=templates/exceptional.sh
+. "$repx_here/exceptional.sh"
 
-repx_scatter_gather() {
-  case "${1-}:$#" in
-    :0) repx_lock_job && repx_all_phases ;;
-    scatter:1) repx_lock_job && repx_scatter ;;
-    step:3) repx_lock_step "$2" "$3" && repx_step "$2" "$3" ;;
-    gather:1) repx_lock_job && repx_gather ;;
-    *) repx_usage "takes [scatter | step NAME BRANCH | gather], got: $*" ;;
+repx_phase() {
+  case $repx_unit in
+    all) repx_whole_job "$@" ;;
+    scatter) (($# == 0)) || repx_usage "takes no argument, got: $*"; repx_lock_job && repx_scatter ;;
+    gather) (($# == 0)) || repx_usage "takes no argument, got: $*"; repx_lock_job && repx_gather ;;
+    *) repx_step "$@" ;;
   esac
 }
 
-# Who started us may hold the job's lock for all phases.
+# Who started us may hold the job's lock for all units.
 repx_lock_job() {
-  [[ -n $lock_fd ]] || repx_lock "$home/repx"
+  [[ -n $repx_lock_fd ]] || repx_lock "$repx_home/repx" "$repx_home"
 }
 
-repx_all_phases() {
-  local count name index
-  repx_done "$home/repx" && return
-  repx_scatter || return
-  repx_count
-  for ((index = 0; index < count; index++)); do
-    for name in "${steps[@]}"; do
-      [[ -z $stopped ]] || repx_fail_job "$stopped" || return
-      repx_step "$name" "$index" || return
+# --- the whole job -------------------------------------------------------------------------
+
+# [scatter | step NAME BRANCH | gather]: one unit, or all of them in order.
+repx_whole_job() {
+  local units=$repx_here/jobs/$repx_job REPLY
+  case "${1-}:$#" in
+    :0) ;;
+    scatter:1 | gather:1) exec bash "$units/$1.sh" ;;
+    step:3)
+      repx_steps
+      [[ " $REPLY " == *" $2 "* ]] || repx_usage "NAME is one of: $REPLY, got: $2"
+      exec bash "$units/step-$2.sh" "$3"
+      ;;
+    *) repx_usage "takes [scatter | step NAME BRANCH | gather], got: $*" ;;
+  esac
+  repx_lock_job
+  repx_done "$repx_home/repx" || repx_all_units
+}
+
+# Set REPLY to the names of the steps.
+repx_steps() {
+  local unit
+  REPLY=
+  for unit in "${repx_units[@]}"; do
+    [[ $unit != step-* ]] || REPLY+="${REPLY:+ }${unit#step-}"
+  done
+}
+
+repx_all_units() {
+  local repx_count unit branch
+  repx_run_unit scatter || return
+  repx_count "$repx_home"
+  for ((branch = 0; branch < repx_count; branch++)); do
+    for unit in "${repx_units[@]}"; do
+      [[ $unit == step-* ]] || continue
+      repx_run_unit "$unit" "$branch" || return
     done
   done
-  repx_gather
+  repx_run_unit gather
+}
+
+# UNIT [BRANCH]: run its file with the job's lock; a signal is passed on to it.
+repx_run_unit() {
+  local code
+  [[ -z $repx_stopped ]] || repx_fail_job "$repx_stopped" || return
+  REPX_LOCK_FD=$repx_lock_fd bash "$repx_here/jobs/$repx_job/$1.sh" "${@:2}" &
+  repx_unit_child=$!
+  while
+    wait "$repx_unit_child"
+    code=$?
+    ((code > 128)) && kill -0 "$repx_unit_child" 2>/dev/null
+  do :; done
+  repx_unit_child=''
+  return "$code"
 }
 
 # --- scatter -------------------------------------------------------------------------------
 
 repx_scatter() {
-  local count
-  repx_done "$home/repx" && return
-  repx_drop "$home/repx/FAIL" "$home/repx/SUCCESS"
-  scatter
+  local repx_count
+  repx_done "$repx_home/repx" && return
+  repx_drop "$repx_home/repx/FAIL" "$repx_home/repx/SUCCESS"
   repx_scatter_kept && return
-  record=$home/scatter/repx out=$home/scatter/out
-  if repx_attempt "$home/repx/inputs.json" "$home/repx/parameters.json" && repx_split; then
-    repx_succeed "\"branches\":$count"
+  if repx_try && repx_split; then
+    repx_succeed "\"branches\":$repx_count"
   else
     repx_fail_job "scatter failed"
   fi
@@ -65,50 +106,42 @@ repx_scatter() {
 # Are the branches there, made from these very inputs and parameters? A success of another
 # runner's scatter (RepX 0.5) does not count the branches, so they are made from its items.
 repx_scatter_kept() {
-  record=$home/scatter/repx
-  repx_done "$record" && [[ -e $home/scatter/out/work_items.json ]] || return
-  if ! repx_same "$home/repx/inputs.json" "$inputs" || ! repx_same "$home/repx/parameters.json" "$parameters"; then
+  repx_done "$repx_record" && [[ -e $repx_out/work_items.json ]] || return
+  if ! repx_same "$repx_inputs_file" "$repx_inputs" || ! repx_same "$repx_parameters_file" "$repx_parameters"; then
     repx_forget_steps
     return 1
   fi
-  repx_count && repx_has_branches && return
-  repx_now && start=$now
-  repx_split && repx_succeed "\"branches\":$count"
-}
-
-# Set count to the number of branches, as scatter's marker says it.
-repx_count() {
-  local line=''
-  read -r line <"$home/scatter/repx/SUCCESS"
-  [[ $line =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+  repx_count "$repx_home" && repx_has_branches && return
+  repx_now && repx_start=$repx_now
+  repx_split && repx_succeed "\"branches\":$repx_count"
 }
 
 # Nobody took a branch away?
 repx_has_branches() {
   local branch
-  for ((branch = 0; branch < count; branch++)); do
-    [[ -e $home/branch-$branch/repx/work_item.json ]] || return
+  for ((branch = 0; branch < repx_count; branch++)); do
+    [[ -e $repx_home/branch-$branch/repx/work_item.json ]] || return
   done
 }
 
 # The inputs changed, so no step's result stands.
 repx_forget_steps() {
-  repx_in_batches rm -f -- "$home"/branch-*/step-*/repx/{SUCCESS,FAIL}
+  repx_in_batches rm -f -- "$repx_home"/branch-*/step-*/repx/{SUCCESS,FAIL}
 }
 
-# Turn work_items.json into branch-<i>/repx/work_item.json; set count. Steps of a branch whose
+# Turn work_items.json into branch-<i>/repx/work_item.json; set repx_count. Steps of a branch whose
 # item is another one than before are forgotten, and branches beyond the last item removed.
 repx_split() {
   local items=() gone=() made=() changed=() stale=() index branch
-  repx_parse_items "$home/scatter/out/work_items.json" || repx_fail 1 "work_items.json: $REPLY" || return
-  count=${#items[@]}
-  for branch in "$home"/branch-*; do
+  repx_parse_items "$repx_out/work_items.json" || repx_fail 1 "work_items.json: $REPLY" || return
+  repx_count=${#items[@]}
+  for branch in "$repx_home"/branch-*; do
     index=${branch##*/branch-}
-    [[ $index != *[!0-9]* ]] && ((index < count)) || gone+=("$branch")
+    [[ $index != *[!0-9]* ]] && ((index < repx_count)) || gone+=("$branch")
   done
   repx_in_batches rm -rf -- "${gone[@]}"
-  for ((index = 0; index < count; index++)); do
-    branch=$home/branch-$index
+  for ((index = 0; index < repx_count; index++)); do
+    branch=$repx_home/branch-$index
     [[ -d $branch/repx ]] || made+=("$branch/repx")
     ! repx_same "$branch/repx/work_item.json" "${items[index]}" || continue
     changed+=("$index")
@@ -117,8 +150,8 @@ repx_split() {
   repx_in_batches mkdir -p -- "${made[@]}"
   repx_in_batches rm -f -- "${stale[@]}"
   for index in "${changed[@]}"; do
-    printf '%s' "${items[index]}" >"$home/branch-$index/repx/work_item.json" ||
-      repx_broken "cannot write $home/branch-$index/repx/work_item.json"
+    printf '%s' "${items[index]}" >"$repx_home/branch-$index/repx/work_item.json" ||
+      repx_broken "cannot write $repx_home/branch-$index/repx/work_item.json"
   done
 }
 
@@ -134,72 +167,71 @@ repx_in_batches() {
 
 # --- step ----------------------------------------------------------------------------------
 
-# NAME BRANCH: hold the step's lock, and a share of the job's.
-repx_lock_step() {
-  repx_find_branch "$2"
-  [[ -z $lock_fd ]] || return 0
-  repx_lock "$home/repx" -s
-  repx_lock "$home/branch-$2/step-$1/repx"
-}
-
-repx_find_branch() {
-  [[ $1 != *[!0-9]* ]] || repx_usage "BRANCH is a number, got: $1"
-  repx_appears $((SECONDS + input_wait_s)) "$home/branch-$1/repx/work_item.json" ||
-    repx_broken "there is no branch $1; run the phase scatter first"
-}
-
+# BRANCH [ended ...]
 repx_step() {
-  local later=() name
-  branch=$2 record=$home/branch-$2/step-$1/repx out=$home/branch-$2/step-$1/out
-  step "$1" || repx_usage "NAME is one of: ${steps[*]}, got: $1"
-  repx_done "$record" && repx_same "$record/inputs.json" "$inputs" && return
-  for name in "${later[@]}"; do
-    repx_drop "$home/branch-$2/step-$name/repx/SUCCESS"
-  done
-  if repx_attempt "$record/inputs.json"; then
+  local marker
+  [[ -n ${1-} && $1 != *[!0-9]* ]] || repx_usage "BRANCH is a number, got: ${1-}"
+  repx_appears $((SECONDS + repx_input_wait_s)) "$repx_home/branch-$1/repx/work_item.json" ||
+    repx_broken "there is no branch $1; run the phase scatter first"
+  if [[ -z $repx_lock_fd ]]; then
+    repx_lock "$repx_home/repx" "$repx_home" -s
+    repx_lock "$repx_record" "$repx_folder"
+  fi
+  if (($# > 1)); then
+    repx_ended "${@:2}"
+  else
+    repx_done "$repx_record" && repx_same "$repx_inputs_file" "$repx_inputs" && return
+    for marker in "${repx_later[@]}"; do
+      repx_drop "$marker"
+    done
+    repx_try
+  fi
+  # shellcheck disable=SC2181 # of either way
+  if (($? == 0)); then
     repx_succeed ""
   else
-    repx_fail_job "step $1 of branch $2 failed"
+    repx_fail_job "step ${repx_unit#step-} of branch $1 failed"
   fi
 }
 
-# REASON: a phase failed, so the job did. Nothing if the job has succeeded after all.
+# REASON: a unit failed, so the job did. Nothing if the job has succeeded after all.
 repx_fail_job() {
-  record=$home/repx
-  [[ ! -e $record/SUCCESS ]] || return
-  repx_fail 1 "${stopped:-$1}"
+  repx_record=$repx_home/repx
+  [[ ! -e $repx_record/SUCCESS ]] || return
+  repx_fail 1 "${repx_stopped:-$1}"
 }
 
 # --- gather --------------------------------------------------------------------------------
 
 repx_gather() {
-  local count=0 inputs=''
-  repx_done "$home/repx" && return
-  repx_drop "$home/repx/FAIL" "$home/repx/SUCCESS"
-  repx_count || repx_fail_job "scatter failed" || return
+  local repx_count=0
+  repx_done "$repx_home/repx" && return
+  repx_drop "$repx_home/repx/FAIL" "$repx_home/repx/SUCCESS"
+  repx_count "$repx_home" || repx_fail_job "scatter failed" || return
   repx_sinks_done || return
-  repx_write_manifest >"$home/repx/worker_outs_manifest.json" ||
-    repx_broken "cannot write $home/repx/worker_outs_manifest.json"
-  gather
-  record=$home/repx out=$home/out
-  repx_attempt "$record/gather_inputs.json" && repx_succeed "" && repx_complete ok
+  repx_write_manifest >"$repx_home/repx/worker_outs_manifest.json" ||
+    repx_broken "cannot write $repx_home/repx/worker_outs_manifest.json"
+  repx_try && repx_succeed "" && repx_complete ok
 }
 
 # Has the last step succeeded in every branch?
 repx_sinks_done() {
-  local deadline=$((SECONDS + input_wait_s))
-  for ((branch = 0; branch < count; branch++)); do
-    repx_appears "$deadline" "$home/branch-$branch/step-$sink/repx/SUCCESS" ||
-      repx_fail_job "step $sink of branch $branch failed" || return
+  local branch deadline=$((SECONDS + repx_input_wait_s))
+  for ((branch = 0; branch < repx_count; branch++)); do
+    repx_appears "$deadline" "$repx_home/branch-$branch/$repx_sink/repx/SUCCESS" ||
+      repx_fail_job "step ${repx_sink#step-} of branch $branch failed" || return
   done
 }
 
 repx_write_manifest() {
+  local branch piece
   printf '['
-  for ((branch = 0; branch < count; branch++)); do
+  for ((branch = 0; branch < repx_count; branch++)); do
     ((branch == 0)) || printf ','
-    printf '\n'
-    worker_outs
+    printf '\n%s' "${repx_element[0]}"
+    for piece in "${repx_element[@]:1}"; do
+      printf '%d%s' "$branch" "$piece"
+    done
   done
   printf '\n]\n'
 }

@@ -255,6 +255,9 @@ repx_successes() {
 
 # --- scatter-gather ------------------------------------------------------------------------
 
+# shellcheck source=/dev/null
+. ./markers.sh
+
 # JOB GATHER: submit what is left of the job's steps, one array per step and block of branches,
 # and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
 #   submission array_size forced
@@ -262,11 +265,12 @@ repx_successes() {
 repx_fan_out() {
   local job=$1 home=$store/outputs/$1 gather count step id said REPLY
   local -A runs_in=()
+  # shellcheck disable=SC2034 # markers.sh reads them
+  repx_forced=$forced repx_submission=$submission
   repx_find_gather "$2"
   children=children/$job.tsv
   repx_forget_children
-  read -r REPLY <"$home/scatter/repx/SUCCESS"
-  [[ $REPLY =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+  repx_count "$home" && count=$repx_count
   for step in "${!step_names[@]}"; do
     [[ -z $stopped ]] || repx_give_up "$job"
     repx_submit_step "$step" || repx_give_up "$job"
@@ -300,16 +304,12 @@ repx_submit_step() {
       id=${runs_in[$need,$branch]-}
       [[ -z $id ]] || waits+=,aftercorr:$id
     done
-    repx_step_done "$home/branch-$branch/step-${step_names[$1]}/repx/SUCCESS" || missing=1
+    repx_done "$home/branch-$branch/step-${step_names[$1]}/repx" || missing=1
     [[ -z $waits$missing ]] || members[$((branch / array_size))$waits]+=" $branch"
   done
   for block in "${!members[@]}"; do
     repx_submit_branches "$1" "${block%%,*}" "${block#"${block%%,*}"}" "$((number++))" "${members[$block]}" || return
   done
-}
-
-repx_step_done() {
-  [[ -e $1 && (-z $forced || $1 -nt plan.json) ]]
 }
 
 # STEP BLOCK CONDITIONS NUMBER BRANCHES
@@ -351,8 +351,7 @@ repx_release_gather() {
 repx_gather_ready() {
   local branch count REPLY home=$store/outputs/$1
   [[ -e $home/repx/FAIL ]] || return 0
-  read -r REPLY <"$home/scatter/repx/SUCCESS"
-  [[ $REPLY =~ \"branches\":([0-9]+) ]] && count=${BASH_REMATCH[1]}
+  repx_count "$home" && count=$repx_count
   for ((branch = 0; branch < count; branch++)); do
     [[ -e $home/branch-$branch/step-$2/repx/SUCCESS ]] || return
   done

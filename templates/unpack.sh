@@ -16,11 +16,11 @@ repx_unpack() {
   local -A explicit thawed
   local -a lines
   shift
-  why="cannot make $root"
+  repx_why="cannot make $root"
   mkdir -p -- "$root" && chmod u=rwx,go=rx -- "$root" || return
   while (($#)); do
     repx_extract "$1" "$2" || return
-    why="cannot add the layer $1 to $root"
+    repx_why="cannot add the layer $1 to $root"
     mapfile -t lines <"$index"
     explicit=() thawed=()
     repx_read_index && repx_merge "$staging" "$root" '' && rmdir -- "$staging" || return
@@ -28,26 +28,26 @@ repx_unpack() {
     rm -f -- "$index"
     shift 2
   done
-  why="cannot complete $root"
+  repx_why="cannot complete $root"
   repx_complete_root "$root"
 }
 
 # LAYER SHA256: unpack one layer into `staging` and list its members in `index`.
 repx_extract() {
   local sum unpacked=1
-  why="cannot make $staging"
+  repx_why="cannot make $staging"
   repx_delete "$staging" && mkdir -- "$staging" && chmod u=rwx,go=rx -- "$staging" || return
-  why="layer missing: $1"
+  repx_why="layer missing: $1"
   [[ -r $1 ]] || return
   sha256sum -- "$1" >"$staging.sum" &
   repx_tar "$1" || unpacked=''
   wait $!
   sum=$(<"$staging.sum")
   rm -f -- "$staging.sum"
-  why="layer broken: $1 is not what its sha256 says; \`repx run\` sends it again"
+  repx_why="layer broken: $1 is not what its sha256 says; \`repx run\` sends it again"
   sum=${sum#\\} # sha256sum marks a name that it had to escape
   [[ ${sum%% *} == "$2" ]] || return
-  why="tar cannot unpack the layer $1"
+  repx_why="tar cannot unpack the layer $1"
   [[ -n $unpacked ]]
 }
 

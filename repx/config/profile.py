@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from repx.config import rules, xdg
@@ -10,7 +11,9 @@ from repx.config.entry import Entry
 from repx.errors import did_you_mean
 from repx.target import (
     Bundle,
+    Durability,
     LocalOptions,
+    MissingOutputs,
     Resources,
     Retries,
     RootName,
@@ -18,12 +21,12 @@ from repx.target import (
     Rules,
     RuntimeName,
     SchedulerName,
+    Secret,
     SlurmOptions,
     Target,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from repx.errors import Problem
@@ -105,6 +108,7 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
     """Return one profile; mistakes are noted in ``entry``, unusable places in ``places``."""
     slurm = entry.at("slurm")
     bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
+    environment = entry.get("environment", {})
     return Target(
         name=name,
         base_path=places.base(),
@@ -117,7 +121,10 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
         mount_paths=places.remotes("mount_paths"),
         network=entry.get("network", False),
         gpus=_gpus(entry.get("gpus", False)),
-        environment={key: str(value) for key, value in entry.get("environment", {}).items()},
+        environment={k: str(v) for k, v in environment.items() if not isinstance(v, Mapping)},
+        secrets={k: _secret(v) for k, v in environment.items() if isinstance(v, Mapping)},
+        missing_outputs=MissingOutputs(entry.get("missing_outputs", MissingOutputs.FAIL)),
+        durability=Durability(entry.get("durability", Durability.FULL)),
         templates=places.local("templates"),
         retries=rules.retries(entry) or Retries(),
         input_wait_s=entry.get("input_wait_s", 30),
@@ -138,6 +145,13 @@ def _gpus(said: bool | str) -> str | None:  # noqa: FBT001  # as YAML writes it
     if isinstance(said, str):
         return said
     return "nvidia" if said else None
+
+
+def _secret(value: Mapping[str, str]) -> Secret:
+    """Return a value that the target has: ``{from: PATH}`` or ``{env: NAME}``."""
+    if "env" in value:
+        return Secret(kind="env", source=value["env"])
+    return Secret(kind="file", source=value["from"])
 
 
 def _local(block: Entry) -> LocalOptions:

@@ -11,7 +11,7 @@ from collections import deque
 
 from repx.runner import files, locks, remains, table
 from repx.runner.admission import Admission
-from repx.runner.dag import Dag
+from repx.runner.dag import WHOLE, Dag
 from repx.runner.events import Journal
 from repx.runner.foreign import ForeignJobs
 from repx.runner.pool import WorkerPool
@@ -52,7 +52,7 @@ class Agent:
         """Prepare to run the plan in ``folder``. Raises OSError, KeyError."""
         self.folder, self.asks, self.keep_going = folder, plan["asks"], bool(options.keep_going)
         self.dag = Dag(plan["tasks"], plan["gates"])
-        self.store = Store(plan["base"], f"{folder}/plan.json")
+        self.store = Store(plan["base"], plan["submission"])
         self.journal = Journal(folder, quiet=options.quiet)
         self.tally = Tally(self.dag, self.journal)
         self.admission = Admission(options.jobs, options.cpus, options.mem)
@@ -158,21 +158,21 @@ class Agent:
         record = self.store.record(job)
         os.makedirs(record, exist_ok=True)
         lock = locks.take(f"{record}/lock")
-        if lock is None and remains.end_orphans(f"{record}/lock", os.fsencode(record[:-5])):
-            lock = locks.take(f"{record}/lock")
         if lock is None:
             self._defer(unit, remains.holder(f"{record}/lock", own=os.getpid()))
             return False
         locks.sign(lock, files.HOST, os.getpid())
         self.locks[unit.task] = lock
-        if self.store.succeeded(record, forced=self.dag.tasks[unit.task]["forced"]):
+        if self.store.succeeded(job, forced=self.dag.tasks[unit.task]["forced"]):
             self._done_already(unit)
             return False
         return True
 
     def _assign(self, unit: Unit) -> None:
         """Give a unit to a worker. Raises OSError."""
-        words = [str(unit.attempt), self.tally.names[unit.task], unit.part, *unit.words]
+        branch = "" if unit.branch == WHOLE else str(unit.branch)
+        job = self.tally.names[unit.task]
+        words = [str(unit.attempt), str(unit.rung), job, unit.part, unit.name, branch]
         pid = self.pool.assign(words, self.locks.get(unit.task))
         self.dag.move(unit.node, table.STARTED)
         running = self.running[pid] = Running(unit)
@@ -210,11 +210,12 @@ class Agent:
             self._succeeded(running, "", answer)
         elif outcome in ("ended", "already"):
             forced = self.dag.tasks[unit.task]["forced"]
-            code, record = answer["code"], self.store.record(self.tally.names[unit.task], unit.part)
-            if code == 0 and self.store.succeeded(record, forced=forced):
+            job, code = self.tally.names[unit.task], answer["code"]
+            if code == 0 and self.store.succeeded(job, unit.part, forced=forced):
                 self._succeeded(running, "done already" if outcome == "already" else "", answer)
             else:
-                self._failed(running, self._reason(record, code), answer)
+                reason = self._reason(self.store.record(job, unit.part), code)
+                self._failed(running, reason, answer)
         elif running.told:
             self._failed(running, running.ending or "timeout", answer)
         elif outcome == "foreign" or (outcome == "short" and self.running):
@@ -293,9 +294,8 @@ class Agent:
 
     def _done_already(self, unit: Unit) -> None:
         """Take note that the whole job of a first unit has succeeded."""
-        self.tally.note_end(unit, ok=True, reason="done already")
+        self.tally.note_done(unit.task)
         self.dag.end_all(reversed(self.dag.nodes[unit.task]), table.SEEN_DONE)
-        self.tally.succeeded += 1
         self._release(unit.task)
 
     def _settle(self, unit: Unit) -> None:

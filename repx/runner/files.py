@@ -36,6 +36,28 @@ def _put(path: bytes, text: bytes, flag: int) -> None:
         os.close(file)
 
 
+def flush(path: bytes) -> None:
+    """Bring a file, or all that a folder holds, to the disk. Raises OSError."""
+    for folder, _, names in os.walk(path) if os.path.isdir(path) else ():
+        for name in names:
+            _flush(os.path.join(folder, name))
+    _flush(path)
+
+
+def _flush(path: bytes) -> None:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return  # a socket, or a link to nowhere: nothing of it can be lost
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS):  # what is no file has nothing to flush
+            raise
+    finally:
+        os.close(file)
+
+
 def starts_with(path: bytes, text: bytes) -> bool:
     """Tell whether a file can be read and begins with ``text``."""
     try:

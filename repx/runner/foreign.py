@@ -34,7 +34,7 @@ class ForeignJobs:
         self.searched = False
         for job in sorted(self.jobs):
             record = self.store.record(job)
-            if self.store.succeeded(record, forced=False):
+            if self.store.succeeded(job, forced=False):
                 self.jobs.discard(job)
                 yield job, True
             elif not locks.held(f"{record}/lock") and not self._pending(job, record):
@@ -51,11 +51,10 @@ class ForeignJobs:
         folder = self.promised.get(job)
         if folder is None:
             return False
-        try:
-            failed_at = os.stat(f"{record}/FAIL").st_mtime_ns
-        except OSError:
-            return True
-        return failed_at < os.stat(f"{folder}/plan.json").st_mtime_ns
+        with contextlib.suppress(OSError):
+            planned_at = os.stat(f"{folder}/plan.json").st_mtime_ns
+            return os.stat(f"{record}/FAIL").st_mtime_ns < planned_at
+        return True
 
     def _forget_the_dead(self) -> None:
         """Forget the promises of runners that do not live any more."""

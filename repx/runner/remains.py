@@ -3,7 +3,7 @@
 Two ways to find them. A process that runs one unit at a time becomes the parent of all that the
 unit leaves (a child subreaper, prctl(2)): one system call tells whether there is anything. Where
 the runner itself was killed, or was bash, every process of a unit still carries ``REPX_UNIT``,
-the unit's folder and attempt, in its environment: ``/store/outputs/<job>#1``.
+the unit's folder and attempt, in its environment: ``/store/outputs/<job>#1#``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = b"REPX_UNIT"
 AFTER_KILL_S: Final = 2.0  # until a killed process counts as one that cannot be ended
-ORPHANS_GRACE_S: Final = 1.0  # nobody will read their results
+SHOWN: Final = 5  # processes, where people are told of them
 LOOK_EVERY_S: Final = 0.05
 PR_SET_CHILD_SUBREAPER: Final = 36
 PARENT, SESSION = 1, 3  # places in /proc/PID/stat, behind the name
@@ -36,7 +36,7 @@ def adopt_orphans() -> None:
 
 def mark(folder: bytes, attempt: int) -> bytes:
     """Return what ``REPX_UNIT`` holds in the processes of one attempt of a unit."""
-    return b"%b#%d" % (folder, attempt)
+    return b"%b#%d#" % (folder, attempt)
 
 
 def children(pid: int) -> list[int]:
@@ -88,26 +88,17 @@ def holders(lock: str) -> list[int]:
     return found
 
 
-def orphaned(lock: str, home: bytes, *, own: int) -> bool:
-    """Tell whether a job's lock is held, and only by what the job itself has started."""
-    holding = [pid for pid in holders(lock) if pid != own]
-    return bool(holding) and set(holding) <= set(marked(home, parts=True))
-
-
-def end_orphans(lock: str, home: bytes) -> bool:
-    """End what is left of a job whose runner was killed; tell whether its lock is free now."""
-    if not orphaned(lock, home, own=os.getpid()):
-        return False
-    return not end(lambda: marked(home, parts=True), ORPHANS_GRACE_S, time.sleep)
-
-
 def holder(lock: str, *, own: int) -> str:
-    """Return who has a lock: host and process as the lock names them, and who holds it here."""
+    """Return who has a lock: host and process as it says, and their command.
+
+    Where the process that it names has gone, those that hold it now.
+    """
     from repx.runner import locks
 
-    here = named(pid for pid in holders(lock) if pid != own)
     said = locks.signature(lock)
-    return f"{said}; here: {here}" if here else said
+    here = [pid for pid in holders(lock) if pid != own]
+    signed = [pid for pid in here if said.endswith(f" {pid}")]
+    return f"{said}; here: {named(signed or here)}" if here else said
 
 
 def end(
@@ -141,13 +132,15 @@ def tell(pids: Iterable[int], number: int) -> None:
 
 def named(pids: Iterable[int]) -> str:
     """Return processes as people read them: ``4711 (sleep 600), 4712 (python3 x.py)``."""
-    return ", ".join(f"{pid} ({_command(pid)})" for pid in pids)
+    found = [f"{pid} ({_command(pid)})" for pid in pids]
+    more = len(found) - SHOWN
+    return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _command(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            words = stream.read(200).replace(b"\0", b" ").strip()
+            words = stream.read(120).replace(b"\0", b" ").strip()
     except OSError:
         return "?"
     text = words.decode(errors="replace")

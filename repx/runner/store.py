@@ -14,31 +14,34 @@ MARKER_BYTES: Final = 4096  # a block, which is what the smallest file takes
 
 
 class Store:
-    """The outputs of a store, looked at for one plan."""
+    """The outputs of a store, looked at for one submission."""
 
-    def __init__(self, base: str, plan_path: str) -> None:
-        """Look at the store at ``base``. Raises OSError when there is no plan."""
+    def __init__(self, base: str, submission: str) -> None:
+        """Look at the store at ``base`` for a submission, whose id plan.json has."""
         self.outputs = f"{base}/outputs"
-        self.plan_time_ns = os.stat(plan_path).st_mtime_ns
+        self.ours = f'"submission":"{submission.partition("/")[0]}"'  # a bundle's id has more
 
     def record(self, job: str, part: str = "") -> str:
         """Return the folder of a job's own files, or of a part of it (``scatter/``)."""
         return f"{self.outputs}/{job}/{part}repx"
 
-    def succeeded(self, record: str, *, forced: bool) -> bool:
-        """Tell whether there is a success, and if ``forced`` one after the plan was made."""
+    def succeeded(self, job: str, part: str = "", *, forced: bool) -> bool:
+        """Tell whether there is a success, and if ``forced`` one of this submission."""
+        path = f"{self.record(job, part)}/SUCCESS"
+        if not forced:
+            return os.access(path, os.F_OK)
         try:
-            made = os.stat(f"{record}/SUCCESS").st_mtime_ns
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                return self.ours in stream.read(MARKER_BYTES)
         except OSError:
             return False
-        return not forced or made > self.plan_time_ns
 
     def kept(self, task: dict[str, Any]) -> Callable[[str, int], bool]:
         """Return a function that tells whether a step of a task's branch has succeeded."""
 
         def kept(unit: str, branch: int) -> bool:
-            record = self.record(task["job"], f"branch-{branch}/{unit}/")
-            return self.succeeded(record, forced=task["forced"])
+            part = f"branch-{branch}/{unit}/"
+            return self.succeeded(task["job"], part, forced=task["forced"])
 
         return kept
 

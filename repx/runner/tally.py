@@ -98,6 +98,12 @@ class Tally:
         if not ok:
             self.journal.say(f"{self.title(unit)}: {reason}")
 
+    def note_done(self, task: int) -> None:
+        """Note that a whole job has succeeded already, for another runner."""
+        self.succeeded += 1
+        job = self.names[task]
+        self.journal.add("end", job=job, phase=None, ok=True, reason="done already")
+
     def note_skipped(self) -> None:
         """Note the jobs of which no unit will run, and on whose account."""
         skipped, self.dag.skipped = self.dag.skipped, []

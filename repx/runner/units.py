@@ -70,7 +70,7 @@ class Unit:
 
     @property
     def words(self) -> list[str]:
-        """Return the arguments of the job script."""
+        """Return the unit as people name it: nothing, or ``step NAME BRANCH``."""
         if self.whole_job:
             return []
         if self.branch == WHOLE:

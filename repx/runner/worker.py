@@ -1,12 +1,12 @@
-"""Runs units for the local scheduler, one after another: ``start.py --worker FOLDER [locked]``.
+"""Runs units for the local scheduler, one after another: ``start.py --worker FOLDER B [locked]``.
 
-It reads one assignment at a time from stdin, attempt, job and phase in one write, and answers on
-stdout with one line of JSON: ``{"pid", "outcome", ...}``. A plain script of a job that was never
-begun is not given to bash, but done here, as lib.sh does it when all goes well; everything else,
-failures included, is left to the script itself. Whoever runs the program, the worker ends what it
-has left behind: it is the parent of all that. It outlives a killed scheduler until its unit has
-been marked. Started in a session of its own; ``locked`` when its descriptor 9 already holds the
-lock of every job it will be given.
+It reads one assignment at a time from stdin (``Assignment``), in one write, and answers on stdout
+with one line of JSON: ``{"pid", "outcome", ...}``. A unit that was never begun and whose job file
+is plain data is not given to bash, but done here, as lib.sh does it when all goes well; everything
+else, failures included, is left to the job file itself. Whoever runs the program, the worker ends
+what it has left behind: it is the parent of all that. It outlives a killed scheduler until its
+unit has been marked. Started in a session of its own; ``locked`` when its descriptor 9 already
+holds the lock of every job it will be given.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import resource
 import signal
 import time
 
-from repx.runner import files, locks, remains, script
-from repx.runner.script import NeedsShell, Script
+from repx.runner import files, locks, remains
+from repx.runner.jobfile import NeedsShell
+from repx.runner.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final
 
 GRACE_S: Final = float(os.environ.get("REPX_GRACE_S") or "10")  # between TERM and KILL
@@ -38,21 +39,26 @@ WATCHED: Final = {signal.SIGCHLD, *ENDINGS}
 PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores
 OURS: Final = {  # of the environment, and not the job's business
     *(b"REPX_ATTEMPT", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
+    *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT"),
 }
-BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
 
 
 class Assignment:
     """One unit in one attempt, and where it stands on the disk."""
 
-    def __init__(self, words: list[bytes], base: bytes) -> None:
-        """Read ``attempt, job, part, phase...``; ``part`` is the unit's folder below its job's."""
-        self.attempt, self.job, part = int(words[0]), words[1], words[2]
-        self.phase = words[3:]
+    def __init__(self, words: list[bytes], folder: bytes, base: bytes) -> None:
+        """Read ``attempt, rung, job, part, unit, branch``, of a submission ``folder``.
+
+        ``part`` is the unit's folder below its job's; without branches ``branch`` is empty.
+        """
+        attempt, rung, self.job, part, self.unit, self.branch = words
+        self.attempt, self.rung = int(attempt), int(rung)
         self.home = base + b"/outputs/" + self.job
         self.folder = (self.home + b"/" + part).rstrip(b"/")
         self.record, self.out = self.folder + b"/repx", self.folder + b"/out"
         self.mark = remains.mark(self.folder, self.attempt)
+        inner = b"" if self.unit == b"main" else b"/" + self.unit
+        self.file = folder + b"/jobs/" + self.job + inner + b".sh"
         self.new = False  # nothing was ever begun; known when the folders have been made
 
 
@@ -65,7 +71,7 @@ class Ended:
         self.cpu_s: float = usage.ru_utime + usage.ru_stime
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         # Hidden by our own: a child counts as large as we were when it began.
-        self.rss_bytes = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else None
+        self.rss = b"%d" % (usage.ru_maxrss * 1024) if usage.ru_maxrss > own else b"null"
 
     @property
     def shell_status(self) -> int:
@@ -75,8 +81,7 @@ class Ended:
     @property
     def used(self) -> bytes:
         """Return cpu time and memory as members of a JSON object."""
-        rss = b"null" if self.rss_bytes is None else b"%d" % self.rss_bytes
-        return b'"cpu_s":%.3f,"rss_bytes":%b' % (self.cpu_s, rss)
+        return b'"cpu_s":%.3f,"rss_bytes":%b' % (self.cpu_s, self.rss)
 
 
 class LockedError(Exception):
@@ -99,8 +104,7 @@ class Worker:
         os.close(no_input)
         self._unlock()  # reserve the lock's descriptor number
         ours = {*OURS, *([b"LC_ALL"] if b"REPX_LOCALE" in os.environb else [])}
-        self.environment = {k: v for k, v in os.environb.items() if k not in ours}
-        self.follows = script.follows(self.folder)
+        self.environment = {k: v for k, v in os.environb.items() if k and k not in ours}
         self.search = os.environb.get(b"PATH", os.fsencode(os.defpath))
         self.bash = files.find(b"bash", self.search) or b"/bin/bash"
         self.stopped = ""  # why a signal ends the unit
@@ -112,11 +116,11 @@ class Worker:
             given.new = self._make(given)
             if not self.locked:
                 self._lock(given)
-            plain = self._plain(given) if given.new else None
-            if plain is None:
-                self._run_script(given)
+            program = self._program(given) if given.new else None
+            if program is None:
+                self._run_file(given)
             else:
-                self._run_program(given, plain)
+                self._run_program(given, program)
         except LockedError as error:
             self._answer(b'"outcome":"foreign","because":%b' % quote(str(error)))
         except OSError as error:
@@ -146,86 +150,66 @@ class Worker:
         try:
             fcntl.flock(locks.DESCRIPTOR, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._take_over(given, os.fsdecode(path))
+            self._lock_patiently(os.fsdecode(path))
         except OSError:
             pass  # the file system has no locks
         locks.sign(locks.DESCRIPTOR, files.HOST, self.pid)
 
-    def _take_over(self, given: Assignment, path: str) -> None:
-        """Lock what only the processes of a killed runner hold, after they have been ended."""
+    def _lock_patiently(self, path: str) -> None:
         try:
             locks.patiently(locks.DESCRIPTOR)
         except BlockingIOError:
-            if not remains.orphaned(path, given.home, own=self.pid):
-                raise LockedError(remains.holder(path, own=self.pid)) from None
-            self._end_remains(given)
-            try:
-                locks.patiently(locks.DESCRIPTOR)
-            except BlockingIOError:
-                raise LockedError(remains.holder(path, own=self.pid)) from None
+            raise LockedError(remains.holder(path, own=self.pid)) from None
 
-    def _end_remains(self, given: Assignment) -> None:
-        """End what attempts before have left running. Raises CannotError when that fails."""
-        whole = given.folder == given.home or given.phase == [b"scatter"]
+    def _check_remains(self, given: Assignment) -> None:
+        """Raise LockedError while something of an attempt before runs that nobody marks."""
+        whole = given.unit in (b"main", b"scatter")
         folder = given.home if whole else given.folder
-        left = remains.end(lambda: remains.marked(folder, parts=whole), GRACE_S, wait_for_child)
+        left = remains.marked(folder, parts=whole)
         if left:
-            raise CannotError(
-                f"processes of an earlier attempt cannot be ended: {remains.named(left)}"
-            )
+            raise LockedError(f"left of an attempt before: {remains.named(left)}")
 
-    def _plain(self, given: Assignment) -> Script | None:
-        """Return what a script says that needs no shell, None when it does."""
-        if given.phase or not self.follows or os.listdir(given.record) != [b"lock"]:
+    def _program(self, given: Assignment) -> Program | None:
+        """Return what the job file says that needs no shell, None when it does."""
+        whole = given.unit == b"main" or given.branch
+        if not whole or (not self.locked and os.listdir(given.record) != [b"lock"]):
             return None  # or another runner was faster
         try:
-            plain = Script(self._script_of(given))
+            return Program.read(given.file, given.branch, self.environment, given.mark)
         except (OSError, NeedsShell):
             return None
-        works = os.access(plain.executable, os.X_OK) and not os.path.isdir(plain.executable)
-        return plain if works and all(map(os.path.exists, plain.needs)) else None
-
-    def _script_of(self, given: Assignment) -> bytes:
-        return self.folder + b"/jobs/" + given.job + b".sh"
 
     # --- without a shell
 
-    def _run_program(self, given: Assignment, plain: Script) -> None:
-        """Do what the script would do, as long as all goes well. Raises OSError."""
+    def _run_program(self, given: Assignment, program: Program) -> None:
+        """Do what the job file would do, as long as all goes well. Raises OSError."""
         start = time.time()
-        files.write(given.record + b"/inputs.json", plain.inputs + b"\n")
-        files.write(given.record + b"/parameters.json", plain.parameters + b"\n")
+        for path, text in program.texts:
+            files.write(path, text + b"\n")
         os.chdir(given.out)
-        child = self._start_program(given, plain)
-        if child is None:
-            self._run_script(given)
-            return
-        ended = self._wait(child, lambda _number: self._end_below())
+        ended = self._wait(self._start(given, program), lambda _number: self._end_below())
         left = self._end_all()
         reason = f"processes cannot be ended: {remains.named(left)}" if left else self.stopped
-        if not reason and not ended.code and all(map(os.path.exists, plain.outputs)):
+        if not reason and not ended.code and program.is_complete():
             with contextlib.suppress(OSError):  # bash says why
-                files.write(given.record + b"/SUCCESS", success(given, plain, start, ended))
+                program.flush()
+                files.write(given.record + b"/SUCCESS", success(given, program, start, ended))
                 self._answer(b'"outcome":"done",' + ended.used)
-                complete(plain)
+                program.complete()
                 return
-        words = (str(ended.shell_status), reason, f"{start:.6f}", str(round(ended.cpu_s * 100)))
-        self._run_script(given, [b"ended", *[os.fsencode(word) for word in words]], ended)
+        words = (
+            *(b"ended", b"%d" % ended.shell_status, os.fsencode(reason), b"%.6f" % start),
+            *(b"%d" % round(ended.cpu_s * 100), ended.rss),
+        )
+        self._run_file(given, words, ended)
 
-    def _start_program(self, given: Assignment, plain: Script) -> int | None:
+    def _start(self, given: Assignment, program: Program) -> int:
         """Start the program in a process group of its own. Raises OSError."""
-        environment = plain.environment({**self.environment, remains.VARIABLE: given.mark})
-        command = plain.command
-        if command[0] == plain.executable and files.starts_with(plain.executable, BASH_SCRIPT):
-            command = [b"bash", *command]  # as env would do, which is one more program to start
-        program = files.find(command[0], environment.get(b"PATH", os.fsencode(os.defpath)))
-        if program is None:
-            return None
         log = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         return os.posix_spawn(
-            program,
-            command,
-            environment,
+            program.path,
+            program.command,
+            program.environment,
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, self.no_input, 0),
                 (os.POSIX_SPAWN_OPEN, 1, given.record + b"/stdout.log", log, 0o666),
@@ -238,24 +222,25 @@ class Worker:
 
     # --- with a shell
 
-    def _run_script(
-        self, given: Assignment, words: list[bytes] | None = None, before: Ended | None = None
+    def _run_file(
+        self, given: Assignment, words: Sequence[bytes] = (), before: Ended | None = None
     ) -> None:
-        """Run the unit's script and answer how it ended; ``before`` is a program that has ended.
+        """Run the job file and answer how it ended; ``before`` is a program that has ended.
 
-        Raises OSError, CannotError.
+        Raises OSError, LockedError.
         """
         if not given.new and not any(map(os.path.lexists, markers(given))):
-            self._end_remains(given)
+            self._check_remains(given)
         done = stamp(given.record)
         ours = {
             b"REPX_ATTEMPT": b"%d" % given.attempt,
             b"REPX_LOCK_FD": b"%d" % locks.DESCRIPTOR,
             b"REPX_REAPER": b"%d" % self.pid,
+            b"REPX_RUNG": b"%d" % given.rung,
         }
         child = os.posix_spawn(
             self.bash,
-            [b"bash", self._script_of(given), *(given.phase if words is None else words)],
+            [b"bash", given.file, *([given.branch] if given.branch else []), *words],
             {**os.environb, **ours},
             file_actions=(
                 (os.POSIX_SPAWN_DUP2, self.no_input, 0),
@@ -324,23 +309,23 @@ def stamp(record: bytes) -> int:
         return 0
 
 
-def success(given: Assignment, plain: Script, start: float, ended: Ended) -> bytes:
+def success(given: Assignment, program: Program, start: float, ended: Ended) -> bytes:
     """Return the line of JSON that SUCCESS holds."""
+    host, cpus_mem_time = os.fsencode(files.HOST), b'"cpus":%b,"mem":%b,"time":%b'
     return (
         b'{"outcome":"success","exit":0,"reason":"","start":%.6f,"end":%.6f,"host":"%b",'
-        b'"attempt":%d,"scheduler":"%b","cpu_s":%.2f}\n'
+        b'"attempt":%d,"scheduler":"%b","submission":"%b","cpu_s":%.2f,"rss_bytes":%b,%b}\n'
     ) % (
-        *(start, time.time(), os.fsencode(files.HOST), given.attempt),
-        *(plain.runner(), ended.cpu_s),
+        start,
+        time.time(),
+        host,
+        given.attempt,
+        program.runner(),
+        program.submission,
+        ended.cpu_s,
+        ended.rss,
+        cpus_mem_time % tuple(program.asked(given.rung)),
     )
-
-
-def complete(plain: Script) -> None:
-    """Append the line that RepX 0.5 reads; a hint only."""
-    name = plain.job.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    with contextlib.suppress(OSError):
-        line = b'{"id":"%b","s":"ok"}\n' % name
-        files.append(plain.store + b"/outputs/completions.jsonl", line)
 
 
 def quote(text: str) -> bytes:
@@ -351,7 +336,7 @@ def quote(text: str) -> bytes:
 
 
 def wait_for_child(seconds: float) -> None:
-    """Sleep until a child ends, or so many seconds; take note of those that have ended."""
+    """Sleep until a child ends, or so many seconds."""
     signal.sigtimedwait({signal.SIGCHLD}, seconds)
 
 
@@ -365,5 +350,5 @@ def main(folder: str, base: str, locked: str = "") -> None:
         os.set_inheritable(inherited, False)  # noqa: FBT003
     worker = Worker(folder, base, locked=bool(locked))
     while assignment := os.read(0, 1 << 16):
-        worker.work(Assignment(assignment.split(b"\0"), worker.base))
+        worker.work(Assignment(assignment.split(b"\0"), worker.folder, worker.base))
     os._exit(0)  # there is nothing to tidy up

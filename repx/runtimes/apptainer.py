@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 _SHELL: Final = r"""
 repx_try_apptainer() {
   repx_find apptainer || return
-  [[ -n $repx_image ]] || { why="apptainer needs an image" && return 1; }
-  why=$("${repx_at_tool[@]}" --version 2>&1 </dev/null) && return
-  why="apptainer: ${why##*$'\n'}"
+  [[ -n $repx_image ]] || { repx_why="apptainer needs an image" && return 1; }
+  repx_why=$("${repx_at_tool[@]}" --version 2>&1 </dev/null) && return
+  repx_why="apptainer: ${repx_why##*$'\n'}"
   return 1
 }
 
@@ -33,7 +33,7 @@ repx_prepare_apptainer() {
 
 # TERM for the program and what it started; apptainer itself ends with them.
 repx_end_apptainer() {
-  repx_signal_below TERM "$child"
+  repx_signal_below TERM "$repx_child"
 }
 """
 

@@ -28,10 +28,10 @@ repx_try_bwrap() {
   local alone=(--unshare-net)
   repx_find bwrap || return
   [[ -z $repx_network ]] || alone=()
-  why=$("${repx_at_tool[@]}" --unshare-user-try --unshare-pid --unshare-ipc --unshare-uts \
+  repx_why=$("${repx_at_tool[@]}" --unshare-user-try --unshare-pid --unshare-ipc --unshare-uts \
     "${alone[@]}" --ro-bind / / --dev /dev --proc /proc \
     -- "$BASH" -c : 2>&1 </dev/null) && return
-  why="bwrap cannot make namespaces: ${why##*$'\n'}"
+  repx_why="bwrap cannot make namespaces: ${repx_why##*$'\n'}"
   return 1
 }
 
@@ -103,7 +103,7 @@ repx_name_servers() {
 # them everything would end at once.
 repx_end_bwrap() {
   local inner
-  for inner in $(<"/proc/$child/task/$child/children"); do
+  for inner in $(<"/proc/$repx_child/task/$repx_child/children"); do
     repx_signal_below TERM "$inner"
   done 2>/dev/null
 }

@@ -25,15 +25,15 @@ _SHELL: Final = r"""
 repx_try_charliecloud() {
   local tool
   repx_find ch-run || return
-  [[ -n $repx_image ]] || { why="charliecloud needs an image" && return 1; }
+  [[ -n $repx_image ]] || { repx_why="charliecloud needs an image" && return 1; }
   for tool in unshare setpriv mount; do
-    why="charliecloud is not isolated without $tool, which is not installed"
+    repx_why="charliecloud is not isolated without $tool, which is not installed"
     type -P "$tool" >/dev/null || return
   done
   mkdir -p -- "$repx_node/view" 2>/dev/null
   repx_charliecloud_outer
-  why=$("${repx_at_outer[@]}" -- "$BASH" -c : 2>&1 </dev/null) && return
-  why="unshare cannot make namespaces: ${why##*$'\n'}"
+  repx_why=$("${repx_at_outer[@]}" -- "$BASH" -c : 2>&1 </dev/null) && return
+  repx_why="unshare cannot make namespaces: ${repx_why##*$'\n'}"
   return 1
 }
 
@@ -95,7 +95,7 @@ repx_prepare_charliecloud() {
 # TERM for the program and what it started, below the first process of its namespace.
 repx_end_charliecloud() {
   local inner
-  for inner in $(<"/proc/$child/task/$child/children"); do
+  for inner in $(<"/proc/$repx_child/task/$repx_child/children"); do
     repx_signal_below TERM "$inner"
     kill -TERM "$inner"
   done 2>/dev/null

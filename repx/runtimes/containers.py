@@ -66,9 +66,9 @@ repx_has_image() {
 
 repx_load_now() {
   ! repx_has_image || return 0
-  why=$(repx_sums && repx_docker_archive |
-    (environment && exec "${repx_at_tool[@]}" load) 2>&1) && repx_has_image && return
-  why="${repx_at_tool[0]##*/} cannot load the image ${repx_image_name:-}: ${why##*$'\n'}"
+  repx_why=$(repx_sums && repx_docker_archive |
+    (repx_export_environment && exec "${repx_at_tool[@]}" load) 2>&1) && repx_has_image && return
+  repx_why="${repx_at_tool[0]##*/} cannot load the image ${repx_image_name:-}: ${repx_why##*$'\n'}"
   return 1
 }
 
@@ -97,22 +97,22 @@ repx_sums() {
 # An attempt before may have left its container: its client was killed, the container was not.
 repx_begin_container() {
   local sum
-  sum=$(printf %s "$record" | sha256sum)
+  sum=$(printf %s "$repx_record" | sha256sum)
   repx_at_name=("repx-${sum:0:24}")
   repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
-  why="an earlier attempt left the container ${repx_at_name[0]}, which cannot be removed"
+  repx_why="an earlier attempt left the container ${repx_at_name[0]}, which cannot be removed"
   ! repx_tool container inspect "${repx_at_name[0]}" >/dev/null 2>&1
 }
 
 # TERM, after the grace KILL, and gone.
 repx_end_container() {
-  repx_tool stop --time "$grace_s" "${repx_at_name[0]}" >/dev/null 2>&1
+  repx_tool stop --time "$repx_grace_s" "${repx_at_name[0]}" >/dev/null 2>&1
 }
 
 # Whatever has become of the client, nothing of the container stays.
 repx_after_container() {
-  [[ $status != 137 || $(repx_tool container inspect --format '{{.State.OOMKilled}}' \
-    "${repx_at_name[0]}" 2>/dev/null) != true ]] || out_of_memory=1
+  [[ $repx_status != 137 || $(repx_tool container inspect --format '{{.State.OOMKilled}}' \
+    "${repx_at_name[0]}" 2>/dev/null) != true ]] || repx_oom=1
   repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
 }
 """

@@ -10,8 +10,8 @@ from repx.runtimes.contract import Runtime
 _SHELL: Final = r"""
 repx_try_docker() {
   repx_find docker || return
-  why=$(repx_tool version --format '{{.Server.Version}}' 2>&1) && return
-  why="docker's daemon does not answer: ${why##*$'\n'}"
+  repx_why=$(repx_tool version --format '{{.Server.Version}}' 2>&1) && return
+  repx_why="docker's daemon does not answer: ${repx_why##*$'\n'}"
   return 1
 }
 

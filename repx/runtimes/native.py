@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _SHELL: Final = r"""
 repx_try_native() {
   local interpreter
-  repx_interpreter "$executable" || return 0
+  repx_interpreter "$repx_executable" || return 0
   interpreter=$REPLY
-  why="$executable needs $interpreter, which is in the image ${repx_image_name:-} only"
+  repx_why="$repx_executable needs $interpreter, which is in the image ${repx_image_name:-} only"
   [[ -x $interpreter ]]
 }
 

@@ -13,8 +13,8 @@ repx_try_podman() {
   repx_find podman || return
   [[ -z $repx_node_local ]] ||
     repx_at_tool+=(--root "$repx_node/podman" --runroot "$repx_node/podman-run")
-  why=$(repx_tool info --format '{{.Host.OCIRuntime.Name}}' 2>&1) && return
-  why="podman: ${why##*$'\n'}"
+  repx_why=$(repx_tool info --format '{{.Host.OCIRuntime.Name}}' 2>&1) && return
+  repx_why="podman: ${repx_why##*$'\n'}"
   return 1
 }
 

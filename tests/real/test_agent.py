@@ -158,7 +158,7 @@ def test_jobs_find_the_locale_and_nothing_of_ours_in_their_environment(
         for line in (made.home("a") / "out/env").read_text().rstrip("\0").split("\0")
     )
     assert ("C.UTF-8", locale or None) == (found["LANG"], found.get("LC_ALL"))
-    assert f"{made.home('a')}#1" == found["REPX_UNIT"]
+    assert f"{made.home('a')}#1#" == found["REPX_UNIT"]
     assert ["REPX_UNIT"] == [name for name in found if name.startswith("REPX_")]
 
 

@@ -242,7 +242,7 @@ def _parse(tmp_path: Path, text: str) -> tuple[bool, list[str] | str]:
     path = tmp_path / "work_items.json"
     path.write_text(text, encoding="utf-8")
     program = (
-        'job=j store=/x scheduler=local forced= input_wait_s=0 folder=$1; . "$1/lib.sh"; '
+        'repx_job=j repx_store=/x repx_here=$1; . "$1/lib.sh"; '
         '. "$1/scatter-gather.sh"; items=(); repx_parse_items "$2" || '
         '{ printf %s "$REPLY"; exit 1; }; '
         'for item in "${items[@]}"; do printf "%s\\0" "$item"; done'

@@ -30,7 +30,7 @@ class Employed:
 
     def assign(self, job: str, attempt: int = 1) -> None:
         assert self.process.stdin
-        self.process.stdin.write(f"{attempt}\0{job}\0")
+        self.process.stdin.write("\0".join([str(attempt), "0", job, "", "main", ""]))
         self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
@@ -250,17 +250,6 @@ def test_the_lock_s_descriptor_is_nobody_else_s(folder: MakeFolder) -> None:
     assert "" == (made.home("b") / "out/o.txt").read_text()
 
 
-def test_a_changed_shell_library_is_used(folder: MakeFolder) -> None:
-    made = folder({f"j{i}": Work(body=f'echo "${{SEEN-}}"\n{TOUCH}') for i in range(6)})
-    library = made.path / "lib.sh"
-    library.write_text(f"{library.read_text()}export SEEN=yes\n")
-
-    assert 0 == made.agent("-j3")[0]
-
-    assert 6 == len(made.succeeded())
-    assert {"yes\n"} == {(made.record(f"j{i}") / "stdout.log").read_text() for i in range(6)}
-
-
 def test_too_few_descriptors_for_workers_fail_no_job(folder: MakeFolder) -> None:
     made = folder({f"j{i}": Work(body=f"sleep 0.5\n{TOUCH}") for i in range(24)})
     agent = ["bash", str(made.path / "run.sh"), "-j24"]
@@ -276,7 +265,8 @@ def _begun(made: Folder) -> None:
 
 def _changed(made: Folder) -> None:
     script = made.path / "jobs/job.sh"
-    script.write_text(script.read_text().replace("  :\n", "  export SEEN=yes\n  cd .\n  :\n"))
+    site = "repx_site() {\n  export SEEN=yes\n  cd .\n}\n\ncase $0"
+    script.write_text(script.read_text().replace("\ncase $0", f"\n{site}"))
 
 
 def _no_program(made: Folder) -> None:

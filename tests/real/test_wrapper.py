@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from repx.target import Durability
 from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, ended, wait_until
 
 if TYPE_CHECKING:
@@ -122,21 +124,21 @@ def test_a_missing_output_is_named(folder: MakeFolder) -> None:
 
 
 def test_an_output_that_shows_late_counts(folder: MakeFolder) -> None:
-    """As on a network file system: the writer is a process that left the job's group."""
-    late = (
-        "setsid bash -c \"touch '$out/left'; sleep 0.5; echo x >'$out/o.txt'\" >/dev/null 2>&1 &\n"
-        'until [[ -e "$out/left" ]]; do sleep 0.02; done\n'
-    )
-    made = folder({"job": Work(body=late)}, input_wait_s=20)
+    """As on a network file system: no process of the job writes it when the job has ended."""
+    made = folder({"job": Work(body='touch "$out/left"\n')}, input_wait_s=20)
+    process = made.start_script("job")
+    wait_until((made.home("job") / "out/left").exists)
+    time.sleep(0.5)
+    (made.home("job") / "out/o.txt").write_text("x\n")
 
-    assert (0, "") == made.script("job")
+    assert (0, "") == ended(process)
 
 
 def test_an_input_that_shows_late_is_waited_for(folder: MakeFolder) -> None:
     made = folder({"a": Work(), "b": Work()}, input_wait_s=20)
     script = made.path / "jobs" / "b.sh"
     late = made.base / "late"
-    script.write_text(script.read_text().replace("needs=()", f"needs=(late {late})"))
+    script.write_text(script.read_text().replace("repx_needs=()", f"repx_needs=(late {late})"))
 
     process = made.start_script("b")
     time.sleep(0.5)
@@ -148,7 +150,7 @@ def test_an_input_that_shows_late_is_waited_for(folder: MakeFolder) -> None:
 def test_a_missing_input_is_named(folder: MakeFolder) -> None:
     made = folder({"job": Work()}, input_wait_s=0)
     script = made.path / "jobs" / "job.sh"
-    script.write_text(script.read_text().replace("needs=()", "needs=(data /nowhere/x)"))
+    script.write_text(script.read_text().replace("repx_needs=()", "repx_needs=(data /nowhere/x)"))
 
     assert 1 == made.script("job")[0]
     assert "missing input: data (/nowhere/x)" == made.marker("job")["reason"]
@@ -227,7 +229,7 @@ def test_a_job_that_ends_well_on_term_is_cancelled_all_the_same(folder: MakeFold
 def test_a_signal_before_the_program_starts_ends_the_job(folder: MakeFolder) -> None:
     made = folder({"job": Work(body=TRACE + TOUCH)}, input_wait_s=60)
     script = made.path / "jobs" / "job.sh"
-    script.write_text(script.read_text().replace("needs=()", "needs=(data /nowhere/x)"))
+    script.write_text(script.read_text().replace("repx_needs=()", "repx_needs=(data /nowhere/x)"))
     process = made.start_script("job")
     wait_until((made.record("job") / "lock").exists)
     time.sleep(0.3)
@@ -415,8 +417,10 @@ def test_a_full_disk_leaves_no_success(folder: MakeFolder, small_disk: Path) -> 
 
 
 def test_the_common_path_starts_no_program_but_the_job_s(folder: MakeFolder) -> None:
-    """With the lock held and the folders made, as the local scheduler does it."""
-    made = folder({"job": Work()})
+    """With the lock held and the folders made; but for env, which becomes the job's program."""
+    made = folder({"job": Work()}, durability=Durability.FAST)
+    (made.base / "bin").mkdir()
+    (made.base / "bin/env").symlink_to(shutil.which("env") or "")
     program = made.base / "artifacts/jobs/job/bin/main"
     program.write_text('#!/bin/bash\nprintf x >"$1/o.txt"\n')
     for name in ("out", "repx"):
@@ -426,7 +430,7 @@ def test_the_common_path_starts_no_program_but_the_job_s(folder: MakeFolder) -> 
 
     process = subprocess.run(
         ["/bin/bash", made.path / "jobs/job.sh"],
-        env={"PATH": "/nowhere", "REPX_LOCK_FD": str(lock)},
+        env={"PATH": str(made.base / "bin"), "REPX_LOCK_FD": str(lock)},
         pass_fds=[lock],
         capture_output=True,
         check=False,

@@ -127,16 +127,28 @@ def test_a_local_submission_has_all_it_needs() -> None:
         "README",
         f"jobs/{HOSTILE}.sh",
         "jobs/sg.sh",
+        "jobs/sg/gather.sh",
+        "jobs/sg/scatter.sh",
+        "jobs/sg/step-a.sh",
+        "jobs/sg/step-b b.sh",
+        "exceptional.sh",
         "lib.sh",
+        "markers.sh",
         "plan.json",
-        "rare.sh",
         "run.sh",
         "scatter-gather.sh",
     } == set(files)
     assert files == _rendered()
-    assert {"run.sh", f"jobs/{HOSTILE}.sh", "jobs/sg.sh"} == {
-        path for path, file in files.items() if file.mode & 0o111
-    }
+    scripts = {path for path in files if path == "run.sh" or path.startswith("jobs/")}
+    assert scripts == {path for path, file in files.items() if file.mode & 0o111}
+
+
+def test_scripts_with_values_of_the_environment_are_private() -> None:
+    private = {path for path, file in _rendered().items() if not file.mode & 0o077}
+    public = _rendered(environment={}).values()
+
+    assert {path for path in _rendered() if path.startswith("jobs/")} == private
+    assert all(file.mode & 0o044 for file in public)
 
 
 def test_only_the_local_scheduler_brings_run_sh() -> None:
@@ -148,7 +160,12 @@ def test_only_the_local_scheduler_brings_run_sh() -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [(f"jobs/{HOSTILE}.sh", "simple.sh"), ("jobs/sg.sh", "phases.sh"), ("README", "README")],
+    [
+        (f"jobs/{HOSTILE}.sh", "simple.sh"),
+        ("jobs/sg.sh", "phases.sh"),
+        ("jobs/sg/step-b b.sh", "step.sh"),
+        ("README", "README"),
+    ],
 )
 def test_scripts_are_as_recorded(golden: Callable[[str, str], None], path: str, name: str) -> None:
     golden(f"submission/{name}", _rendered()[path].text)
@@ -230,10 +247,6 @@ def test_a_value_that_is_none_is_a_mistake_of_ours() -> None:
         render.environment().from_string("{{ value }}").render(value=None)
 
 
-def test_branch_numbers_are_left_to_the_shell() -> None:
-    assert "'/a b/branch-'\"$branch\"/x" == render._spliced("/a b/branch-\0/x")
-
-
 @pytest.mark.parametrize("name", ["a b", "1A", "A=", "", "$(x)"])
 def test_a_variable_must_have_a_name_that_shells_take(name: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -254,7 +267,7 @@ def test_a_site_may_fill_a_block_of_ours(tmp_path: Path) -> None:
     text = _rendered(templates=str(tmp_path))["jobs/sg.sh"].text
 
     assert "  module load first\n" in text
-    assert 'repx_scatter_gather "$@"' in text
+    assert 'repx_main "$@"' in text
 
 
 def test_a_site_may_replace_a_template(tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
         ("mount_paths: /a", "mount_paths: '/a' is a string, wanted a list"),
         (
             "environment: {V: 1.10}",
-            "V: 1.1 is a number, wanted a string or a whole number: put it in quotes",
+            "V: 1.1 is a number, wanted a string or a whole number or a mapping: put it in quotes",
         ),
         (
             "environment: {a b: x}",

@@ -1,38 +1,25 @@
 #!/usr/bin/env bash
 # Job it's a "b" $HOME `x` #c?;é\ of it's a "b" $HOME `x` #c?;é\.
-# Also runs by itself: bash <this file>. What happens is in ../lib.sh.
-# shellcheck disable=SC1003,SC1091,SC2016,SC2034,SC2154 # lib.sh reads the variables; $ in quotes is meant
-case $0 in /*) folder=${0%/*}/.. ;; */*) folder=$PWD/${0%/*}/.. ;; *) folder=$PWD/.. ;; esac
-job='it'"'"'s a "b" $HOME `x` #c
+# Runs by itself: bash <this file>. First data, one assignment a line; what happens is in lib.sh.
+# shellcheck disable=SC1003,SC1091,SC2016,SC2034 # lib.sh reads the variables; $ in quotes is meant
+repx_format=1
+repx_job='it'"'"'s a "b" $HOME `x` #c
 ;é\'
-store='/store it'"'"'s a "b" $HOME `x` #c
+repx_store='/store it'"'"'s a "b" $HOME `x` #c
 ;é\'
-scheduler=local
-forced=1
-input_wait_s=30
-parameters='{
-  "it'"'"'s a \"b\" $HOME `x` #c\n;é\\": "it'"'"'s a \"b\" $HOME `x` #c\n;é\\",
-  "none": null,
-  "list": [
-    1,
-    2.5,
-    true
-  ]
-}'
-
-environment() { # runs in the program's own process, right before it
-  export A='it'"'"'s a "b" $HOME `x` #c
+repx_scheduler=local
+repx_submission=s1
+repx_forced=1
+repx_input_wait_s=30
+repx_above=..
+repx_unit=main
+repx_folder='/store it'"'"'s a "b" $HOME `x` #c
+;é\/outputs/it'"'"'s a "b" $HOME `x` #c
 ;é\'
-  export PATH='/store it'"'"'s a "b" $HOME `x` #c
-;é\/artifacts/host-tools/tools/bin':"$PATH"
-  :
-}
-
-main() {
-  executable='/store it'"'"'s a "b" $HOME `x` #c
+repx_executable='/store it'"'"'s a "b" $HOME `x` #c
 ;é\/artifacts/jobs/it'"'"'s a "b" $HOME `x` #c
 ;é\/bin/x'
-  command=('/store it'"'"'s a "b" $HOME `x` #c
+repx_command=('/store it'"'"'s a "b" $HOME `x` #c
 ;é\/artifacts/jobs/it'"'"'s a "b" $HOME `x` #c
 ;é\/bin/x' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/it'"'"'s a "b" $HOME `x` #c
@@ -41,24 +28,47 @@ main() {
 ;é\/repx/inputs.json' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/it'"'"'s a "b" $HOME `x` #c
 ;é\/repx/parameters.json')
-  inputs='{
-  "it'"'"'s a \"b\" $HOME `x` #c\n;é\\": "/store it'"'"'s a \"b\" $HOME `x` #c\n;é\\/outputs/sg/out/it'"'"'s a \"b\" $HOME `x` #c\n;é\\",
-  "store__base": "/store it'"'"'s a \"b\" $HOME `x` #c\n;é\\"
-}'
-  needs=('it'"'"'s a "b" $HOME `x` #c
+repx_room=
+repx_asks=(1 null null)
+repx_needs=('it'"'"'s a "b" $HOME `x` #c
 ;é\' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/sg/out/it'"'"'s a "b" $HOME `x` #c
 ;é\' store__base '/store it'"'"'s a "b" $HOME `x` #c
 ;é\')
-  outputs=('it'"'"'s a "b" $HOME `x` #c
+repx_outputs=('it'"'"'s a "b" $HOME `x` #c
 ;é\' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/it'"'"'s a "b" $HOME `x` #c
 ;é\/out/it'"'"'s a "b" $HOME `x` #c
 ;é\' also '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/it'"'"'s a "b" $HOME `x` #c
 ;é\/out/also')
-}
+repx_inputs='{
+  "it'"'"'s a \"b\" $HOME `x` #c\n;é\\": "/store it'"'"'s a \"b\" $HOME `x` #c\n;é\\/outputs/sg/out/it'"'"'s a \"b\" $HOME `x` #c\n;é\\",
+  "store__base": "/store it'"'"'s a \"b\" $HOME `x` #c\n;é\\"
+}'
+repx_inputs_file='/store it'"'"'s a "b" $HOME `x` #c
+;é\/outputs/it'"'"'s a "b" $HOME `x` #c
+;é\/repx/inputs.json'
+repx_parameters='{
+  "it'"'"'s a \"b\" $HOME `x` #c\n;é\\": "it'"'"'s a \"b\" $HOME `x` #c\n;é\\",
+  "none": null,
+  "list": [
+    1,
+    2.5,
+    true
+  ]
+}'
+repx_parameters_file='/store it'"'"'s a "b" $HOME `x` #c
+;é\/outputs/it'"'"'s a "b" $HOME `x` #c
+;é\/repx/parameters.json'
+repx_environment=(A 'it'"'"'s a "b" $HOME `x` #c
+;é\')
+repx_secrets=()
+repx_path='/store it'"'"'s a "b" $HOME `x` #c
+;é\/artifacts/host-tools/tools/bin'
+repx_missing_outputs=fail
+repx_durability=full
 
-. "$folder/lib.sh"
-main
-repx_simple "$@"
+case $0 in /*) repx_here=${0%/*} ;; */*) repx_here=$PWD/${0%/*} ;; *) repx_here=$PWD ;; esac
+repx_here=$repx_here/$repx_above
+. "$repx_here/lib.sh" && repx_main "$@"

@@ -1,0 +1,123 @@
+"""A program that a job file describes and that needs no shell: what it is, needs and must leave."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from repx.runner import files, jobfile, remains
+from repx.runner.jobfile import NeedsShell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
+PATH: Final = b"/usr/bin:/bin"  # where the environment has none
+PER_RUNG: Final = 3  # cpus, mem and time
+
+
+class Program:
+    """What a job file says of a program, and the environment it gets."""
+
+    def __init__(
+        self, values: dict[str, bytes | list[bytes]], given: dict[bytes, bytes], mark: bytes
+    ) -> None:
+        """Take the values of a job file. Raises NeedsShell for what only bash can do, KeyError."""
+        words: dict[str, list[bytes]] = {k: v for k, v in values.items() if isinstance(v, list)}
+        text: dict[str, bytes] = {k: v for k, v in values.items() if isinstance(v, bytes)}
+        if text["room"] or any(map(os.path.lexists, words.get("later", ()))):
+            raise NeedsShell
+        self.job, self.unit, self.store = text["job"], text["unit"], text["store"]
+        self.scheduler, self.submission = text["scheduler"], text["submission"]
+        self.out = text["folder"] + b"/out"
+        self.outputs, self.needs = words["outputs"][1::2], words["needs"][1::2]
+        self.asks, self.durable = words["asks"], text["durability"] == b"full"
+        self.texts = [(text["inputs_file"], text["inputs"])]
+        if text["parameters_file"]:
+            self.texts.append((text["parameters_file"], text["parameters"]))
+        self.environment = {**given, b"PWD": self.out, remains.VARIABLE: mark}
+        pairs = words["environment"]
+        self.environment.update(zip(pairs[::2], pairs[1::2]))
+        if text["path"]:
+            rest = self.environment.get(b"PATH", PATH)
+            self.environment[b"PATH"] = text["path"] + b":" + rest
+        for name, kind, source in zip(*(words["secrets"][i::PER_RUNG] for i in range(PER_RUNG))):
+            self.environment[name] = secret(kind, source, given)
+        self.executable, self.command = text["executable"], words["command"]
+        self.path = self._find()
+
+    @classmethod
+    def read(cls, path: bytes, branch: bytes, given: dict[bytes, bytes], mark: bytes) -> Program:
+        """Read a job file; ``given`` is the environment, ``mark`` the unit's (``remains.mark``).
+
+        Raises OSError; NeedsShell when bash is needed, or when something is out of the ordinary.
+        """
+        with open(path, "rb", buffering=0) as stream:
+            text = stream.read()
+        try:
+            program = cls(jobfile.read(text, branch), given, mark)
+        except (KeyError, IndexError):
+            raise NeedsShell from None
+        works = os.access(program.executable, os.X_OK) and not os.path.isdir(program.executable)
+        if not works or not all(map(os.path.exists, program.needs)):
+            raise NeedsShell
+        return program
+
+    def _find(self) -> bytes:
+        """Return the path of what is to be started. Raises NeedsShell when there is none."""
+        if self.command[0] == self.executable and files.starts_with(self.executable, BASH_SCRIPT):
+            # As env would do, which is one more program to start.
+            self.command = [b"bash", *self.command]
+        found = files.find(self.command[0], self.environment.get(b"PATH", PATH))
+        if found is None:
+            raise NeedsShell
+        return found
+
+    def is_complete(self) -> bool:
+        """Tell whether every output is there."""
+        return all(map(os.path.exists, self.outputs))
+
+    def flush(self) -> None:
+        """Bring the outputs to the disk, if the target wants that. Raises OSError."""
+        if self.durable:
+            for path in (*self.outputs, self.out):
+                files.flush(path)
+
+    def asked(self, rung: int) -> list[bytes]:
+        """Return what the program was to get: cpus, memory and time, as JSON."""
+        last = len(self.asks) - PER_RUNG
+        start = min(rung * PER_RUNG, last)
+        return self.asks[start : start + PER_RUNG]
+
+    def runner(self) -> bytes:
+        """Return ``local`` or ``slurm:ID``."""
+        if self.scheduler != b"slurm":
+            return self.scheduler
+        given = os.environb.get
+        array, element = given(b"SLURM_ARRAY_JOB_ID"), given(b"SLURM_ARRAY_TASK_ID")
+        known = array or given(b"SLURM_JOB_ID") or b"none"
+        return b"slurm:" + known + (b"_" + element if element else b"")
+
+    def complete(self) -> None:
+        """Append the line that RepX 0.5 reads when a job has succeeded; a hint only."""
+        if self.unit == b"main":
+            name = self.job.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            with contextlib.suppress(OSError):
+                line = b'{"id":"%b","s":"ok"}\n' % name
+                files.append(self.store + b"/outputs/completions.jsonl", line)
+
+
+def secret(kind: bytes, source: bytes, given: dict[bytes, bytes]) -> bytes:
+    """Return a value that stands at the target only. Raises NeedsShell without it: bash says so."""
+    if kind == b"env":
+        if source not in given:
+            raise NeedsShell
+        return given[source]
+    if source.startswith(b"~/"):
+        source = given.get(b"HOME", b"") + source[1:]
+    try:
+        with open(source, "rb") as stream:
+            return stream.read().rstrip(b"\n")
+    except OSError:
+        raise NeedsShell from None
