@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import assets
 from repx.errors import InputError, Problem, ProblemsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from repx.schema import Pointer
     from repx.yaml_tree import Node
 
+_NOWHERE: Final = (0, 0)
+_MOST_KEPT: Final = 10_000  # values; aliases can make more of a few lines than fits in memory
 _LARGEST: Final = 64 << 20  # bytes; what is larger, or never ends, is something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """The data of one file, as JSON knows it; ``file`` is its name as messages show it."""
+    """The data of one file, as JSON knows it; ``file`` is its name as messages show it.
+
+    Where each value stands is in ``root``, or for a file that was read before in ``places``, by
+    pointer as JSON text.
+    """
 
     data: Any
     file: str
     text: str
     root: Node | None = None
+    places: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def place(self, pointer: Pointer) -> tuple[int, int]:
         """Return the 1-based line and column of a key or list item, or of its nearest parent.
@@ -34,7 +44,10 @@ class Document:
         (0, 0) when the format keeps no places (TOML).
         """
         if self.root is None:
-            return (0, 0)
+            parents = (pointer[:length] for length in range(len(pointer), -1, -1))
+            known = (self.places[key] for each in parents if (key := _key(each)) in self.places)
+            line, column = next(known, _NOWHERE)
+            return line, column
         place, node = self.root.place, self.root
         for step in pointer:
             if step not in node.children:
@@ -55,11 +68,12 @@ class Document:
 
     def problem(self, pointer: Pointer, message: str) -> Problem:
         """Return a mistake at ``pointer``; a message without a line says in which table it is."""
-        if self.root is None and len(pointer) > 1:
+        place = self.place(pointer)
+        if place == _NOWHERE and len(pointer) > 1:
             from repx.schema import dotted
 
             message = f"in {dotted(pointer[:-1])}: {message}"
-        return Problem(self.file, *self.place(pointer), message)
+        return Problem(self.file, *place, message)
 
 
 def load(path: Path, *, shown: str | None = None) -> Document:
@@ -69,6 +83,32 @@ def load(path: Path, *, shown: str | None = None) -> Document:
     read, ProblemsError when it is not what it should be.
     """
     file = shown or str(path)
+    return loads(_text(path, file), file)
+
+
+def load_valid(
+    path: Path, schema_name: str, *, shown: str | None = None, cache: Path | None = None
+) -> Document:
+    """Read a file as ``load`` does, and raise ProblemsError with every mistake the schema finds.
+
+    ``cache`` is a folder that remembers what was read and found valid, by content: reading YAML
+    again takes 20 ms, and the validator 0.1 s to import.
+    """
+    file = shown or str(path)
+    text = _text(path, file)
+    kept = None if cache is None else _kept(text, schema_name, cache)
+    remembered = None if kept is None else _remembered(kept)
+    if remembered is not None:
+        return Document(file=file, text=text, **remembered)
+    doc = loads(text, file)
+    check(doc, schema_name)
+    if kept is not None:
+        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            _remember(doc, kept)
+    return doc
+
+
+def _text(path: Path, file: str) -> str:
     try:
         with path.open("rb") as stream:
             raw = stream.read(_LARGEST + 1)
@@ -82,20 +122,19 @@ def load(path: Path, *, shown: str | None = None) -> Document:
         message = f"{file} is larger than {_LARGEST >> 20} MiB, which no definition is"
         raise InputError(message)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         place = (before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
         message = f"not UTF-8: byte 0x{raw[error.start]:02x}; save the file as UTF-8"
         raise ProblemsError([Problem(file, *place, message)]) from error
-    return loads(text, file)
 
 
 def loads(text: str, file: str) -> Document:
     """Read text as the file of that name; raises ProblemsError."""
     if file.endswith(".toml"):
         return Document(data=_toml(text, file), file=file, text=text)
-    from repx import yaml_tree  # 20 ms that `repx --version` must not pay
+    from repx import yaml_tree  # 20 ms that most commands need not pay
 
     root = yaml_tree.parse(text, file)
     return Document(data=root.data, file=file, text=text, root=root)
@@ -109,25 +148,51 @@ def problems(doc: Document, schema_name: str) -> list[Problem]:
     return sorted(doc.problem(pointer, message) for pointer, message in found)
 
 
-def check(doc: Document, schema_name: str, *, cache: Path | None = None) -> None:
-    """Raise ProblemsError with every mistake the schema finds.
-
-    ``cache`` is a folder whose ``valid/`` remembers files without mistakes by content, which
-    saves the import of the validator (0.1 s) when nothing changed.
-    """
-    verdict = None
-    if cache is not None:
-        text = doc.text + "\0" + assets.path(f"schemas/{schema_name}").read_text(encoding="utf-8")
-        verdict = cache / "valid" / hashlib.sha256(text.encode()).hexdigest()
-        if verdict.exists():
-            return
+def check(doc: Document, schema_name: str) -> None:
+    """Raise ProblemsError with every mistake the schema finds."""
     found = problems(doc, schema_name)
     if found:
         raise ProblemsError(found)
-    if verdict is not None:
-        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            verdict.parent.mkdir(parents=True, exist_ok=True)
-            verdict.touch()
+
+
+def _kept(text: str, schema_name: str, cache: Path) -> Path:
+    """Return the file that holds data and places of a text that was valid, as JSON."""
+    schema = assets.path(f"schemas/{schema_name}").read_text(encoding="utf-8")
+    digest = hashlib.sha256(f"{text}\0{schema}".encode()).hexdigest()
+    return cache / "valid" / f"{digest}.json"
+
+
+def _remember(doc: Document, kept: Path) -> None:
+    """Keep a valid file's data; what JSON would not give back the same is not kept."""
+    if doc.root is not None and doc.root.size > _MOST_KEPT:
+        return
+    places = {} if doc.root is None else dict(_places(doc.root, ()))
+    text = json.dumps({"data": doc.data, "places": places})
+    if json.loads(text)["data"] == doc.data:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        part.write_text(text, encoding="utf-8")
+        part.rename(kept)
+
+
+def _places(node: Node, pointer: Pointer) -> Iterator[tuple[str, tuple[int, int]]]:
+    if not pointer:
+        yield _key(pointer), node.place
+    for step, (place, child) in node.children.items():
+        yield _key((*pointer, step)), place
+        yield from _places(child, (*pointer, step))
+
+
+def _key(pointer: Pointer) -> str:
+    return json.dumps(pointer)
+
+
+def _remembered(kept: Path) -> dict[str, Any] | None:
+    """Return data and places of a file that was valid; None where that is not known."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        return {"data": found["data"], "places": found["places"]}
+    return None
 
 
 def _toml(text: str, file: str) -> object:

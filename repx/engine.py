@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, images, plan, repx05, schedulers, seen, status, submissions, transfer
+from repx import graph, plan, repx05, schedulers, seen, status, submissions
 from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
-from repx.runtimes import rooms
 from repx.schedulers import queue
 from repx.schedulers.contract import Folder
 from repx.status import ALIVE, ByHand, JobState, State
@@ -152,7 +151,8 @@ def _write(
     place: tuple[Store, str],
     submission: str,
 ) -> Sent:
-    from repx import isolation, render  # jinja2 costs 70 ms where nothing is to be done
+    # What only looks needs none of these, and nothing to do no jinja2, which costs 70 ms.
+    from repx import images, isolation, render, transfer
 
     target = replace(target, base_path=store.root)  # with what only its place can expand
     scheduler = schedulers.of(target)
@@ -186,6 +186,9 @@ def rooms_of(
 
     Raises LabError for a broken image.
     """
+    from repx import images
+    from repx.runtimes import rooms
+
     lab = opened.lab
     if target.rootfs is RootName.HOST:
         room = rooms.make(target, None, tools=lab.host_tools, hide=(str(opened.root.parent),))

@@ -9,9 +9,11 @@ import click
 
 from repx import select
 from repx.cli import complete
+from repx.cli.context import Context
 from repx.config.units import parse_memory
 from repx.plan import Wish
 from repx.schedulers.contract import Limits
+from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +56,19 @@ _LIMITS = (
 )
 
 
+def _remember_scheduler(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    del parameter
+    ctx.ensure_object(Context).scheduler_name = SchedulerName(value) if value else None
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    type=click.Choice([name.value for name in SchedulerName]),
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember_scheduler,
+    help=f"Not the target's scheduler, but {' or '.join(SchedulerName)}.",
+)
 trust_option = click.option(
     "--trust", is_flag=True, help="Run the programs of a Lab from elsewhere without asking."
 )

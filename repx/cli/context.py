@@ -13,7 +13,6 @@ import click
 
 from repx import __version__, console
 from repx.errors import InputError, did_you_mean
-from repx.target import SchedulerName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from repx.plan import Explain
     from repx.status import JobState
     from repx.store import Store
-    from repx.target import Target
+    from repx.target import SchedulerName, Target
 
 P = ParamSpec("P")
 
@@ -41,7 +40,7 @@ class Context:
     target_name: str | None = None
     targets_file: Path | None = None
     resources_file: Path | None = None
-    scheduler_name: str | None = None
+    scheduler_name: SchedulerName | None = None
     verbose: int = 0
     json: bool = False
 
@@ -155,7 +154,7 @@ class Context:
         chosen = targets.choose(self.targets(), self.target_name)
         if self.scheduler_name is None:
             return chosen
-        return replace(chosen, scheduler=SchedulerName(self.scheduler_name))
+        return replace(chosen, scheduler=self.scheduler_name)
 
     def store(self, target: Target | None = None) -> Store:
         """Return the target's store. Raises InputError for one that cannot be reached."""
@@ -350,16 +349,6 @@ def _common_options() -> list[click.Option]:
         ),
     ]
 
-
-scheduler_option = click.option(
-    "--scheduler",
-    "scheduler_name",
-    type=click.Choice([name.value for name in SchedulerName]),
-    metavar="NAME",
-    expose_value=False,
-    callback=_remember,
-    help=f"Not the target's scheduler, but {' or '.join(SchedulerName)}.",
-)
 
 COMMON: Final = frozenset(option.name for option in _common_options()) | {
     "_click_default_help",

@@ -10,8 +10,8 @@ import click
 
 from repx import console, engine, schedulers
 from repx.cli import report
-from repx.cli.choosing import selection_options
-from repx.cli.context import command, scheduler_option
+from repx.cli.choosing import scheduler_option, selection_options
+from repx.cli.context import command
 from repx.cli.forgotten import no_build_option
 from repx.errors import InputError
 

@@ -10,8 +10,13 @@ import click
 
 from repx import console, engine, follow, schedulers
 from repx.cli import report, watching
-from repx.cli.choosing import limit_options, selection_options, trust_option
-from repx.cli.context import command, scheduler_option
+from repx.cli.choosing import (
+    limit_options,
+    scheduler_option,
+    selection_options,
+    trust_option,
+)
+from repx.cli.context import command
 from repx.cli.forgotten import no_build_option
 from repx.cli.progress import Tally, raise_for
 from repx.cli.progress import watch as show

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from repx import console, engine, follow, submissions
+from repx import console, engine, submissions
 from repx.cli import report
-from repx.cli.progress import Tally, raise_for, watch
 from repx.schedulers import queue
 
 if TYPE_CHECKING:
@@ -20,6 +19,9 @@ STOPPED: str = "stopped watching; the jobs go on (`repx cancel NAME` stops them)
 
 def agent(store: Store, submission: str) -> int:
     """Watch a submission of a local scheduler to its end; return the exit code."""
+    from repx import follow  # what only looks once needs neither
+    from repx.cli.progress import Tally, raise_for, watch
+
     total = len(submissions.plan(store, submission).get("tasks", ()))
     lock = submissions.agent_lock(submission)
     news = follow.agent(store, submission, ended=lambda: not store.locked(lock))
@@ -39,6 +41,9 @@ def jobs(lab: Lab, store: Store, wanted: Collection[JobId]) -> int:
 
     Raises JobsFailedError when some did not succeed. Ctrl-C stops watching only.
     """
+    from repx import follow
+    from repx.cli.progress import Tally, raise_for, watch
+
     tally = Tally(total=len(wanted))
     try:
         watch(follow.looks(lambda: engine.observe(lab, store), wanted), tally)

@@ -43,8 +43,7 @@ def load(path: Path, env: Mapping[str, str]) -> Rules:
 
     Raises InputError when it cannot be read, ProblemsError with every mistake in it.
     """
-    doc = document.load(path)
-    document.check(doc, "resources.schema.json", cache=xdg.cache(env))
+    doc = document.load_valid(path, "resources.schema.json", cache=xdg.cache(env))
     root = Entry.root(doc)
     rules = read(root)
     if root.problems:
@@ -54,6 +53,8 @@ def load(path: Path, env: Mapping[str, str]) -> Rules:
 
 def read(block: Entry) -> Rules:
     """Return the ``defaults`` and ``rules`` of a block."""
+    if not block.data:
+        return Rules()
     defaults = block.at("defaults")
     return Rules(
         defaults=(Rule(origin=defaults.origin("defaults"), resources=asked(defaults)),),

@@ -44,8 +44,7 @@ def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
     if path is None:
         return _built_in(env)
     shown = path.relative_to(cwd) if path.is_relative_to(cwd) else path
-    doc = document.load(path, shown=str(shown))
-    document.check(doc, "targets.schema.json", cache=xdg.cache(env))
+    doc = document.load_valid(path, "targets.schema.json", shown=str(shown), cache=xdg.cache(env))
     root = Entry.root(doc)
     shared = rules.read(root.at("resources"))
     profiles = root.at("targets")

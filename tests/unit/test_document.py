@@ -221,34 +221,72 @@ def test_all_mistakes_come_at_once_in_order_of_place() -> None:
     ] == [str(problem) for problem in document.problems(doc, SCHEMA)]
 
 
-def test_valid_file_is_remembered_by_content(
+def test_valid_file_is_remembered_by_content_and_schema(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The validator takes 0.1 s to import, so an unchanged file does without."""
-    doc = document.loads(GOOD, "t.yaml")
-    document.check(doc, SCHEMA, cache=tmp_path)
-    monkeypatch.setattr(document, "problems", lambda *_: [doc.problem((), "looked")])
+    file = tmp_path / "t.yaml"
+    file.write_text(GOOD)
+    document.load_valid(file, SCHEMA, cache=tmp_path)
+    monkeypatch.setattr(document, "problems", lambda doc, _: [doc.problem((), "looked")])
 
-    document.check(doc, SCHEMA, cache=tmp_path)
+    document.load_valid(file, SCHEMA, cache=tmp_path)
 
     with pytest.raises(ProblemsError, match="looked"):
-        document.check(document.loads(f"{GOOD}\n", "t.yaml"), SCHEMA, cache=tmp_path)
+        document.load_valid(file, "resources.schema.json", cache=tmp_path)
+    file.write_text(f"{GOOD}\n")
     with pytest.raises(ProblemsError, match="looked"):
-        document.check(doc, "resources.schema.json", cache=tmp_path)
+        document.load_valid(file, SCHEMA, cache=tmp_path)
+
+
+def test_valid_file_is_not_parsed_again_but_its_places_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.yaml").write_text(GOOD)
+    first = document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path)
+    monkeypatch.setattr(document, "loads", lambda *_: pytest.fail("parsed again"))
+
+    again = document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path)
+
+    assert (again.data, again.text, again.file) == (first.data, first.text, first.file)
+    for pointer in ((), ("targets",), ("targets", "a"), ("targets", "a", "no", "such")):
+        assert again.place(pointer) == first.place(pointer) != (0, 0)
+    assert str(again.problem(("targets",), "why")) == str(first.problem(("targets",), "why"))
+
+
+def test_file_that_aliases_blow_up_is_not_kept(tmp_path: Path) -> None:
+    lines = ["a: &a0 {x: 1}"]
+    lines += [f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
+    doc = document.loads("\n".join(lines), "t.yaml")
+
+    document._remember(doc, tmp_path / "kept.json")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", ["", "{", "\xff"])
+def test_cache_that_is_broken_is_passed_over(tmp_path: Path, broken: str) -> None:
+    (tmp_path / "t.yaml").write_text(GOOD)
+    first = document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path)
+    (kept,) = (tmp_path / "valid").iterdir()
+    kept.write_bytes(broken.encode("latin-1"))
+
+    assert document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path).data == first.data
+    assert json.loads(kept.read_text())["data"] == first.data
 
 
 def test_mistakes_are_not_remembered_as_valid(tmp_path: Path) -> None:
-    doc = document.loads("targets: 3\n", "t.yaml")
+    (tmp_path / "t.yaml").write_text("targets: 3\n")
 
     for _ in range(2):
         with pytest.raises(ProblemsError, match="targets: 3 is a whole number, wanted a mapping"):
-            document.check(doc, SCHEMA, cache=tmp_path)
+            document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path)
 
 
 def test_cache_that_cannot_be_written_is_no_mistake(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "t.yaml").write_text(GOOD)
 
-    document.check(document.loads(GOOD, "t.yaml"), SCHEMA, cache=tmp_path / "file")
+    document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path / "t.yaml")
 
 
 def test_a_file_that_never_ends_is_refused() -> None:

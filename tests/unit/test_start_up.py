@@ -44,6 +44,22 @@ def test_version_needs_next_to_nothing_of_repx(tmp_path: Path) -> None:
     assert {"repx", "repx.cli"} == {name for name in found if name.split(".")[0] == "repx"}
 
 
+@pytest.mark.parametrize("arguments", [["list", "jobs"], ["status"]], ids=" ".join)
+def test_a_look_imports_nothing_that_only_a_run_needs(
+    arguments: list[str], labs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A targets.yaml that was found valid is not parsed again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: store}}\n")
+    (tmp_path / "result").symlink_to(labs / "sweep")
+    imports("status", cwd=tmp_path)
+
+    found = imports(*arguments, cwd=tmp_path)
+
+    only_for_runs = {"repx.render", "repx.transfer", "repx.images", "repx.runtimes", "repx.follow"}
+    assert set() == found & (HEAVY | only_for_runs | {"csv", "random", "tarfile"})
+
+
 def test_ctrl_c_while_python_still_imports_shows_no_traceback() -> None:
     code = (
         "import os, signal, repx.cli\n"
