@@ -61,7 +61,8 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     succeeded = JobState(state=State.SUCCEEDED)
     for job, name in marked.items():
         if name == SUCCESS:
-            reported[job] = succeeded
+            if job not in alive or not reported[job].forced:
+                reported[job] = succeeded
         elif job not in alive:
             reason = str(store.marker(job, FAIL).get("reason") or "")
             reported[job] = JobState(state=State.FAILED, reason=reason)
@@ -207,15 +208,18 @@ def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | Non
 
 
 _SUBMIT_S: Final = 4 * 3600
+OUTDATED: Final = 76  # the exit code of a script that found its jobs in the queue already
 
 
 def start(store: Store, target: Target, submission: str, limits: Limits) -> Process | None:
     """Start a submission; return the process that lives as long as its jobs, if there is one.
 
-    Raises SchedulerError with what a batch system said when it refused the jobs.
+    Raises SchedulerError with what a batch system said when it refused the jobs, OutdatedPlanError
+    when another submission took some of the jobs since these were planned.
     """
     scheduler = schedulers.of(target)
-    folder = store.path(f"{submissions.FOLDER}/{submission}")
+    key = f"{submissions.FOLDER}/{submission}"
+    folder = store.path(key)
     words = scheduler.start(folder, limits)
     if scheduler.attended:
         ours = {"REPX_PYTHON": store.place.python}  # new enough, which python3 may not be
@@ -224,9 +228,16 @@ def start(store: Store, target: Target, submission: str, limits: Limits) -> Proc
     answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
     if answer.code != 0:
         message, _, hint = answer.stderr.strip().partition("\n\nhint: ")
+        if answer.code == OUTDATED:
+            store.remove(key)
+            raise OutdatedPlanError(message, hint=hint or None)
         said = message or f"{scheduler.script} ended with {answer.code}"
         raise SchedulerError(said, hint=hint or None)
     return None
+
+
+class OutdatedPlanError(SchedulerError):
+    """Another submission took some of the jobs since these were planned."""
 
 
 def new_id(plan: Plan) -> str:

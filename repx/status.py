@@ -92,8 +92,9 @@ class JobState:
     """A job's state and, in ``reason``, why: the exit code, the culprit, what it waits for.
 
     ``by`` is who answers for a live job, ``since`` its start in seconds since the epoch,
-    ``where`` the node it runs on. What a marker or a scheduler *reported* is the state of one
-    job before its upstream jobs are considered: never blocked or pending.
+    ``where`` the node it runs on. ``forced``: a success that it left before does not count.
+    What a marker or a scheduler *reported* is the state of one job before its upstream jobs are
+    considered: never blocked or pending.
     """
 
     state: State
@@ -101,6 +102,7 @@ class JobState:
     by: Owner | None = None
     since: float | None = None
     where: str = ""
+    forced: bool = False
 
 
 _PENDING: Final = JobState(state=State.PENDING, reason="can start")

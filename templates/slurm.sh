@@ -9,6 +9,22 @@
 
 # --- talking to Slurm ----------------------------------------------------------------------
 
+# Forget what the environment would add to what we ask: the defaults that a user has for Slurm's
+# commands and, with SLURM as an argument, what an allocation around us says of itself. How to
+# reach the controller stays, and the cluster that is meant is in `cluster`.
+repx_own_words() {
+  local name
+  for name in "${!SBATCH_@}" "${!SQUEUE_@}" "${!SCANCEL_@}" "${!SCONTROL_@}" "${!SACCT_@}" ${1:+"${!SLURM_@}"}; do
+    case $name in
+      SLURM_CONF* | SLURM_JWT) ;;
+      *) unset "$name" ;;
+    esac
+  done
+}
+cluster=${SBATCH_CLUSTERS:-${SLURM_CLUSTERS-}} # another one than this machine's own
+unset SLURM_CLUSTERS
+repx_own_words
+
 # COMMENT ARGUMENT...: sbatch. Sets id (`4711`, or `4711;cluster`); else said is what Slurm said,
 # and the exit code 1 for a refusal, 2 for a limit on how much may be submitted. No answer, or
 # none for now, is asked for again; the comment tells whether it was submitted after all.
@@ -44,8 +60,8 @@ repx_sbatch_once() {
         ;;
     esac
   done < <({
-    repx_unset_defaults "$@"
-    sbatch --parsable "$@" </dev/null &
+    repx_own_words SLURM
+    sbatch ${cluster:+--clusters="$cluster"} --parsable "$@" </dev/null &
     printf 'sbatch pid %s\n' $!
     wait $!
     printf 'sbatch exit %s\n' $?
@@ -54,32 +70,27 @@ repx_sbatch_once() {
   id=''
   case $said in
     *"sleeping and retrying"* | *SubmitJob*) return 2 ;; # as every such limit is called
-    *"timed out"* | *"Unable to contact slurm controller"* | *"Connection re"* | *"Zero Bytes"* | \
-      *"standby mode"* | *"temporarily unavailable"* | *"Transport endpoint"*) return 3 ;;
+  esac
+  ! repx_no_answer "$said" || return 3
+  case $said in
     # Slurm has one message for all limits; which one it was, a word of its own says before.
     *"job submit limit"*) [[ $said =~ error:\ [[:alnum:]]+$'\n' ]] || return 2 ;;
   esac
   return 1
 }
 
-# ARGUMENT...: forget what the environment would put in place of what the script asks for: SBATCH_*
-# variables win over #SBATCH lines (sbatch(1), INPUT ENVIRONMENT VARIABLES).
-repx_unset_defaults() {
-  local argument line name
-  unset SBATCH_ARRAY_INX SBATCH_WAIT
-  for argument; do
-    [[ $argument == sbatch/* ]] || continue
-    while IFS= read -r line && [[ $line == '#'* ]]; do
-      name=${line#"#SBATCH --"} name=${name%%=*}
-      case $name in
-        '#'* | *[!a-z-]*) continue ;;
-        time) name=timelimit ;;
-        mem) name=mem_per_node ;;
-      esac
-      name=${name//-/_}
-      unset "SBATCH_${name^^}"
-    done <"$argument"
-  done
+# TEXT: was the controller not reached, or its answer lost? It may have done what was asked.
+# (slurm_errno.c: what is said of the protocol, the network and the configuration's source.)
+repx_no_answer() {
+  case $1 in
+    *"timed out"* | *"Unable to contact"* | *"Connection re"* | *"onnection failure"* | *"Zero Bytes"* | \
+      *"nexpected message"* | *"end failure"* | *"eceive failure"* | *"hutdown failure"* | *"standby mode"* | \
+      *"temporarily unavailable"* | *"Transport endpoint"* | *"I/O error writing"* | *"roken pipe"* | \
+      *"to process configuration"* | *"configuration source"* | *"No route to host"* | *"is unreachable"* | \
+      *"Host is down"* | *"Interrupted system call"* | *"DNS SRV"* | *"auth/munge"* | *"Munge"* | \
+      *"rotocol authentication"* | *"nsane message"* | *"Header lengths"*) ;;
+    *) return 1 ;;
+  esac
 }
 
 # COMMENT: set id to the job that has it, if Slurm knows one that was not cancelled.
@@ -87,34 +98,50 @@ repx_find() {
   local found state rest
   while read -r found state rest; do
     if [[ $rest == "$1" && $state != CANCELLED ]]; then
-      id=$found
+      id=$found${cluster:+;$cluster}
       return
     fi
-  done < <(squeue --noheader --all --states=all --user="$(id -un)" --format='%F %T %k' 2>/dev/null)
+  done < <(repx_squeue --states=all --format='%F %T %k' 2>/dev/null)
   return 1
+}
+
+# ARGUMENT...: ask about all jobs of this user, on the cluster that gets the submission.
+repx_squeue() {
+  local line
+  if [[ -z $cluster ]]; then
+    squeue --noheader --all --user="$(id -un)" "$@"
+    return
+  fi
+  while IFS= read -r line; do
+    [[ $line == "CLUSTER: "* ]] || printf '%s\n' "$line"
+  done < <(squeue --clusters="$cluster" --noheader --all --user="$(id -un)" "$@")
+}
+
+# ID...: cancel them.
+repx_scancel() {
+  scancel ${cluster:+--clusters="$cluster"} "${@%%;*}"
 }
 
 # ARGUMENT...: scontrol, asked again while the controller does not answer.
 repx_scontrol() {
   local wait
   for wait in 1 2 4 8 16 0; do
-    said=$(scontrol "$@" 2>&1) && return
-    case $said in
-      *"timed out"* | *"Unable to contact"* | *"Connection re"* | *"temporarily unavailable"*) ;;
-      *) return 1 ;;
-    esac
+    said=$(scontrol ${cluster:+--clusters="$cluster"} "$@" 2>&1) && return
+    repx_no_answer "$said" || return 1
     ((wait == 0)) || sleep "$wait"
   done
   return 1
 }
 
-# FILE: set ids[NAME] from it (submitted.tsv); what was withdrawn has no id.
+# FILE: set ids[NAME] from it (submitted.tsv); what was withdrawn has no id. Sets cluster to the
+# one that the ids are of, where sbatch said so.
 repx_read_ids() {
   local name id rest
   ids=()
   [[ -e $1 ]] || return 0
   while IFS=$'\t' read -r name id rest; do
     [[ $id == - ]] && unset "ids[$name]" || ids[$name]=$id
+    [[ $id != *\;* ]] || cluster=${id#*;}
   done <"$1"
 }
 
@@ -290,7 +317,7 @@ repx_find_gather() {
 repx_drop_gather() {
   local gather
   repx_find_gather "$2"
-  [[ -n $stopped ]] || scancel "$gather"
+  [[ -n $stopped ]] || repx_scancel "$gather"
   repx_leave "$1"
 }
 
@@ -330,7 +357,7 @@ repx_forget_children() {
   mkdir -p children
   if [[ -e $children ]]; then
     while read -r step id rest; do old+=("${id%%;*}"); done <"$children"
-    ((${#old[@]} == 0)) || scancel "${old[@]}"
+    ((${#old[@]} == 0)) || repx_scancel "${old[@]}"
     rm -f -- "$children"
   fi
 }
@@ -361,6 +388,6 @@ repx_gather_ready() {
 repx_give_up() {
   printf 'repx: %s: cannot submit its steps: %s\n' "$1" "${stopped:+cancelled}$said" >&2
   repx_forget_children
-  [[ -n $stopped ]] || scancel "$gather"
+  [[ -n $stopped ]] || repx_scancel "$gather"
   repx_leave 3
 }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from repx.plan import Plan, Wish
     from repx.schedulers.contract import Limits
     from repx.store import Store
+    from repx.target import Target
 
 
 @command(
@@ -69,31 +70,29 @@ def run(
     context.verify(opened)
     target = context.target()
     store = context.store(target)
-    plan = engine.prepare(
-        opened.lab,
-        wish(opened.lab),
-        store,
-        target,
-        context.resources_of(opened.lab, target),
-        context.explain(opened),
-    )
+    scheduler = schedulers.of(target)
+    if limits.words() and not scheduler.attended:
+        console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
+    resources, explain = context.resources_of(opened.lab, target), context.explain(opened)
+
+    def planned() -> Plan:
+        return engine.prepare(opened.lab, wish(opened.lab), store, target, resources, explain)
+
+    plan = planned()
     if dry_run:
         from repx.cli import reasons  # most runs need none
 
         reasons.planned(opened.lab, plan, as_json=context.json)
         return 0
-    scheduler = schedulers.of(target)
-    if not plan.tasks:
+    if plan.tasks:
+        context.trust(opened, asked_for=trust)
+        context.note_run()
+    plan, started = _start(opened, store, target, limits, plan, planned)
+    if started is None:
         report.nothing_to_do(plan, as_json=context.json)
         stays = not detach and (watch or scheduler.attended)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
-    context.trust(opened, asked_for=trust)
-    context.note_run()
-    submission = engine.submit(opened, plan, store, target)
-    report.submitted(submission, target)
-    if limits.words() and not scheduler.attended:
-        console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
-    agent = engine.start(store, target, submission.id, limits)
+    submission, agent = started
     if agent is None:
         made = scheduler.submitted(store, submission.id)
         report.handed_over(submission, scheduler.name, made, as_json=context.json)
@@ -103,6 +102,29 @@ def run(
         report.how_to_look(submission, as_json=context.json)
         return 0
     return _to_the_end(opened, store, submission, agent, as_json=context.json)
+
+
+def _start(
+    opened: OpenLab,
+    store: Store,
+    target: Target,
+    limits: Limits,
+    plan: Plan,
+    planned: Callable[[], Plan],
+) -> tuple[Plan, tuple[Submission, Process | None] | None]:
+    """Submit and start a plan; one that another submission overtook is made anew.
+
+    Returns the plan that counts, with nothing beside it where nothing is left to run.
+    """
+    while plan.tasks:
+        submission = engine.submit(opened, plan, store, target)
+        report.submitted(submission, target)
+        try:
+            return plan, (submission, engine.start(store, target, submission.id, limits))
+        except engine.OutdatedPlanError as taken:
+            console.note(f"{taken.message.removeprefix('error: ')}; planning again")
+        plan = planned()
+    return plan, None
 
 
 def _to_the_end(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FAIL = "FAIL"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
-TABLES = ("arrays.tsv",)
+TABLES = ("arrays.tsv", "cluster", "forced", "unseen")
 LAST_EVENT = "events.jsonl: last line"  # a key of no file
 
 
@@ -74,8 +74,9 @@ class Seen:
         elif lock in self.there and closed.is_quiet(self._tree, folder.partition("/")[2]):
             last = self._tree.ending(f"{folder}/events.jsonl", 1)[2]
             self.contents[f"{folder}/{LAST_EVENT}"] = last
-        size = len(self.contents[submitted] or b"")
-        if size and not (self.contents[ended] or b"").startswith(b"%d\n" % size):
+        begun = self.contents[submitted]
+        over = b"%d\n" % len(begun or b"")
+        if begun is not None and not (self.contents[ended] or b"").startswith(over):
             children = self._list(f"{folder}/children")
             self._list(f"{folder}/logs")
             bundles = self._list(f"{folder}/bundles")

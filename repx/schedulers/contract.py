@@ -148,6 +148,10 @@ class Scheduler(Protocol):
         """Return what to ask the place about all jobs that may be alive."""
         ...
 
+    def joined(self, told: Sequence[Answer]) -> Answer:
+        """Return the answers to all questions as one."""
+        ...
+
     def told(
         self, store: Store, known: Sequence[Known], answer: Answer
     ) -> Mapping[JobId, JobState]:

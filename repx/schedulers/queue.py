@@ -48,12 +48,7 @@ def _known(store: Store, scheduler: Scheduler, names: Sequence[str]) -> list[Kno
 
 def _answer(store: Store, scheduler: Scheduler, known: Sequence[Known]) -> Answer:
     answers = store.place.ask(scheduler.questions(known))
-    return answers[0] if len(answers) == 1 else _joined(answers)
-
-
-def _joined(answers: Sequence[Answer]) -> Answer:
-    jobs = {job: state for answer in answers for job, state in answer.jobs.items()}
-    return Answer(jobs=jobs, ended=frozenset().union(*(answer.ended for answer in answers)))
+    return scheduler.joined(answers)
 
 
 def close_ended(store: Store) -> None:
@@ -102,18 +97,25 @@ def cancel(
     errors: list[RepxError] = []
     names = submissions.ids(store) if submission is None else [submission]
     for scheduler in MEMBERS.values():
-        sent: set[Order] = set()
+        sent: set[str | Signal] = set()
         try:
-            while orders := tuple(_orders(store, scheduler, names, jobs)):
-                if sent.issuperset(orders):
-                    break
-                asked[scheduler.name] = sum(order.jobs for order in orders)
+            while orders := [
+                order
+                for order in _orders(store, scheduler, names, jobs)
+                if not sent.issuperset(_parts(order))
+            ]:
                 for order in orders:
                     _send(store, order)
-                sent |= set(orders)
+                    sent.update(_parts(order))
+                    asked[scheduler.name] = asked.get(scheduler.name, 0) + order.jobs
         except (SchedulerError, CommandError, CommandNotFoundError) as error:
             errors.append(error)
     return Cancelled(asked=asked, errors=tuple(errors))
+
+
+def _parts(order: Order) -> tuple[str | Signal, ...]:
+    """Return what an order names: an agent, or ids among its words."""
+    return order.send if isinstance(order.send, tuple) else (order.send,)
 
 
 def _orders(

@@ -85,7 +85,8 @@ CASES = {
     SchedulerName.SLURM: Case(
         Target(name="t", base_path="/s", scheduler=SchedulerName.SLURM),
         _slurm,
-        "10|0|RUNNING|1:00|n1|None\n10|1|PENDING|0:00||Priority\n",
+        f"10|0|RUNNING|1:00|n1|None|repx:{SUBMISSION}:1-x\n"
+        f"10|1|PENDING|0:00||Priority|repx:{SUBMISSION}:1-x\n",
         (ByHand("n1", 7), Batch(system="another", id="7"), Agent("s9")),
     ),
 }
@@ -135,14 +136,14 @@ def _answer(
 ) -> Answer:
     code, text = (124, "") if silent else (0, case.answer)
     said = Completed(code=code, stdout=text, stderr="")
-    answers = [question.read(said) for question in member.questions(known)]
-    return answers[0] if answers else Answer(jobs={})
+    return member.joined([question.read(said) for question in member.questions(known)])
 
 
 def test_the_table_has_every_name_that_a_profile_may_say() -> None:
     assert set(SchedulerName) == set(schedulers.MEMBERS) == set(CASES)
 
 
+@pytest.mark.slow
 def test_files_are_the_same_each_time_and_their_script_is_bash(
     member: Scheduler, case: Case
 ) -> None:

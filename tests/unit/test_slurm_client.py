@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from repx.store import Store
 
 T = TypeVar("T")
+ALIVE = (
+    "10|0|RUNNING|1:00|n1|None\n10|3|PENDING|0:00||Priority\n11|N/A|RUNNING|0:10|n2|None\n"
+    "12|N/A|PENDING|0:00||Dependency\n20|1|RUNNING|0:10|n2|None\n13|N/A|RUNNING|0:10|n2|None\n"
+)
 SUBMISSION = "20260101-120000-abcdef"
 
 
@@ -47,14 +51,28 @@ class Answers:
         check: bool = True,
     ) -> Completed:
         del cwd, env, stdin, timeout_s, check
-        self.asked.append(list(argv))
-        program = next(word for word in argv if word != "env" and "=" not in word)
-        answer = self.answers.get(Path(program).name, "")
-        return answer() if callable(answer) else Completed(code=0, stdout=answer, stderr="")
+        words = list(argv[4:] if argv[1] == "-c" else argv)  # behind what queue.ours puts first
+        self.asked.append(words)
+        answer = self.answers.get(Path(words[0]).name, "")
+        if callable(answer):
+            return answer()
+        text = _commented(answer) if words[0] == "squeue" else answer
+        return Completed(code=0, stdout=text, stderr="")
 
     def scancels(self) -> list[list[str]]:
         """Return the calls of scancel."""
         return [argv for argv in self.asked if argv[0] == "scancel"]
+
+
+def _commented(lines: str) -> str:
+    """Return squeue's lines with the comment of the submission's jobs, unless one has its own."""
+    found = []
+    for line in lines.splitlines():
+        fields = line.split("|")
+        if len(fields) == 6:  # none of its own
+            fields.append(f"repx:{SUBMISSION}:?")
+        found.append("|".join(fields))
+    return "".join(f"{line}\n" for line in found)
 
 
 class Faked(Here):
@@ -107,7 +125,7 @@ def test_one_squeue_tells_of_everything(store: Store) -> None:
     found = queue.reported(at(run, store))
 
     assert 1 == len(run.asked)
-    assert "--jobs=10,11,12,13,20" in run.asked[0]
+    assert "--user=%ME" in run.asked[0], "short, however many ids there are"
     assert "--clusters=west" in run.asked[0]
     assert (State.RUNNING, "n1", "10_0") == (
         found["a0"].state,
@@ -144,9 +162,8 @@ def test_silence_is_no_reason_to_start_anything_again(
 def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> None:
     """The first look after the end writes it down; later ones ask nothing."""
     said = "10|0|TIMEOUT|1:00|n1|None\n10|3|CANCELLED|0:00||DependencyNeverSatisfied\n"
-    first = queue.reported(
-        at(Answers(squeue=said, sacct=failing(1, "accounting is disabled")), store)
-    )
+    said += "".join(f"{id_}|N/A|FAILED|0:01|n1|None\n" for id_ in (11, 12, 13))
+    first = queue.reported(at(Answers(squeue=said), store))
     run = Answers()
     later = queue.reported(at(run, store))
 
@@ -154,6 +171,58 @@ def test_how_jobs_ended_is_remembered_when_slurm_has_forgotten(store: Store) -> 
     assert (State.FAILED, "timeout (Slurm job 10_0)") == (later["a0"].state, later["a0"].reason)
     assert State.SKIPPED is later["a3"].state
     assert first["a0"].reason == later["a0"].reason
+
+
+def test_one_look_in_vain_closes_no_submission_for_ever(store: Store) -> None:
+    """A controller that lost its state, or another cluster of the same name, knows no id."""
+    lost = queue.reported(at(Answers(squeue=""), store))
+    again = queue.reported(at(Answers(squeue=ALIVE), store))
+
+    assert {State.LOST} == {state.state for state in lost.values()}
+    assert "Slurm no longer knows it" in lost["a0"].reason
+    assert State.RUNNING is again["a0"].state
+
+
+def test_a_look_from_another_cluster_says_which_one_has_the_jobs(store: Store) -> None:
+    folder = f"submissions/{SUBMISSION}"
+    store.write(f"{folder}/submitted.tsv", b"1-a\t10\t2\n")
+    store.write(f"{folder}/cluster", b"north\tme\n")
+    run = Answers(squeue="", scontrol="ClusterName = south\n")
+    found = queue.reported(at(run, store))
+
+    assert State.QUEUED is found["a0"].state
+    assert "cluster north has it" in found["a0"].reason
+    assert "--user=me" in run.asked[0]
+
+
+def test_an_id_that_another_job_has_by_now_is_not_ours(store: Store) -> None:
+    theirs = "10|0|RUNNING|1:00|n1|None|(null)\n10|3|RUNNING|1:00|n1|None|repx:another:1-a\n"
+    run = Answers(squeue=theirs)
+    found = queue.reported(at(run, store))
+    queue.cancel(at(run, store), None)
+
+    assert State.LOST is found["a0"].state
+    assert [] == run.scancels()
+
+
+def test_a_job_whose_id_was_never_written_down_is_found_and_cancelled(store: Store) -> None:
+    """submit.sh was killed between the controller's answer and its own note."""
+    store.write(f"submissions/{SUBMISSION}/submitted.tsv", b"")
+    run = Answers(squeue=f"77|0|RUNNING|1:00|n1|None|repx:{SUBMISSION}:1-a\n")
+    found = queue.reported(at(run, store))
+    queue.cancel(at(run, store), ["a0"])
+
+    assert (State.RUNNING, "77_0") == (found["a0"].state, str(found["a0"].by))
+    assert [["scancel", "77_0"]] == run.scancels()
+
+
+def test_nothing_is_cancelled_blindly_while_slurm_is_silent(store: Store) -> None:
+    away = failing(1, "slurm_load_jobs error: Unable to contact slurm controller")
+    run = Answers(squeue=away)
+    done = queue.cancel(at(run, store), None)
+
+    assert [] == run.scancels()
+    assert "Slurm does not answer" in str(done.errors[0])
 
 
 def test_what_is_submitted_after_the_end_was_seen_is_asked_about(store: Store) -> None:
@@ -172,7 +241,7 @@ def test_accounting_fills_in_what_the_queue_has_forgotten(store: Store) -> None:
     found = queue.reported(at(run, store))
 
     assert "out of memory (Slurm job 10_0)" == found["a0"].reason
-    assert "--starttime=2026-01-01" in run.asked[1]
+    assert "--starttime=2025-12-31" in run.asked[1], "its date is UTC's, sacct's the place's"
 
 
 def test_elements_that_the_queue_has_forgotten_before_others_are_asked_about(store: Store) -> None:
@@ -189,7 +258,7 @@ def test_what_accounting_still_takes_for_alive_is_not(store: Store) -> None:
     """The controller knows it no more, and accounting was never told of the end."""
     found = queue.reported(at(Answers(squeue="", sacct="10_0|RUNNING|00:01:00|n1\n"), store))
 
-    assert "a0" not in found
+    assert State.LOST is found["a0"].state
 
 
 def test_accounting_is_asked_for_the_cluster_that_was_submitted_to(store: Store) -> None:
@@ -227,24 +296,26 @@ def test_the_jobs_own_log_tells_more_than_the_queue(store: Store) -> None:
 
 
 def test_cancelling_everything_is_one_call(store: Store) -> None:
-    run = Answers()
-    queue.cancel(at(run, store), None)
+    run = Answers(squeue=ALIVE)
+    asked = queue.cancel(at(run, store), None).asked
 
-    assert [["scancel", "10", "11", "12", "13", "20"]] == run.scancels()
+    assert {"slurm": 6} == asked
+
+    assert [["scancel", "--clusters=west", "10", "11", "12", "13", "20"]] == run.scancels()
 
 
 def test_cancelling_some_takes_elements_steps_and_whole_arrays(store: Store) -> None:
-    run = Answers()
+    run = Answers(squeue=ALIVE)
     queue.cancel(at(run, store), ["a3", "sg"])
 
-    assert [["scancel", "10_3", "11", "12", "20"]] == run.scancels()
+    assert [["scancel", "--clusters=west", "10_3", "11", "12", "20"]] == run.scancels()
 
 
 def test_a_job_inside_a_bundle_is_cancelled_by_its_own_scheduler(store: Store) -> None:
-    run = Answers()
+    run = Answers(squeue=ALIVE)
     queue.cancel(at(run, store), ["b1"])
 
-    assert [["scancel", "--batch", "--signal=HUP", "13"]] == run.scancels()
+    assert [["scancel", "--clusters=west", "--batch", "--signal=HUP", "13"]] == run.scancels()
     assert "b1\n" == store.read_text(f"submissions/{SUBMISSION}/bundles/0/cancel")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,6 +17,10 @@ from repx.schedulers.slurm import queue
 from repx.schedulers.slurm.queue import Entry
 from repx.status import State
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMENT = "repx:20260101-120000-abcdef:2-b"
 DATA = Path(__file__).parent / "data"
 
 
@@ -20,7 +28,8 @@ def test_recorded_answer_is_understood() -> None:
     entries = queue.parse_squeue(0, (DATA / "squeue-22.05-ended.txt").read_text(), "")
 
     assert entries is not None
-    assert Entry(word="RUNNING", state=State.RUNNING, elapsed_s=1, node="n1") == entries["2", 2]
+    running = Entry(word="RUNNING", state=State.RUNNING, elapsed_s=3, node="n2", comment=COMMENT)
+    assert running == entries["2", 2]
     assert State.SKIPPED is entries["2", 1].state
     assert State.FAILED is entries["1", 1].state
     assert State.LOST is entries["1", 0].state
@@ -41,7 +50,7 @@ def test_unknown_ids_are_an_answer_and_silence_is_none() -> None:
 def test_a_word_that_slurm_adds_tomorrow_is_alive_and_warned_about_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    line = "7|N/A|DREAMING|0:01|n1|None\n"
+    line = "7|N/A|DREAMING|0:01|n1|None|(null)\n"
     with caplog.at_level(logging.WARNING):
         entries = queue.parse_squeue(0, line * 3, "")
 
@@ -57,7 +66,7 @@ def test_every_state_of_a_dead_job_has_a_reason() -> None:
 
 
 def test_headers_banners_and_pipes_in_reasons_do_no_harm() -> None:
-    said = "CLUSTER: one\n\nwelcome\n5|3|PENDING|0:00||(odd|reason)\n"
+    said = "CLUSTER: one\n\nwelcome\n5|3|PENDING|0:00||(odd|reason)|repx:s:1-a\n"
     entries = queue.parse_squeue(0, said, "")
 
     assert entries is not None
@@ -110,3 +119,35 @@ def test_the_sites_limit_is_read() -> None:
 
     assert 1001 == queue.parse_max_array_size(config)
     assert queue.parse_max_array_size("no such thing") is None
+
+
+def test_the_clusters_name_is_read() -> None:
+    assert "repxtest" == queue.parse_cluster("AuthType = x\nClusterName             = repxtest\n")
+    assert "" == queue.parse_cluster("no such thing")
+
+
+def test_a_dependency_that_is_never_met_is_no_job_that_waits() -> None:
+    """Where a site does not let Slurm cancel such jobs they stay pending."""
+    said = "5|N/A|PENDING|0:00||DependencyNeverSatisfied|repx:s:1-a\n"
+    entries = queue.parse_squeue(0, said, "")
+
+    assert entries is not None
+    assert State.SKIPPED is entries["5", None].state
+
+
+@pytest.mark.slow
+def test_the_users_own_settings_for_slurm_change_nothing() -> None:
+    """They are unset; what reaches the controller stays."""
+    words = queue.ours("env")
+    mine = {"SQUEUE_FORMAT": "x", "SLURM_CLUSTERS": "x", "SACCT_FORMAT": "x", "SLURM_CONF": "/c"}
+    done = subprocess.run(
+        words, env={**mine, "PATH": os.environ["PATH"]}, text=True, capture_output=True, check=True
+    )
+    left = {line.partition("=")[0] for line in done.stdout.splitlines()} & mine.keys()
+
+    assert {"SLURM_CONF"} == left
+    assert getpass.getuser() == _said(queue.ours("echo", "%ME"))
+
+
+def _said(words: Sequence[str]) -> str:
+    return subprocess.run(words, text=True, capture_output=True, check=True).stdout.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from repx.schedulers.contract import Answer
@@ -29,31 +29,64 @@ NOT_SUBMITTED: Final = Batch(system=SchedulerName.SLURM.value, id=CONTINUE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueAnswer(Answer):
-    """Beside the jobs' states, what the queue told word by word."""
+    """Beside the jobs' states, what the queue told of each submission word by word."""
 
-    entries: Mapping[Key, Entry] = field(default_factory=dict)
+    entries: Mapping[str, Mapping[Key, Entry]] = field(default_factory=dict)
+    answered: bool = True
 
 
 def read(known: Sequence[Known], said: Completed) -> QueueAnswer:
     """Return what the queue tells; where it did not answer, every job is taken as queued."""
     entries = queue.parse_squeue(said.code, said.stdout, said.stderr)
     if entries is None:
-        log.warning("Slurm does not answer: %s", said.stderr.strip())
+        log.warning(
+            "Slurm does not answer; what was submitted is taken as queued: %s", said.stderr.strip()
+        )
+        unanswered = {job: state for each in known for job, state in _unanswered(each).items()}
+        return QueueAnswer(jobs=unanswered, answered=False)
     found: dict[JobId, JobState] = {}
-    over = set()
+    own = _by_submission(entries)
     now = time.time()
     for each in known:
-        if entries is None:
-            found |= _unanswered(each)
-        else:
-            found |= reported(each, entries, now=now)
-            if not _any_alive(each, entries):
-                over.add(each.submission)
-    return QueueAnswer(jobs=found, ended=frozenset(over), entries=entries or {})
+        found |= reported(each, own[each.submission], now=now)
+    over = {each.submission for each in known if not _any_alive(own[each.submission])}
+    return QueueAnswer(jobs=found, ended=frozenset(over), entries=own)
+
+
+def joined(told: Sequence[QueueAnswer]) -> QueueAnswer:
+    """Return the answers of several clusters as one."""
+    return QueueAnswer(
+        jobs={job: state for each in told for job, state in each.jobs.items()},
+        ended=frozenset().union(*(each.ended for each in told)),
+        entries={name: own for each in told for name, own in each.entries.items()},
+        answered=all(each.answered for each in told),
+    )
+
+
+def _by_submission(entries: Mapping[Key, Entry]) -> dict[str, dict[Key, Entry]]:
+    """Return the jobs of each submission: those with its comment, whatever ids it wrote down."""
+    found: dict[str, dict[Key, Entry]] = defaultdict(dict)
+    for key, entry in entries.items():
+        ours, _, rest = entry.comment.partition(":")
+        if ours == "repx":
+            found[rest.partition(":")[0]][key] = entry
+    return found
+
+
+def adopted(known: Known, entries: Mapping[Key, Entry]) -> Known:
+    """Return what is known with the ids that Slurm has and submit.sh could not write down."""
+    calls = {row.call for row in known.rows} - known.ids.keys()
+    found = {
+        name: array
+        for (array, _), entry in entries.items()
+        if (name := entry.comment.removeprefix(known.prefix)) in calls and entry.word != "CANCELLED"
+    }
+    return replace(known, ids={**known.ids, **found}) if found else known
 
 
 def reported(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[JobId, JobState]:
     """Return what the queue tells of a submission's jobs; nothing of those it does not know."""
+    known = adopted(known, entries)
     found: dict[JobId, JobState] = {}
     parts = _parts(known, entries)
     continued = (known.ids.get(CONTINUE, ""), None)
@@ -62,10 +95,12 @@ def reported(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[
     for job, (by, each) in parts.items():
         if told := [entry for entry in each if entry is not None]:
             best = min(told, key=lambda entry: _RANK[entry.state])
-            found[job] = _of_entry(best, by, now) if by or waiting else _halfway(known)
+            state = _of_entry(best, by, now) if by or waiting else _halfway(known)
+            found[job] = replace(state, forced=job in known.forced)
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
-            found[job] = JobState(state=State.QUEUED, reason=reason)
+            forced = job in known.forced
+            found[job] = JobState(state=State.QUEUED, reason=reason, forced=forced)
         elif refused and not by:  # its log, found by this name, has Slurm's words
             found[job] = JobState(state=State.LOST, reason="not submitted", by=NOT_SUBMITTED)
     return found
@@ -129,12 +164,12 @@ def _unanswered(known: Known) -> dict[JobId, JobState]:
             state=State.QUEUED,
             reason=reason,
             by=known.awaited(row),
+            forced=row.job in known.forced,
         )
         for row in known.rows
         if row.call in known.ids
     }
 
 
-def _any_alive(known: Known, entries: Mapping[Key, Entry]) -> bool:
-    ids = known.all_ids
-    return any(array in ids and entry.state in ALIVE for (array, _), entry in entries.items())
+def _any_alive(entries: Mapping[Key, Entry]) -> bool:
+    return any(entry.state in ALIVE for entry in entries.values())

@@ -1,26 +1,32 @@
-"""How jobs ended, as logs, bundles and accounting tell beside the queue, and remembered."""
+"""How jobs ended: what the queue forgets is asked of accounting, found in logs, written down."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import os
+import time
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from repx import submissions
-from repx.errors import CommandError, CommandNotFoundError
-from repx.schedulers.slurm import answers, folder, queue
+from repx.errors import CommandError, CommandNotFoundError, StorageError
+from repx.schedulers.slurm import answers, queue, reasons
 from repx.schedulers.slurm.answers import QueueAnswer
-from repx.schedulers.slurm.folder import ENDED, Known
-from repx.status import ALIVE, Batch, JobState, State
-from repx.store import SUCCESS
+from repx.schedulers.slurm.folder import ENDED, UNSEEN
+from repx.status import ALIVE, JobState, State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from repx.model import JobId
     from repx.schedulers.contract import Answer
+    from repx.schedulers.slurm.folder import Known
     from repx.schedulers.slurm.queue import Entry, Key
     from repx.store import Store
 
-_ASK_S: Final = 120
+_ASK_S: Final = 60
+_LOOK_AGAIN_S: Final = 600  # a controller that has lost its state may get it back
+_STATES: Final = frozenset(map(str, State))
 
 
 def told(store: Store, known: Sequence[Known], answer: Answer) -> dict[JobId, JobState]:
@@ -30,133 +36,100 @@ def told(store: Store, known: Sequence[Known], answer: Answer) -> dict[JobId, Jo
     for each in known:
         states = {row.job: answer.jobs[row.job] for row in each.rows if row.job in answer.jobs}
         if each.submission in answer.ended:
-            found |= _close(store, each, entries)
+            found |= _closed(store, each, states, entries.get(each.submission, {}))
         else:
-            found |= _within_bundles(store, each, _explained(store, each, states))
+            if each.unseen:
+                with suppress(StorageError):
+                    store.remove(_key(each, UNSEEN))
+            found |= reasons.within_bundles(store, each, reasons.explained(store, each, states))
     return found
 
 
-def _explained(
-    store: Store, known: Known, found: Mapping[JobId, JobState]
+def _key(known: Known, name: str) -> str:
+    return f"{submissions.FOLDER}/{known.submission}/{name}"
+
+
+def _closed(
+    store: Store, known: Known, states: Mapping[JobId, JobState], entries: Mapping[Key, Entry]
 ) -> dict[JobId, JobState]:
-    """Return the states, those of jobs that have ended with what their logs say.
+    """Return how the jobs of a submission ended that has nothing in the queue any more.
 
-    Only a Slurm job that had something to say has left a log.
+    It is closed, and not asked about again, when a marker, the queue or accounting told the end
+    of each job, or when the cluster that had them was asked again later and still knew none.
     """
-    logs = f"{submissions.FOLDER}/{known.submission}/logs"
-    present = frozenset(store.names(logs))
-    explained = dict(found) | _culprits(store, known, found)
-    scatters = {row.job: known.awaited(row) for row in reversed(known.rows)}  # or the only one
-    for job, state in found.items():
-        if state.state in ALIVE or state.state is State.SKIPPED:
-            continue
-        owners = [by for by in (state.by, scatters[job]) if isinstance(by, Batch)]
-        names = [f"{folder.log_stem(by)}.out" for by in owners]
-        name = next((name for name in names if name in present), "")
-        said = (store.read_text(f"{logs}/{name}") or "") if name else ""
-        if _SKIP in said:
-            culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
-            explained[job] = JobState(state=State.SKIPPED, reason=culprit)
-            continue
-        reason = next((why for words, why in _SAID if words in said), state.reason)
-        where = f"; see {store.path(f'{logs}/{name}')}" if said else ""
-        number = folder.log_stem(owners[0]) if owners else ""
-        explained[job] = JobState(state=state.state, reason=f"{reason} (Slurm job {number}{where})")
-    return explained
+    known = answers.adopted(known, entries)
+    found = dict(states)
+    dark = _without_marker(store, [row.job for row in known.rows if row.job not in found])
+    if dark:
+        recalled = answers.reported(known, _recall(store, known, entries), now=0)
+        found |= {job: recalled[job] for job in dark & recalled.keys()}
+    submitted = {row.job: known.awaited(row) for row in known.rows if row.call in known.ids}
+    unknown = [job for job in dark - found.keys() if job in submitted]
+    if unknown and not _is_home(store, known):
+        reason = f"cluster {known.home or known.cluster} has it, which cannot be asked from here"
+        return found | {
+            job: JobState(state=State.QUEUED, reason=reason, by=submitted[job]) for job in unknown
+        }
+    for job in unknown:
+        reason = "Slurm no longer knows it"
+        found[job] = JobState(state=State.LOST, reason=reason, by=submitted[job])
+    found = reasons.explained(store, known, found)
+    complete = all(row.call in known.ids for row in known.rows)
+    if (complete and not unknown) or _was_unseen_before(store, known):
+        _write_down(store, known, found)
+    return found
 
 
-def _culprits(store: Store, known: Known, found: Mapping[JobId, JobState]) -> dict[JobId, JobState]:
-    """Return the states of skipped jobs, with the job of a run before theirs that failed.
-
-    Who failed among a job's own needs, its Lab tells.
-    """
-    skipped = {job for job, state in found.items() if state.state is State.SKIPPED}
-    plan = submissions.plan(store, known.submission) if skipped else {}
-    tasks = plan.get("tasks", ())
-    culprit_of: dict[int, JobId] = {}
-    for number, gate in enumerate(plan.get("gates", ())):
-        jobs = [*(tasks[place]["job"] for place in gate["tasks"]), *gate["waits"]]
-        marked = store.markers(jobs) if gate["type"] == "hard" else {}
-        culprits = (job for job in jobs if marked and marked.get(job) != SUCCESS)
-        culprit_of[number] = next(culprits, "")
-    explained = dict.fromkeys(skipped, JobState(state=State.SKIPPED))
-    for task in tasks:
-        named = next((culprit_of[gate] for gate in task["gates"] if culprit_of[gate]), "")
-        if named and task["job"] in skipped:
-            explained[task["job"]] = JobState(state=State.SKIPPED, reason=named)
-    return explained
+def _without_marker(store: Store, jobs: Sequence[JobId]) -> set[JobId]:
+    return set(jobs) - store.markers(jobs).keys() if jobs else set()
 
 
-# What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
-_SKIP: Final = "repx: skipped, since this job did not succeed: "
-
-# What slurmstepd writes into a job's output when it ends one, and slurm.sh when it gives one up.
-_SAID: Final = (
-    ("DUE TO TIME LIMIT", "timeout"),
-    ("DUE TO PREEMPTION", "preempted"),
-    ("DUE TO NODE FAILURE", "node failure"),
-    ("memory limit", "out of memory"),
-    ("oom_kill", "out of memory"),
-    ("oom-kill", "out of memory"),
-    ("cannot submit its steps", "cannot submit its steps"),
-)
+def _is_home(store: Store, known: Known) -> bool:
+    """Return whether the cluster that was asked is the one that had the jobs."""
+    if known.cluster or not known.home:
+        return True
+    try:
+        answer = store.place.run(queue.CONFIG, timeout_s=_ASK_S, check=False)
+    except (CommandError, CommandNotFoundError):
+        return False
+    return queue.parse_cluster(answer.stdout) == known.home
 
 
-def _within_bundles(
-    store: Store, known: Known, found: Mapping[JobId, JobState]
-) -> dict[JobId, JobState]:
-    """Return the states, those of jobs in running bundles as their own scheduler tells them."""
-    states = dict(found)
-    for rows in known.by_call().values():
-        jobs = [row.job for row in rows if row.bundle]
-        outer = found.get(jobs[0]) if jobs else None
-        if outer is None or outer.state is not State.RUNNING:
-            continue
-        folder_name = f"{known.submission}/bundles/{rows[0].bundle}"
-        happened = submissions.events(store, folder_name)
-        starts = [at for at, event in enumerate(happened) if event.kind == "agent-start"]
-        recent = happened[starts[-1] :] if starts else []
-        inner = submissions.reported(folder_name, jobs, recent, by=outer.by)
-        for job in jobs:
-            states.pop(job, None)
-        states |= {job: replace(state, where=outer.where) for job, state in inner.items()}
-    return states
+def _was_unseen_before(store: Store, known: Known) -> bool:
+    """Return whether this machine looked in vain a while ago, too; note that it does now."""
+    first, _, host = known.unseen.partition(" ")
+    if host == os.uname().nodename and first.isdecimal():
+        return time.time() - int(first) > _LOOK_AGAIN_S
+    with suppress(StorageError):  # looking needs no right to write
+        note = f"{int(time.time())} {os.uname().nodename}"
+        store.write(_key(known, UNSEEN), note.encode())
+    return False
 
 
-# --- submissions that have ended -------------------------------------------------------------
-
-
-def _close(store: Store, known: Known, entries: Mapping[Key, Entry]) -> dict[JobId, JobState]:
-    """Return how the jobs of a submission ended; write it down, since Slurm soon forgets it.
+def _write_down(store: Store, known: Known, found: Mapping[JobId, JobState]) -> None:
+    """Close a submission: keep how its jobs without a marker ended, since Slurm forgets it.
 
     The first line says how long submitted.tsv was then: if it has grown, this is out of date.
     """
-    forgotten = _forgotten(known, entries)
-    every = {**(_recall(store, forgotten, known) if forgotten else {}), **entries}
-    said = _explained(store, known, answers.reported(known, every, now=0))
+    ended = [job for job, state in found.items() if state.state not in ALIVE]
     lines = "".join(
-        f"{job}\t{state.state}\t{state.reason}\n"
-        for job, state in said.items()
-        if state.state not in ALIVE
+        f"{job}\t{found[job].state}\t{found[job].reason}\n"
+        for job in sorted(_without_marker(store, ended))
     )
-    key = f"{submissions.FOLDER}/{known.submission}/{ENDED}"
-    store.write(key, f"{known.size}\n{lines}".encode())
-    return said
+    with suppress(StorageError):
+        store.write(_key(known, ENDED), f"{known.size}\n{lines}".encode())
 
 
-def _forgotten(known: Known, entries: Mapping[Key, Entry]) -> list[str]:
-    """Return the ids of which the queue no longer knows all; elements of arrays go one by one."""
+def _recall(store: Store, known: Known, entries: Mapping[Key, Entry]) -> dict[Key, Entry]:
+    """Ask accounting for what the queue has forgotten; elements of arrays go one by one."""
     arrays = {array for array, _ in entries}
     keys = {(known.ids[row.call], row.index) for row in known.rows if row.call in known.ids}
-    return sorted({id_ for id_, _ in keys - entries.keys()} | (known.all_ids - arrays))
-
-
-def _recall(store: Store, ids: list[str], known: Known) -> dict[Key, Entry]:
-    day = known.submission[:8]
-    since = f"{day[:4]}-{day[4:6]}-{day[6:]}" if day.isdigit() else "now-30days"
+    ids = sorted({id_ for id_, _ in keys - entries.keys()} | (known.all_ids - arrays))
+    if not ids:
+        return {}
+    words = queue.sacct_argv(ids, _day_before(known.submission), known.cluster)
     try:
-        argv = queue.sacct_argv(ids, since, known.clusters)
-        answer = store.place.run(argv, timeout_s=_ASK_S, check=False)
+        answer = store.place.run(words, timeout_s=_ASK_S, check=False)
     except (CommandError, CommandNotFoundError):
         return {}
     told = queue.parse_sacct(answer.code, answer.stdout)
@@ -164,7 +137,12 @@ def _recall(store: Store, ids: list[str], known: Known) -> dict[Key, Entry]:
     return {key: entry for key, entry in told.items() if entry.state not in ALIVE}
 
 
-_STATES: Final = frozenset(map(str, State))
+def _day_before(submission: str) -> str:
+    """Return a day before which nothing was submitted, wherever sacct's clock stands."""
+    with suppress(ValueError):
+        day = date.fromisoformat(f"{submission[:4]}-{submission[4:6]}-{submission[6:8]}")
+        return (day - timedelta(days=1)).isoformat()
+    return "now-30days"
 
 
 def record(store: Store, submission: str) -> str | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ENDED: Final = "ended"
 CONTINUE: Final = "continue"
+FORCED: Final = "forced"
+UNSEEN: Final = "unseen"
 _SUBMITTED: Final = "submitted.tsv"
 _ARRAYS: Final = "arrays.tsv"
 
@@ -39,15 +41,27 @@ class Known:
     """What a submission folder tells of its Slurm jobs.
 
     ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps. ``size`` is the
-    length of submitted.tsv in bytes.
+    length of submitted.tsv in bytes. ``home`` is the cluster that submit.sh talked to, ``cluster``
+    the one to name in every question, where it is another one, ``user`` whose jobs these are.
+    ``forced`` are those that run although they had succeeded. ``unseen``: when and where somebody
+    looked and found nothing of it.
     """
 
     submission: str
     rows: tuple[Row, ...]
     ids: Mapping[str, str]
     size: int = 0
-    clusters: frozenset[str] = frozenset()
+    home: str = ""
+    cluster: str = ""
+    user: str = ""
+    forced: frozenset[JobId] = frozenset()
+    unseen: str = ""
     children: Mapping[JobId, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """Return how the comments of its Slurm jobs begin; what has another one is not ours."""
+        return f"repx:{self.submission}:"
 
     @property
     def all_ids(self) -> set[str]:
@@ -61,7 +75,13 @@ class Known:
             return None
         bundle = bool(row.bundle)
         index = None if bundle else row.index
-        return Batch(system=SchedulerName.SLURM.value, id=id_, index=index, bundle=bundle)
+        return Batch(
+            system=SchedulerName.SLURM.value,
+            id=id_,
+            index=index,
+            cluster=self.cluster or self.home,
+            bundle=bundle,
+        )
 
     def log_stems(self, job: JobId) -> frozenset[str]:
         """Return how the names of a job's logs begin: those of its Slurm jobs and steps."""
@@ -85,8 +105,10 @@ def is_open(store: Store, submission: str) -> bool:
     """Return whether something was submitted since somebody last saw all of it ended."""
     keys = [f"{submissions.FOLDER}/{submission}/{name}" for name in (_SUBMITTED, ENDED)]
     found = store.read_many(keys)
-    submitted, ended = (found.get(key, b"") for key in keys)
-    return bool(submitted) and ended.partition(b"\n")[0] != str(len(submitted)).encode()
+    submitted, ended = (found.get(key) for key in keys)
+    if submitted is None:
+        return False
+    return (ended or b"").partition(b"\n")[0] != str(len(submitted)).encode()
 
 
 def read(store: Store, submission: str) -> Known:
@@ -94,11 +116,12 @@ def read(store: Store, submission: str) -> Known:
     folder = f"{submissions.FOLDER}/{submission}"
     size = len(store.read(f"{folder}/{_SUBMITTED}") or b"")
     ids: dict[str, str] = {}
-    clusters: set[str] = set()
+    cluster = ""
     for call, id_, *_ in _table(store, f"{folder}/{_SUBMITTED}", columns=2):
-        number, _, cluster = id_.partition(";")
-        clusters |= {cluster} - {""}
+        number, _, named = id_.partition(";")
+        cluster = named or cluster
         ids[call] = number
+    home, user = next(_table(store, f"{folder}/cluster", columns=2), ["", ""])[:2]
     return Known(
         submission=submission,
         rows=tuple(
@@ -112,7 +135,11 @@ def read(store: Store, submission: str) -> Known:
         ),
         ids={call: id_ for call, id_ in ids.items() if id_.isdigit()},
         size=size,
-        clusters=frozenset(clusters),
+        home=home,
+        cluster=cluster,
+        user=user,
+        forced=frozenset((store.read_text(f"{folder}/{FORCED}") or "").splitlines()),
+        unseen=store.read_text(f"{folder}/{UNSEEN}") or "",
         children={
             name.removesuffix(".tsv"): tuple(
                 id_.partition(";")[0]

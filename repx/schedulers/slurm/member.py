@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from repx import submissions
-from repx.errors import OutOfReachError
+from repx.errors import OutOfReachError, SchedulerError
 from repx.places import Question
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Submitted, Words
-from repx.schedulers.slurm import answers, ended, folder, queue
+from repx.schedulers.slurm import answers, cancelling, ended, folder, queue
+from repx.schedulers.slurm.answers import QueueAnswer
 from repx.schedulers.slurm.folder import CONTINUE, Known
 from repx.status import Batch
 from repx.target import SchedulerName
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 _IDS_PER_CALL: Final = 2000
+_ASK_S: Final = 9.0  # whoever looks is told within ten seconds that the controller is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Slurm:
 
     def ask_site(self, target: Target) -> Words | None:
         """Return the question for MaxArraySize, unless the target says it."""
-        return None if target.slurm.max_array_size else ("scontrol", "show", "config")
+        return None if target.slurm.max_array_size else queue.CONFIG
 
     def files(self, plan: Plan, lab: Lab, target: Target, folder: Folder) -> Iterator[RenderedFile]:
         """Yield ``submit.sh`` and one script per call of sbatch."""
@@ -82,14 +85,15 @@ class Slurm:
         return folder.read(store, submission) if folder.is_open(store, submission) else None
 
     def questions(self, known: Sequence[contract.Known]) -> Sequence[Question[Answer]]:
-        """Return one squeue about everything."""
-        ours = cast("Sequence[Known]", known)
-        ids = sorted({id_ for each in ours for id_ in each.all_ids})
-        if not ids:
-            return ()
-        clusters = {name for each in ours for name in each.clusters}
-        words = tuple(queue.squeue_argv(ids, clusters))
-        return (Question(words, lambda said: answers.read(ours, said)),)
+        """Return one squeue about everything, for each cluster."""
+        by_cluster: dict[str, list[Known]] = defaultdict(list)
+        for each in cast("Sequence[Known]", known):
+            by_cluster[each.cluster].append(each)
+        return tuple(_question(cluster, ours) for cluster, ours in by_cluster.items())
+
+    def joined(self, told: Sequence[Answer]) -> Answer:
+        """Return the answers of all clusters as one."""
+        return answers.joined(cast("Sequence[QueueAnswer]", told))
 
     def told(
         self, store: Store, known: Sequence[contract.Known], answer: Answer
@@ -112,16 +116,31 @@ class Slurm:
         answer: Answer,
         jobs: Collection[JobId] | None,
     ) -> Iterator[Order]:
-        """Yield one scancel for all, and a signal for each bundle that goes on with others."""
-        del store, answer
+        """Yield one scancel per cluster, and a signal for each bundle that goes on with others.
+
+        Only what the queue knows as ours is cancelled: an id may belong to another job by now.
+        Raises SchedulerError when Slurm does not answer.
+        """
+        del store
         ours = cast("Sequence[Known]", known)
+        if not isinstance(answer, QueueAnswer) or not answer.answered:
+            raise SchedulerError(
+                "Slurm does not answer; nothing was cancelled", hint="try again in a while"
+            )
         wanted = None if jobs is None else frozenset(jobs)
-        ids = sorted({id_ for each in ours for id_ in _meant(each, wanted)})
-        for start in range(0, len(ids), _IDS_PER_CALL):
-            some = ids[start : start + _IDS_PER_CALL]
-            yield Order(send=("scancel", *some), jobs=len(some))
+        ids: dict[str, dict[str, int]] = defaultdict(dict)
+        for each in ours:
+            entries = answer.entries.get(each.submission, {})
+            ids[each.cluster] |= cancelling.ids(each, entries, wanted)
+        for cluster, counted in ids.items():
+            names = sorted(counted)
+            for start in range(0, len(names), _IDS_PER_CALL):
+                some = names[start : start + _IDS_PER_CALL]
+                jobs_ended = sum(counted[name] for name in some)
+                yield Order(send=queue.scancel_argv(some, cluster), jobs=jobs_ended)
         for each in ours if wanted is not None else ():
-            yield from _within(each, wanted or frozenset())
+            entries = answer.entries.get(each.submission, {})
+            yield from cancelling.within_bundles(each, entries, wanted or frozenset())
 
     def logs(self, store: Store, job: JobId) -> list[str]:
         """Return what Slurm and the scripts had to say of a job: paths there, newest last."""
@@ -149,33 +168,6 @@ class Slurm:
         return scripts.prologue(target)
 
 
-def _meant(known: Known, wanted: frozenset[JobId] | None) -> Iterator[str]:
-    """Yield the ids to cancel: a call's own where all of its jobs are meant."""
-    if wanted is None:
-        yield from known.all_ids
-        return
-    for call, rows in known.by_call().items():
-        meant = [row for row in rows if row.job in wanted]
-        id_ = known.ids.get(call)
-        if id_ is not None and len(meant) == len(rows):
-            yield id_
-        elif id_ is not None:
-            yield from (f"{id_}_{row.index}" for row in meant if row.index is not None)
-    for job, ids in known.children.items():
-        if job in wanted:
-            yield from ids
-
-
-def _within(known: Known, wanted: frozenset[JobId]) -> Iterator[Order]:
-    """Yield what asks bundles to end some of their jobs."""
-    for call, rows in known.by_call().items():
-        meant = [row.job for row in rows if row.bundle and row.job in wanted]
-        id_ = known.ids.get(call)
-        if id_ is None or not meant or len(meant) == len(rows):
-            continue
-        key = f"{submissions.FOLDER}/{known.submission}/bundles/{rows[0].bundle}/cancel"
-        yield Order(
-            send=("scancel", "--batch", "--signal=HUP", id_),
-            jobs=len(meant),
-            append=((key, "".join(f"{job}\n" for job in meant)),),
-        )
+def _question(cluster: str, known: Sequence[Known]) -> Question[Answer]:
+    words = queue.squeue_argv({each.user for each in known}, cluster)
+    return Question(words, lambda said: answers.read(known, said), timeout_s=_ASK_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from repx.status import State
@@ -56,7 +56,7 @@ REASONS: Final = {
 # Why a job is cancelled that would wait for ever (--kill-on-invalid-dep).
 _SKIPPED: Final = "DependencyNeverSatisfied"
 
-_FORMAT: Final = "%F|%K|%T|%M|%N|%r"
+_FORMAT: Final = "%F|%K|%T|%M|%N|%r|%k"
 _RANGE: Final = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
 _UNKNOWN_ID: Final = "Invalid job id specified"
 
@@ -73,29 +73,55 @@ class Entry:
     reason: str = ""
     elapsed_s: int = 0
     node: str = ""
+    comment: str = ""
 
 
 # Array or job id, and index within the array or None.
 Key = tuple[str, int | None]
 
 
-def squeue_argv(ids: Iterable[str], clusters: Iterable[str] = ()) -> list[str]:
-    """Return the one question about all the given jobs, ended ones included.
+_OWN_WORDS: Final = """\
+for name in "${!SBATCH_@}" "${!SQUEUE_@}" "${!SCANCEL_@}" "${!SCONTROL_@}" "${!SACCT_@}" \\
+  "${!SLURM_@}"; do
+  case $name in SLURM_CONF*|SLURM_JWT) ;; *) unset "$name" ;; esac
+done
+export SLURM_BITSTR_LEN=0
+exec "${@//%ME/$(id -un)}"
+"""
 
-    By id, so that neither a changed partition nor another user hides one. Pending elements of
-    an array come as one line with their indices, which must not be cut short (squeue(1),
-    SLURM_BITSTR_LEN).
+
+def ours(*words: str) -> tuple[str, ...]:
+    """Return a command of Slurm's that the user's own settings for it cannot change.
+
+    ``%ME`` in a word is the user's name there. Pending elements of an array come as one line with
+    their indices, which must not be cut short (squeue(1), SLURM_BITSTR_LEN).
     """
-    return [
-        *("env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--all", "--states=all"),
-        *_where(clusters),
-        *(f"--format={_FORMAT}", f"--jobs={','.join(ids)}"),
-    ]
+    return ("bash", "-c", _OWN_WORDS, "repx", *words)
 
 
-def _where(clusters: Iterable[str]) -> tuple[str, ...]:
-    names = ",".join(sorted(set(clusters)))
-    return (f"--clusters={names}",) if names else ()
+CONFIG: Final = ours("scontrol", "show", "config")
+
+
+def squeue_argv(users: Iterable[str], cluster: str = "") -> tuple[str, ...]:
+    """Return the one question about all jobs of some users, ended ones included.
+
+    By user, so that the question stays short with thousands of ids, and finds jobs whose id was
+    never written down.
+    """
+    names = ",".join(sorted({user or "%ME" for user in users}))
+    return ours(
+        *("squeue", *_where(cluster), "--noheader", "--all", "--states=all"),
+        *(f"--format={_FORMAT}", f"--user={names}"),
+    )
+
+
+def scancel_argv(ids: Iterable[str], cluster: str = "", *options: str) -> tuple[str, ...]:
+    """Return one call that cancels all of them, or does to them what the options say."""
+    return ours("scancel", *_where(cluster), *options, *ids)
+
+
+def _where(cluster: str) -> tuple[str, ...]:
+    return (f"--clusters={cluster}",) if cluster else ()
 
 
 def parse_squeue(code: int, stdout: str, stderr: str) -> dict[Key, Entry] | None:
@@ -110,23 +136,24 @@ def parse_squeue(code: int, stdout: str, stderr: str) -> dict[Key, Entry] | None
         fields = line.split("|", 5)
         if len(fields) < 6:  # noqa: PLR2004  # `CLUSTER: name`, or a banner
             continue
-        array, indices, word, elapsed, node, reason = fields
-        entry = _entry(word, reason, seconds(elapsed), node)
+        array, indices, word, elapsed, node, rest = fields
+        reason, _, comment = rest.rpartition("|")
+        entry = replace(_entry(word, reason, seconds(elapsed), node), comment=comment)
         for index in expand(indices):
             found[array, index] = entry
     return found
 
 
-def sacct_argv(ids: Iterable[str], since: str, clusters: Iterable[str] = ()) -> list[str]:
+def sacct_argv(ids: Iterable[str], since: str, cluster: str = "") -> tuple[str, ...]:
     """Return the question about jobs the queue has forgotten; ``since`` is ``YYYY-MM-DD``.
 
     Without a start sacct looks at today only.
     """
     fields = "--format=JobID,State,Elapsed,NodeList"
-    return [
-        *("sacct", "--noheader", "--parsable2", "--allocations", fields, *_where(clusters)),
+    return ours(
+        *("sacct", "--noheader", "--parsable2", "--allocations", fields, *_where(cluster)),
         *(f"--starttime={since}", f"--jobs={','.join(ids)}"),
-    ]
+    )
 
 
 def parse_sacct(code: int, stdout: str) -> dict[Key, Entry]:
@@ -148,6 +175,12 @@ def parse_max_array_size(config: str) -> int | None:
     """Return MaxArraySize from ``scontrol show config``; indices are smaller than it."""
     match = re.search(r"^MaxArraySize\s*=\s*([0-9]+)", config, re.MULTILINE)
     return int(match[1]) if match and int(match[1]) > 0 else None
+
+
+def parse_cluster(config: str) -> str:
+    """Return ClusterName from ``scontrol show config``; empty where it does not say."""
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
+    return match[1] if match else ""
 
 
 def expand(indices: str) -> Iterator[int | None]:
@@ -180,7 +213,7 @@ def _entry(word: str, reason: str, elapsed_s: int, node: str) -> Entry:
         if word not in _told:
             _told.add(word)
             log.warning("Slurm says %s of a job, which repx does not know; taken as alive", word)
-    if word == "CANCELLED" and reason == _SKIPPED:
+    if word in ("CANCELLED", "PENDING") and reason == _SKIPPED:
         state = State.SKIPPED
     said = "" if reason in ("None", "") else reason
     return Entry(word=word, state=state, reason=said, elapsed_s=elapsed_s, node=node)

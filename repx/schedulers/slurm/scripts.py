@@ -11,6 +11,7 @@ from repx import plan_file, render, runner_code
 from repx.render import Raw, RenderedFile
 from repx.schedulers.slurm import batches, directives
 from repx.schedulers.slurm.batches import Call, Kind, Shape
+from repx.schedulers.slurm.folder import FORCED
 
 if TYPE_CHECKING:
     from repx.model import JobId, Lab
@@ -49,6 +50,9 @@ def files(
     yield writer.continuation()
     yield writer.submit(len(plan.tasks))
     yield _table(made)
+    forced = "".join(f"{task.job.id}\n" for task in plan.tasks if task.forced)
+    if forced:
+        yield RenderedFile(path=FORCED, text=forced, mode=_TEXT)
     for path, jobs in made.lists.items():
         yield RenderedFile(path=path, text="".join(f"{job}\n" for job in jobs), mode=_TEXT)
     for number, load in enumerate(made.loads):
@@ -138,6 +142,7 @@ class _Writer:
             **self._common,
             jobs=Raw(jobs),
             count=Raw(len(self._batches.calls)),
+            clusters=str(self._target.slurm.options.get("clusters", "")),
             max_submit=Raw(self._target.slurm.max_submit or "''"),
             calls=lines,
         )

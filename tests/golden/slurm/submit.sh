@@ -8,9 +8,11 @@
 
 cd -- "${BASH_SOURCE[0]%"${BASH_SOURCE[0]##*/}"}." || exit 3
 . ./slurm.sh
+repx_own_words SLURM # also from inside an allocation, jobs are those of a login node
 
 submission=20260101-000000-abcdef
 store='/scratch/o'"'"'brien/my store'
+[[ -z '' ]] || cluster=''
 declare -A ids=()
 
 # NAME JOBS [CONDITION=NAME,NAME[INDEX],...]...: submit one script, unless that was done before.
@@ -50,6 +52,7 @@ release() {
 # NAME ID JOBS
 record() {
   ids[$1]=$2
+  [[ $2 != *\;* ]] || cluster=${2#*;} # what depends on it must be there, too
   printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>submitted.tsv || {
     printf 'error: cannot write %s/submitted.tsv; submitted but not recorded: %s %s\n' "$PWD" "$1" "$2" >&2
     exit 3
@@ -86,7 +89,7 @@ take_place() {
 
 give_back() {
   [[ -n ${ids[continue]-} ]] || return 0
-  scancel "${ids[continue]%%;*}"
+  repx_scancel "${ids[continue]}"
   forget continue
 }
 
@@ -94,7 +97,7 @@ give_back() {
 alone() {
   local id queued
   [[ $said == *SubmitJob* && $said != *Grp* ]] || return
-  queued=$(squeue --noheader --all --user="$(id -un)" --format=%A 2>/dev/null) || return
+  queued=$(repx_squeue --format=%A 2>/dev/null) || return
   for id in $queued; do
     [[ $id == "${ids[continue]%%;*}" ]] || return
   done
@@ -113,10 +116,9 @@ too_large() {
 }
 
 # NAME JOBS
-would_fit() (
-  repx_unset_defaults "sbatch/$1.sh"
-  sbatch --test-only --array="1-$2" "sbatch/$1.sh" </dev/null &>/dev/null
-)
+would_fit() {
+  sbatch ${cluster:+--clusters="$cluster"} --test-only --array="1-$2" "sbatch/$1.sh" </dev/null &>/dev/null
+}
 
 # NAME: leave it, and what follows, to the job in Slurm.
 continue_later() {
@@ -148,8 +150,8 @@ withdraw() {
   local id=${ids[$1]%%;*} state
   while read -r state; do
     [[ $state == PENDING ]] || return
-  done < <(squeue --noheader --all --states=all --format=%T --jobs="$id")
-  scancel "$id" && forget "$1" && sleep 1
+  done < <(repx_squeue --states=all --format=%T --jobs="$id")
+  repx_scancel "$id" && forget "$1" && sleep 1
 }
 
 # NAME
@@ -163,20 +165,88 @@ count_room() {
   local line
   while read -r line; do
     [[ $line == "${ids[continue]-}" ]] || ((room -= 1))
-  done < <(squeue --noheader --all --array --user="$(id -un)" --format=%i)
+  done < <(repx_squeue --array --format=%i)
 }
 
-# One at a time, where the machine can tell; a second one would find the first one's lines anyway.
-exec 9>>submitted.tsv
-if type -P flock >/dev/null && ! flock -n -E 75 9; then
-  printf 'error: another submit.sh works in %s\n' "$PWD" >&2
+# --- exactly once --------------------------------------------------------------------------
+
+# FILE SECONDS: lock it until this script and every sbatch that it started have ended: what is on
+# its way to Slurm when the script is killed is found in the queue by the next one.
+hold() {
+  local descriptor
+  if ! { : >>"$1"; } 2>/dev/null; then
+    printf 'error: cannot write %s\n' "$1" >&2
+    exit 3
+  fi
+  exec {descriptor}>>"$1"
+  type -P flock >/dev/null || return 0
+  flock -n "$descriptor" && return
+  printf 'another submit.sh holds %s; waiting for it\n' "$1" >&2
+  flock -w "$2" "$descriptor" && return
+  printf 'error: another submit.sh holds %s\n' "$1" >&2
   exit 3
-fi
+}
+
+# Write down what Slurm took although its id never came back: the comment tells the call.
+adopt() {
+  local found state comment name
+  while read -r found state comment; do
+    name=${comment#"repx:$submission:"}
+    [[ $name != "$comment" && -z ${ids[$name]-} && -e sbatch/$name.sh ]] || continue
+    case $name:$state in
+      *:CANCELLED | continue:[!PR]*) ;;
+      *) record "$name" "$found${cluster:+;$cluster}" found ;;
+    esac
+  done < <(repx_squeue --states=all --format='%F %T %k')
+}
+
+# Does another submission, made since this one was planned, have one of its jobs in the queue?
+claimed() {
+  local index reason comment other name call kind job
+  local -A mine=() alive=() others=()
+  while IFS='|' read -r index reason comment; do
+    [[ $comment == repx:*:* && $reason != DependencyNeverSatisfied ]] || continue
+    other=${comment#repx:} name=${comment##*:} other=${other%%:*}
+    [[ $other == "$submission" ]] || others[$other]=1 alive[$other $name ${index/#N\/A/-}]=1
+  done < <(repx_squeue --array --format='%K|%r|%k')
+  [[ -n ${!others[*]} ]] || return
+  while IFS=$'\t' read -r call index kind job; do mine[$job]=1; done <arrays.tsv
+  for other in "${!others[@]}"; do
+    [[ -e $store/submissions/$other/arrays.tsv ]] || continue
+    while IFS=$'\t' read -r call index kind job; do
+      [[ -n ${mine[$job]-} && -n ${alive[$other $call $index]-} ]] || continue
+      # A bundle goes on when one of its jobs has ended.
+      [[ $kind != bundle:* || ! -e $store/outputs/$job/repx/SUCCESS && ! -e $store/outputs/$job/repx/FAIL ]] || continue
+      printf 'error: job %s is in the queue already, for submission %s\n\n' "$job" "$other" >&2
+      printf 'hint: repx run plans again what is left\n' >&2
+      return 0
+    done <"$store/submissions/$other/arrays.tsv"
+  done
+  return 1
+}
+
+# Tell later looks which cluster has the jobs, and whose they are.
+remember_cluster() {
+  local said name
+  [[ ! -s cluster ]] || return
+  repx_scontrol show config || return
+  [[ $said =~ ClusterName[[:blank:]]*=[[:blank:]]*([^[:space:]]+) ]] || return
+  name=${BASH_REMATCH[1]}
+  printf '%s\t%s\n' "$name" "$(id -un)" >cluster.part && mv -f cluster.part cluster
+}
+
+mkdir -p -- "$store/submissions"
+[[ -n ${REPX_CONTINUATION-} ]] || hold "$store/submit.lock" 3600
+[[ -e submitted.tsv ]] && again=1 || again=
+hold "$PWD/submitted.tsv" 20
 mkdir -p logs children
 if [[ ! -e $store/submissions/$submission ]]; then
-  mkdir -p -- "$store/submissions" && ln -sfn -- "$PWD" "$store/submissions/$submission" || exit 3
+  ln -sfn -- "$PWD" "$store/submissions/$submission" || exit 3
 fi
 repx_read_ids submitted.tsv
+remember_cluster
+[[ -z $again ]] || adopt
+[[ -n ${REPX_CONTINUATION-} || -s submitted.tsv ]] || ! claimed || exit 76
 room=''
 [[ -z $room ]] || count_room
 

@@ -23,7 +23,7 @@ cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
 
 # Ended jobs count too: the controller's own limit is on all that it still remembers.
-known=$(squeue --noheader --all --states=all --user="$(id -un)" --format=%A)
+known=$(repx_squeue --states=all --format=%A)
 submitted=$(<submitted.tsv)
 REPX_CONTINUATION=1 bash submit.sh
 code=$?
