@@ -133,15 +133,13 @@ repx_scontrol() {
   return 1
 }
 
-# FILE: set ids[NAME] from it (submitted.tsv); what was withdrawn has no id. Sets cluster to the
-# one that the ids are of, where sbatch said so.
+# FILE: set ids[NAME] from it (submitted.tsv); what was withdrawn has no id.
 repx_read_ids() {
   local name id rest
   ids=()
   [[ -e $1 ]] || return 0
   while IFS=$'\t' read -r name id rest; do
     [[ $id == - ]] && unset "ids[$name]" || ids[$name]=$id
-    [[ $id != *\;* ]] || cluster=${id#*;}
   done <"$1"
 }
 

@@ -186,7 +186,7 @@ def test_one_look_in_vain_closes_no_submission_for_ever(store: Store) -> None:
 def test_a_look_from_another_cluster_says_which_one_has_the_jobs(store: Store) -> None:
     folder = f"submissions/{SUBMISSION}"
     store.write(f"{folder}/submitted.tsv", b"1-a\t10\t2\n")
-    store.write(f"{folder}/cluster", b"north\tme\n")
+    store.write(f"{folder}/cluster", b"north\tme\t\n")
     run = Answers(squeue="", scontrol="ClusterName = south\n")
     found = queue.reported(at(run, store))
 

@@ -116,12 +116,11 @@ def read(store: Store, submission: str) -> Known:
     folder = f"{submissions.FOLDER}/{submission}"
     size = len(store.read(f"{folder}/{_SUBMITTED}") or b"")
     ids: dict[str, str] = {}
-    cluster = ""
+    named = ""
     for call, id_, *_ in _table(store, f"{folder}/{_SUBMITTED}", columns=2):
-        number, _, named = id_.partition(";")
-        cluster = named or cluster
-        ids[call] = number
-    home, user = next(_table(store, f"{folder}/cluster", columns=2), ["", ""])[:2]
+        ids[call], _, cluster = id_.partition(";")
+        named = cluster or named
+    home, user, asked = next(_table(store, f"{folder}/cluster", columns=3), ["", "", ""])
     return Known(
         submission=submission,
         rows=tuple(
@@ -136,7 +135,7 @@ def read(store: Store, submission: str) -> Known:
         ids={call: id_ for call, id_ in ids.items() if id_.isdigit()},
         size=size,
         home=home,
-        cluster=cluster,
+        cluster=named if asked or named != home else "",
         user=user,
         forced=frozenset((store.read_text(f"{folder}/{FORCED}") or "").splitlines()),
         unseen=store.read_text(f"{folder}/{UNSEEN}") or "",

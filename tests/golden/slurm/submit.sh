@@ -14,6 +14,7 @@ submission=20260101-000000-abcdef
 store='/scratch/o'"'"'brien/my store'
 [[ -z '' ]] || cluster=''
 declare -A ids=()
+own_cluster='' # where this script runs
 
 # NAME JOBS [CONDITION=NAME,NAME[INDEX],...]...: submit one script, unless that was done before.
 submit() {
@@ -49,10 +50,15 @@ release() {
   esac
 }
 
+# ID: what depends on it must be on its cluster, too. Our own needs no name unless one was asked for.
+found_on() {
+  [[ $1 != *\;* || -z $cluster && ${1#*;} == "$own_cluster" ]] || cluster=${1#*;}
+}
+
 # NAME ID JOBS
 record() {
   ids[$1]=$2
-  [[ $2 != *\;* ]] || cluster=${2#*;} # what depends on it must be there, too
+  found_on "$2"
   printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>submitted.tsv || {
     printf 'error: cannot write %s/submitted.tsv; submitted but not recorded: %s %s\n' "$PWD" "$1" "$2" >&2
     exit 3
@@ -225,14 +231,16 @@ claimed() {
   return 1
 }
 
-# Tell later looks which cluster has the jobs, and whose they are.
+# Tell later looks which cluster we are on, whose jobs these are and which cluster was asked for.
 remember_cluster() {
-  local said name
-  [[ ! -s cluster ]] || return
-  repx_scontrol show config || return
-  [[ $said =~ ClusterName[[:blank:]]*=[[:blank:]]*([^[:space:]]+) ]] || return
-  name=${BASH_REMATCH[1]}
-  printf '%s\t%s\n' "$name" "$(id -un)" >cluster.part && mv -f cluster.part cluster
+  local said rest id
+  if [[ -s cluster ]]; then
+    IFS=$'\t' read -r own_cluster rest <cluster
+  elif repx_scontrol show config && [[ $said =~ ClusterName[[:blank:]]*=[[:blank:]]*([^[:space:]]+) ]]; then
+    own_cluster=${BASH_REMATCH[1]}
+    printf '%s\t%s\t%s\n' "$own_cluster" "$(id -un)" "$cluster" >cluster.part && mv -f cluster.part cluster
+  fi
+  for id in "${ids[@]}"; do found_on "$id"; done
 }
 
 mkdir -p -- "$store/submissions"
