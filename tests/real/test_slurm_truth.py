@@ -155,9 +155,9 @@ def test_the_users_own_settings_change_no_answer(closed: Place) -> None:
 
 def test_why_a_job_ended_is_found_when_slurm_has_forgotten_it(place: Place) -> None:
     place.cluster.configure(MinJobAge=2)
-    place.target("broken", slurm={"prologue": "echo no such module >&2; exit 7"})
+    place.target(slurm={"prologue": "echo no such module >&2; exit 7"})
     job = place.lab.job("one")
-    place.repx("run", target="broken")
+    place.repx("run")
     place.cluster.drain()
     place.cluster.wait(lambda: not place.cluster.sh("squeue", "-h", "-t", "all").stdout, 90)
     told = place.status()[job]
