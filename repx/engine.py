@@ -16,7 +16,7 @@ from repx.places import Question
 from repx.schedulers import queue
 from repx.schedulers.contract import Folder
 from repx.status import ALIVE, ByHand, JobState, State
-from repx.store import FAIL, SUCCESS
+from repx.store import SUCCESS
 from repx.target import RootName
 
 if TYPE_CHECKING:
@@ -58,14 +58,10 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     reported = queue.reported(store)
     alive = {job for job, said in reported.items() if said.state in ALIVE}
     marked = store.markers(lab.jobs)
-    succeeded = JobState(state=State.SUCCEEDED)
     for job, name in marked.items():
-        if name == SUCCESS:
-            if job not in alive or not reported[job].forced:
-                reported[job] = succeeded
-        elif job not in alive:
-            reason = str(store.marker(job, FAIL).get("reason") or "")
-            reported[job] = JobState(state=State.FAILED, reason=reason)
+        # A marker counts more than what a scheduler says, unless the job runs again after it.
+        if job not in alive or (name == SUCCESS and not reported[job].forced):
+            reported[job] = _marked(store, job, name)
     untold = []
     for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
         found = _unmarked(store, job)
@@ -80,6 +76,15 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     return status.derive(needs, graph.order(needs), reported)
 
 
+def _marked(store: Store, job: JobId, name: str) -> JobState:
+    if name == SUCCESS:
+        return _SUCCEEDED
+    return JobState(state=State.FAILED, reason=str(store.marker(job, name).get("reason") or ""))
+
+
+_SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
+
+
 def _unmarked(store: Store, job: JobId) -> JobState | None:
     """Return what is known of a job that was started and has no marker.
 
@@ -92,10 +97,8 @@ def _unmarked(store: Store, job: JobId) -> JobState | None:
         by = ByHand(host, int(pid)) if pid.isdecimal() else ByHand()
         return JobState(state=State.RUNNING, reason="without a scheduler", by=by)
     name = store.markers([job]).get(job)
-    if name == SUCCESS:
-        return JobState(state=State.SUCCEEDED)
-    if name == FAIL:
-        return JobState(state=State.FAILED, reason=str(store.marker(job, FAIL).get("reason") or ""))
+    if name is not None:
+        return _marked(store, job, name)
     if store.exists(lock):
         return JobState(state=State.LOST, reason="killed without a trace")
     return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError, StorageError
-from repx.schedulers.slurm import answers, queue, reasons
+from repx.schedulers.slurm import answers, folder, queue, reasons
 from repx.schedulers.slurm.answers import QueueAnswer
 from repx.schedulers.slurm.folder import ENDED, UNSEEN
 from repx.status import ALIVE, JobState, State
@@ -146,9 +146,9 @@ def _day_before(submission: str) -> str:
 
 
 def record(store: Store, submission: str) -> str | None:
-    """Return what ``_close`` wrote, without its first line; None where it is out of date."""
+    """Return what ``_write_down`` wrote, without its first line; None where it is out of date."""
     where = f"{submissions.FOLDER}/{submission}"
-    if not store.read(f"{where}/submitted.tsv") or folder.is_open(store, submission):
+    if store.read(f"{where}/submitted.tsv") is None or folder.is_open(store, submission):
         return None
     return (store.read_text(f"{where}/{ENDED}") or "").partition("\n")[2]
 
