@@ -76,14 +76,17 @@ class Document:
         return Problem(self.file, *place, message)
 
 
-def load(path: Path, *, shown: str | None = None) -> Document:
+def load(
+    path: Path, *, shown: str | None = None, problems: list[Problem] | None = None
+) -> Document:
     """Read a YAML file, or TOML when its name ends in ``.toml``.
 
     ``shown`` is its name in messages, if not the path. Raises InputError when it cannot be
-    read, ProblemsError when it is not what it should be.
+    read, ProblemsError when it is not what it should be; mistakes after which the rest is sound
+    are added to ``problems``, if given.
     """
     file = shown or str(path)
-    return loads(_text(path, file), file)
+    return loads(_text(path, file), file, problems)
 
 
 def load_valid(
@@ -130,13 +133,13 @@ def _text(path: Path, file: str) -> str:
         raise ProblemsError([Problem(file, *place, message)]) from error
 
 
-def loads(text: str, file: str) -> Document:
-    """Read text as the file of that name; raises ProblemsError."""
+def loads(text: str, file: str, problems: list[Problem] | None = None) -> Document:
+    """Read text as the file of that name; raises ProblemsError. ``problems`` as for ``load``."""
     if file.endswith(".toml"):
         return Document(data=_toml(text, file), file=file, text=text)
     from repx import yaml_tree  # 20 ms that most commands need not pay
 
-    root = yaml_tree.parse(text, file)
+    root = yaml_tree.parse(text, file, problems)
     return Document(data=root.data, file=file, text=text, root=root)
 
 

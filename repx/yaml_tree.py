@@ -59,8 +59,11 @@ class Node:
     children: dict[str | int, tuple[Place, Node]] = field(default_factory=dict)
 
 
-def parse(text: str, file: str) -> Node:
-    """Return the one document of ``text``; raises ProblemsError with every mistake found."""
+def parse(text: str, file: str, problems: list[Problem] | None = None) -> Node:
+    """Return the one document of ``text``; raises ProblemsError with every mistake found.
+
+    With ``problems``, mistakes after which the rest is sound are added there instead.
+    """
     composer = _Composer(text, file)
     try:
         root = composer.document()
@@ -69,7 +72,9 @@ def parse(text: str, file: str) -> Node:
     except _StopReadingError:
         pass
     else:
-        if not composer.problems:
+        if problems is not None:
+            problems += composer.problems
+        if problems is not None or not composer.problems:
             return root
     raise ProblemsError(composer.problems)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from repx import document
 from repx.config.units import parse_time, slurm_time
 from repx.errors import InputError, ProblemsError, did_you_mean
+from repx.lab import partial
 from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
@@ -129,14 +130,18 @@ class Definition:
 
 
 def load(path: Path) -> Definition:
-    """Read lab.yaml. Raises InputError or ProblemsError with every mistake the schema finds."""
+    """Read lab.yaml. Raises InputError or ProblemsError for what cannot be read at all.
+
+    Mistakes that the schema finds are noted; the parts that have them are left out, with all
+    that needs them, so that the rest can be checked, too.
+    """
     if not path.exists():
         raise InputError(
             f"no such file: {path}", hint="`repx init` writes one to start from, in a new folder"
         )
-    doc = document.load(path)
-    document.check(doc, SCHEMA)
-    data = doc.data
+    errors: list[Problem] = []
+    doc = document.load(path, problems=errors)
+    data = partial.sound(doc, SCHEMA, errors)
     folder = path.resolve().parent
     definition = Definition(
         doc=doc,
@@ -149,6 +154,7 @@ def load(path: Path) -> Definition:
             name: _run(name, raw, tuple(data["pipelines"])) for name, raw in data["runs"].items()
         },
         groups={name: tuple(runs) for name, runs in data.get("groups", {}).items()},
+        errors=errors,
     )
     for stage in definition.stages.values():
         _check_programs(definition, stage)
