@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from repx import graph
@@ -85,7 +86,11 @@ def _job(lab: Lab, word: str) -> JobId:
             hint="type more of the id",
         )
     if any(stage_of(job) == word for job in lab.jobs):
-        hint = f"it is a stage: `repx list jobs --stage {word}` shows its jobs"
+        stage = shlex.quote(word)
+        hint = (
+            f"it is a stage: `repx run --stage {stage}` runs its jobs, "
+            f"`repx list jobs --stage {stage}` lists them"
+        )
         raise InputError(f"no run, group or job named '{word}'", hint=hint)
     raise InputError(
         f"no run, group or job named '{word}'",

@@ -75,7 +75,9 @@ def _record(store: Store, job: JobId, phase: str | None) -> str:
     """Return the key of the logs: of the phase named, else of what failed, else the job's."""
     there = phases.known(store, job)
     if phase not in (None, "main", "gather", *there):
-        hint = f"there are: {', '.join([*there[:_SHOWN], 'gather'])}" if there else None
+        more = [f"... ({len(there)})"] if len(there) > _SHOWN else []
+        listed = ", ".join([*there[:_SHOWN], *more, "gather"])
+        hint = f"there are: {listed}" if there else None
         raise InputError(f"job {job} has no log of a phase '{phase}'", hint=hint)
     return phases.record(job, phase or phases.failed(store, job))
 

@@ -90,6 +90,7 @@ def stages(definition: Definition) -> None:
     for stage in definition.stages.values():
         for name, default in stage.parameters.items():
             sweeps.check_value(definition, (*stage.at, "parameters", name), default)
+            sweeps.check_path(definition, (*stage.at, "parameters", name), default)
         _templates(definition, stage)
         for program in stage.programs.values():
             _outputs(definition, program)

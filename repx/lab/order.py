@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias
+import re
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx import graph
 from repx.model import stage_of
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab
 
 _Key: TypeAlias = tuple[object, ...]
+_DIGITS: Final = re.compile(r"[0-9]+")
+_WIDTH: Final = 20
 
 
 def by_parameters(lab: Lab, jobs: Collection[JobId]) -> list[JobId]:
@@ -44,19 +47,22 @@ def _stage_order(lab: Lab, stages: Mapping[str, Collection[JobId]]) -> list[str]
 
 
 def _key(lab: Lab, job: JobId, ranks: Mapping[JobId, int]) -> _Key:
-    params = lab.jobs[job].params
+    params = lab.jobs[job].shown
     needs = sorted(ranks.get(need, -1) for need in lab.needs[job])
     return (needs, [(name, *comparable(params[name])) for name in sorted(params)], job)
 
 
 def comparable(value: object) -> tuple[int, float, str]:
-    """Return what sorts values of any kind: numbers by size, then text, then the rest."""
+    """Return what sorts values of any kind: numbers by size, then text, then the rest.
+
+    Numbers within text count by size, too: ``part-2`` comes before ``part-10``.
+    """
     match value:
         case bool() | None:
             return (2, 0, str(value))
         case int() | float():
             return (0, value, "")
         case str():
-            return (1, 0, value)
+            return (1, 0, _DIGITS.sub(lambda match: match[0].zfill(_WIDTH), value))
         case _:
             return (3, 0, json.dumps(value, sort_keys=True))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from repx.lab.sources import Sources
 
 _MOST_VALUES: Final = 10_000_000
+_PATHS_LOOKED_AT: Final = 1000  # of one parameter: each is a look at the file system
 _COUNTABLE: Final = 10**15
 _DIGITS_SHOWN: Final = 25
 
@@ -97,9 +98,12 @@ def _values(definition: Definition, at: Pointer, raw: Any, sources: Sources) -> 
     if isinstance(raw, list):
         for index, value in enumerate(raw):
             check_value(definition, (*at, index), value)
+            if index < _PATHS_LOOKED_AT:
+                check_path(definition, (*at, index), value)
         return raw
     if not isinstance(raw, dict):
         check_value(definition, at, raw)
+        check_path(definition, at, raw)
         return [raw]
     if "range" in raw:
         return _range(definition, (*at, "range"), raw["range"])
@@ -138,6 +142,23 @@ def _range(definition: Definition, at: Pointer, bounds: Sequence[float]) -> list
 def _brief(number: float | Decimal) -> str:
     text = str(number)
     return text if len(text) <= _DIGITS_SHOWN else f"{Decimal(text):.4g}"
+
+
+def check_path(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML
+    """Warn of a path that leads nowhere from the folder of a job."""
+    if not isinstance(value, str) or not {"/", "."}.intersection(value) or value.startswith("/"):
+        return
+    try:
+        place = definition.folder / value
+        kind = "files" if place.is_file() else "dirs" if place.is_dir() else None
+    except (OSError, ValueError):  # too long, or no path at all
+        return
+    if kind is not None and place.resolve() != definition.folder:
+        definition.warn(
+            at,
+            f"'{value}' is relative to lab.yaml, but a job runs in a folder of its own: "
+            f"write {{{kind}: {value}}}, which hands the job its path",
+        )
 
 
 def check_value(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML

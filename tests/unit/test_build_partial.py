@@ -89,3 +89,36 @@ def test_what_is_no_definition_is_told_as_that(tmp_path: Path, text: str) -> Non
     (tmp_path / "lab.yaml").write_text(text)
     with pytest.raises(ProblemsError):
         build(tmp_path / "lab.yaml", tmp_path / "result", no_tool)
+
+
+# --- paths that lead nowhere -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [
+        ("data/x.csv", "{files: data/x.csv}"),
+        ("data/", "{dirs: data/}"),
+        ("[7, data/x.csv]", "{files: data/x.csv}"),
+        ("./data/x.csv", "{files: ./data/x.csv}"),
+        ("data/y.csv", None),
+        ("{files: data/x.csv}", None),
+        ("1.5", None),
+        (".", None),
+        ("data", None),  # a word like any other
+        ("'a/" + "b" * 5000 + "'", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_path_relative_to_the_definition_is_warned_of(
+    tmp_path: Path, value: str, warned: str | None
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/x.csv").write_text("x")
+    text = LAB.replace("first: {", f"first: {{parameters: {{n: {value}}}, ")
+    (tmp_path / "lab.yaml").write_text(text)
+    built = build(tmp_path / "lab.yaml", tmp_path / "result", no_tool)
+
+    found = [problem.message for problem in built.warnings]
+    assert found == [message for message in found if warned and f"write {warned}, " in message]
+    assert bool(warned) is bool(found)

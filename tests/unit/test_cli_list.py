@@ -297,3 +297,16 @@ def test_deleted_current_folder_is_named(repx: Repx, tmp_path: Path) -> None:
     assert said.err == (
         "error: the current folder has been deleted\nhint: go to another one, e.g. `cd ~`\n"
     )
+
+
+def test_files_come_by_their_own_names_and_numbers_in_them_by_size(
+    repx: Repx, tmp_path: Path
+) -> None:
+    for name in ("part-10.csv", "part-2.csv", "part-1.csv"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "lab.yaml").write_text(SWEEP.replace("n: [10, 9, 2]", 'n: {files: "*.csv"}'))
+    assert repx("build").code == 0
+    said = repx("list", "jobs", "--stage", "make", "-p", "n")
+
+    names = [line.split("\t")[1] for line in said.out.splitlines()]
+    assert ["part-1.csv", "part-2.csv", "part-10.csv"] == names

@@ -132,7 +132,8 @@ def test_stage_in_the_place_of_a_job(two: Repx) -> None:
         "",
         (
             "error: no run, group or job named 'stage-a-generate'\n"
-            "hint: it is a stage: `repx list jobs --stage stage-a-generate` shows its jobs\n"
+            "hint: it is a stage: `repx run --stage stage-a-generate` runs its jobs, "
+            "`repx list jobs --stage stage-a-generate` lists them\n"
         ),
     )
 
