@@ -299,6 +299,7 @@ def test_deleted_current_folder_is_named(repx: Repx, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_files_come_by_their_own_names_and_numbers_in_them_by_size(
     repx: Repx, tmp_path: Path
 ) -> None:
