@@ -50,11 +50,13 @@ pytest_plugins = [
 
 
 def pytest_configure() -> None:
-    """Refuse a misspelt requirement, which would require nothing; hear Ctrl-C in every child.
+    """Refuse a misspelt requirement, which would require nothing; hear signals in every child.
 
-    Tests started in the background ignore SIGINT, and so would all they start.
+    Tests started in the background ignore SIGINT, those of nohup SIGHUP, and so would all that
+    they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if unknown := REQUIRED - {"all", *PROGRAMS}:
         message = f"REPX_REQUIRE names unknown components: {', '.join(sorted(unknown))}"
         raise pytest.UsageError(message)
