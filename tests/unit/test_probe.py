@@ -156,7 +156,7 @@ def test_slurm_works_when_its_controller_answers(machine: Machine) -> None:
     assert (True, "sbatch 22.05.8") == (up.usable, up.why)
 
 
-def test_runtimes_are_tried_and_those_repx_cannot_use_are_not_usable(machine: Machine) -> None:
+def test_runtimes_are_tried_and_what_is_missing_is_not_usable(machine: Machine) -> None:
     machine.install("docker", "[ $1 = info ] && { echo 'no daemon' >&2; exit 1; }; echo v 24.0.5")
     machine.install("podman", "echo podman version 4.3.1")
 
@@ -165,9 +165,11 @@ def test_runtimes_are_tried_and_those_repx_cannot_use_are_not_usable(machine: Ma
     ]
 
     assert {
+        "apptainer": (False, "apptainer is not installed"),
         "bwrap": (False, "bwrap is not installed"),
+        "charliecloud": (False, "charliecloud is not installed"),
         "docker": (False, "docker: no daemon"),
-        "podman": (False, "podman 4.3.1: repx cannot use it yet"),
+        "podman": (True, "podman 4.3.1"),
     } == {each.name: (each.usable, each.why) for each in tried if each.name != "native"}
     assert [each.usable for each in tried if each.name == "native"] == [True]
 
