@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, plan, repx05, schedulers, seen, status, submissions
+from repx import graph, launch, plan, repx05, schedulers, seen, status, submissions
 from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
@@ -161,7 +161,7 @@ def _write(
     target = replace(target, base_path=store.root)  # with what only its place can expand
     scheduler = schedulers.of(target)
     scheduler.check(plan)
-    key_of = transfer.places(opened.files)
+    key_of = transfer.places(opened.lab, opened.files)
     made, used = rooms_of(opened, {task.run for task in plan.tasks}, target)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of) + images.send(used, store)
     transfer.send_runner(store)
@@ -195,10 +195,11 @@ def rooms_of(
 
     lab = opened.lab
     if target.rootfs is RootName.HOST:
-        room = rooms.make(target, None, tools=lab.host_tools, hide=(str(opened.root.parent),))
+        room = rooms.make(target, None, tools=launch.tools(lab), hide=(str(opened.root.parent),))
         return dict.fromkeys(names, room), ()
     found = images.of_runs(lab, opened.files, names)
-    made = {name: rooms.make(target, image, tools=lab.host_tools) for name, image in found.items()}
+    tools = launch.tools(lab)
+    made = {name: rooms.make(target, image, tools=tools) for name, image in found.items()}
     return made, found.values()
 
 

@@ -159,7 +159,7 @@ def _parameters(task: Task, it: Launch) -> dict[str, Value]:
 
 def _around(lab: Lab, target: Target) -> dict[str, Value]:
     """Return what the target adds to a program."""
-    tools = f"{target.base_path}/artifacts/host-tools/{lab.host_tools}/bin"
+    tools = launch.tools(lab)
     return {
         "environment": _pairs(target.environment),
         "secrets": [
@@ -167,7 +167,7 @@ def _around(lab: Lab, target: Target) -> dict[str, Value]:
             for name, secret in target.secrets.items()
             for word in (name, secret.kind, secret.source)
         ],
-        "path": tools if lab.host_tools else "",
+        "path": f"{target.base_path}/{tools}" if tools else "",
         "missing_outputs": target.missing_outputs.value,
         "durability": target.durability.value,
     }

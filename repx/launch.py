@@ -96,9 +96,27 @@ def _inputs_file(home_folder: str, folder: str, phase: Phase) -> str:
     return f"{folder if phase.per_branch else home_folder}/repx/inputs.json"
 
 
-def metadata_name(lab_id: str, run: RunName) -> str:
+def lab_folder(lab: Lab) -> str:
+    """Return the key of the folder in which a Lab's own files stand in a store, as in the Lab.
+
+    It is named by their content, so that no Lab replaces what is another's.
+    """
+    return f"labs/{lab.digest[:32] or lab.id}"
+
+
+def tools(lab: Lab) -> str:
+    """Return the key of the folder with the Lab's host tools; empty where it has none."""
+    return f"{lab_folder(lab)}/host-tools/{lab.host_tools}/bin" if lab.host_tools else ""
+
+
+def own_name(lab: Lab) -> str:
+    """Return how the names of a Lab's metadata in a store begin: by its id and its content."""
+    return f"{lab.id}-{lab.digest[:12]}" if lab.digest else lab.id
+
+
+def metadata_name(lab: Lab, run: RunName) -> str:
     """Return what a store calls a run's metadata, below ``artifacts`` (``top``: the root's)."""
-    return f"revision/{lab_id}-metadata-{run}.json"
+    return f"revision/{own_name(lab)}-metadata-{run}.json"
 
 
 def outputs(executable: Executable, out: str) -> dict[str, str]:
@@ -132,7 +150,7 @@ def _path(lab: Lab, base: str, job: Job, source: Input, static: Mapping[str, str
     if source.type == "global" or source.target == _STORE_BASE:
         return base
     if source.source_run is not None and source.source_run in lab.runs:
-        return f"{base}/artifacts/{metadata_name(lab.id, source.source_run)}"
+        return f"{base}/artifacts/{metadata_name(lab, source.source_run)}"
     return static.get(source.target)
 
 

@@ -213,6 +213,7 @@ class Run:
 class Lab:
     """A whole Lab as its metadata describes it.
 
+    ``digest`` is the sha256 of the manifest, which holds the sums of all else: no other Lab has it.
     ``files`` maps each listed path to its sha256 (lower-case hex). ``manifest`` is the path
     of the entry point inside the Lab, ``metadata`` that of the root metadata, ``host_tools``
     the one directory below ``host-tools/``. ``needs`` holds every job's ``needs``; reading
@@ -231,6 +232,7 @@ class Lab:
     jobs: Mapping[JobId, Job]
     files: Mapping[str, str]
     needs: Mapping[JobId, tuple[JobId, ...]] = field(default_factory=dict)
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Fill in ``needs``, every job's, where the maker of the Lab does not know them yet."""

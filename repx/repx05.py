@@ -23,13 +23,13 @@ _FAILED: Final = re.compile(
 )
 
 
-def root(lab_id: str) -> str:
+def root(lab: str) -> str:
     """Return the key of the link to a Lab's manifest that RepX 0.5 keeps the Lab's results for.
 
     Its ``gc`` deletes the outputs of every job that no link below ``gcroots`` leads to. It keeps
     the five newest links of each folder, so each Lab has a folder of its own.
     """
-    return f"gcroots/auto/repx_{lab_id}/{_ROOT_NAME}_{lab_id}"
+    return f"gcroots/auto/repx_{lab}/{_ROOT_NAME}_{lab}"
 
 
 def failed_phases(store: Store, jobs: Collection[JobId]) -> dict[JobId, str]:

@@ -140,6 +140,10 @@ class Store:
         """Make symbolic links by key unless they are there; return how many."""
         return self._do("write", "", lambda: self.files.link_many(links))
 
+    def name_many(self, names: Mapping[str, str]) -> None:
+        """Give files further names by key; where that is impossible, they are copied."""
+        self._do("write", "", lambda: self.files.name_many(names))
+
     def write_new(self, folder: str, files: Iterable[tuple[str, int, bytes]]) -> None:
         """Make a folder of ``(name below it, mode, content)``, all of it or nothing."""
         self._do("write", folder, lambda: self.files.write_new(folder, files))

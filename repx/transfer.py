@@ -1,4 +1,4 @@
-"""Bring to a store what it lacks of a Lab: shared parts by content, metadata by Lab id."""
+"""Bring to a store what it lacks of a Lab: contents once, under the Lab's own names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from repx import progress, repx05, runner_code
 from repx.errors import LabError
 from repx.lab.files import Kind, parts
 from repx.lab.verify import changed
-from repx.launch import metadata_name
+from repx.launch import lab_folder, metadata_name, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,19 +53,20 @@ class _Wanted:
     links: dict[str, str] = field(default_factory=dict)
 
 
-def places(files: LabFiles) -> Callable[[str], str]:
+def places(lab: Lab, files: LabFiles) -> Callable[[str], str]:
     """Return a function from an executable's path in the Lab to its key in a store.
 
     A link into the Lab's ``store/`` that stands alone leads to the one shared copy, so no job
     folder is needed. Beside other files it is run where it stands: it may look for them there.
     Remembers its answers.
     """
+    home = lab_folder(lab)
 
     @cache
     def place(path: str) -> str:
         resolved = files.resolve(path)
         shared = resolved.startswith("store/") and _stands_alone(files, path)
-        return f"{ARTIFACTS}/{resolved if shared else path}"
+        return f"{home}/{resolved if shared else path}"
 
     return place
 
@@ -73,19 +74,32 @@ def places(files: LabFiles) -> Callable[[str], str]:
 def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[str], str]) -> Sent:
     """Copy what the plan's jobs need and the store lacks, each file whole or not at all.
 
-    ``place`` says where executables go (``places``). Takes three round trips, however many files.
-    Raises StorageError when the store cannot be written, LabError when the Lab cannot be read or
-    is not what it was built as: every byte that is sent is hashed on the way.
+    A file goes to ``content``, named by its sum, unless it is there; then it gets its name in the
+    Lab's own folder. ``place`` says where executables go (``places``). Takes a constant number of
+    round trips. Raises StorageError when the store cannot be written, LabError when the Lab cannot
+    be read or is not what it was built as: every byte that is sent is hashed on the way.
     """
-    wanted = _wanted(files, _folders(plan, place))
-    facts = {path: _facts(lab, files, path) for path in wanted.files}
-    held = store.holds({f"{ARTIFACTS}/{path}": fact for path, fact in facts.items()})
-    there = {key.removeprefix(f"{ARTIFACTS}/") for key in held}
-    missing = [path for path in facts if path not in there]
+    home = lab_folder(lab)
+    wanted = _wanted(files, home, _folders(plan, home, place))
+    facts = {f"{home}/{path}": _facts(lab, files, path) for path in wanted.files}
+    held = frozenset(store.holds(facts))
+    lacking = {key: fact for key, fact in facts.items() if key not in held}
+    contents = {_content(fact): key.removeprefix(f"{home}/") for key, fact in lacking.items()}
+    known = {_content(fact): fact for fact in lacking.values()}
+    there = frozenset(store.holds(known)) if known else frozenset[str]()
+    missing = {key: path for key, path in contents.items() if key not in there}
     metadata = _metadata(lab, files, store)
-    size = store.write_many(chain(_outgoing(files, missing, facts), metadata))
-    links = store.link_many(wanted.links | {repx05.root(lab.id): store.path(_manifest(lab))})
-    return Sent(files=len(missing) + len(metadata) + links, size_bytes=size)
+    size = store.write_many(chain(_outgoing(files, missing, known), metadata))
+    if lacking:
+        store.name_many({key: _content(fact) for key, fact in lacking.items()})
+    links = store.link_many(wanted.links | {repx05.root(own_name(lab)): store.path(_manifest(lab))})
+    return Sent(files=len(lacking) + len(metadata) + links, size_bytes=size)
+
+
+def _content(fact: Facts) -> str:
+    """Return the key of a content; what may be executed is a file of its own."""
+    mode, _, sha256 = fact
+    return f"content/{sha256}{'x' if mode & 0o100 else ''}"
 
 
 def send_runner(store: Store) -> None:
@@ -108,7 +122,7 @@ def _stands_alone(files: LabFiles, path: str) -> bool:
     )
 
 
-def _wanted(files: LabFiles, folders: Iterable[str]) -> _Wanted:
+def _wanted(files: LabFiles, home: str, folders: Iterable[str]) -> _Wanted:
     """Find what is shared, the folders programs run from, and what links there lead to."""
     wanted = _Wanted()
     todo = [*_SHARED, *folders]
@@ -124,7 +138,7 @@ def _wanted(files: LabFiles, folders: Iterable[str]) -> _Wanted:
                     wanted.files.append(path)
             elif files.kind(resolved):  # a link to nothing helps no job
                 todo.append(_folder(resolved))
-                wanted.links[f"{ARTIFACTS}/{path}"] = "../" * path.count("/") + resolved
+                wanted.links[f"{home}/{path}"] = "../" * path.count("/") + resolved
     return wanted
 
 
@@ -138,11 +152,11 @@ def _paths(files: LabFiles, folder: str) -> Iterator[str]:
         yield path
 
 
-def _folders(plan: Plan, place: Callable[[str], str]) -> Iterator[str]:
+def _folders(plan: Plan, home: str, place: Callable[[str], str]) -> Iterator[str]:
     """Yield the folders of the Lab that the plan's programs run from; some more than once."""
     for task in progress.through(plan.tasks, "looking for programs:"):
         for executable in task.job.executables.values():
-            folder = _folder(place(executable.path).removeprefix(f"{ARTIFACTS}/"))
+            folder = _folder(place(executable.path).removeprefix(f"{home}/"))
             if folder not in _SHARED:
                 yield f"jobs/{task.job.id}"
                 yield folder
@@ -166,13 +180,14 @@ def _sum(files: LabFiles, path: str) -> str:
 
 
 def _outgoing(
-    files: LabFiles, paths: Iterable[str], facts: Mapping[str, Facts]
+    files: LabFiles, paths: Mapping[str, str], facts: Mapping[str, Facts]
 ) -> Iterator[Outgoing]:
-    for path in paths:
-        mode, _, expected = facts[path]
+    """Yield the contents by key; ``paths`` says where in the Lab each is found."""
+    for key, path in paths.items():
+        mode, _, expected = facts[key]
         with files.open(path) as source:
             checked = _Checked(source, expected, files.describe(path))
-            yield f"{ARTIFACTS}/{path}", mode, cast("BinaryIO", checked), expected
+            yield key, mode, cast("BinaryIO", checked), expected
 
 
 class _Checked:
@@ -197,8 +212,8 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
 
     The manifest holds the sums of the rest, so where it is the same, so is the rest.
     """
-    renamed = {run.metadata: metadata_name(lab.id, run.name) for run in lab.runs.values()}
-    top = metadata_name(lab.id, "top")
+    renamed = {run.metadata: metadata_name(lab, run.name) for run in lab.runs.values()}
+    top = metadata_name(lab, "top")
     manifest = _manifest(lab)
     entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
     if store.read(manifest) == entry:
@@ -215,7 +230,7 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
 
 
 def _manifest(lab: Lab) -> str:
-    return f"{ARTIFACTS}/lab/{lab.id}-lab-metadata.json"
+    return f"{ARTIFACTS}/lab/{own_name(lab)}-lab-metadata.json"
 
 
 def _json(document: object) -> bytes:

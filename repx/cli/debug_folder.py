@@ -57,7 +57,7 @@ def program(subject: Subject, phase: str | None) -> Launch:
     for an unknown phase.
     """
     job, store = subject.job, subject.store
-    place = transfer.places(subject.opened.files)
+    place = transfer.places(subject.opened.lab, subject.opened.files)
     launches = launch.of_job(
         subject.opened.lab, store.root, job, lambda path: store.path(place(path))
     )
@@ -120,7 +120,11 @@ def _send(subject: Subject) -> None:
     task = Task(job=subject.job, run=_run(subject), reason="debug", units=())
     files = subject.opened.files
     transfer.send(
-        subject.opened.lab, files, Plan(tasks=(task,)), subject.store, transfer.places(files)
+        subject.opened.lab,
+        files,
+        Plan(tasks=(task,)),
+        subject.store,
+        transfer.places(subject.opened.lab, files),
     )
 
 

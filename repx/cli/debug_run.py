@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from repx import console, select, transfer
+from repx import console, launch, select
 from repx.cli import complete, debug_folder
 from repx.cli.choosing import trust_option
 from repx.cli.context import command
@@ -93,6 +93,6 @@ def _environment(subject: Subject) -> dict[str, str]:
     """Return what the job's program finds beside the place's environment."""
     environment = dict(subject.target.environment)
     if subject.opened.lab.host_tools:
-        place = f"{transfer.ARTIFACTS}/host-tools/{subject.opened.lab.host_tools}/bin"
+        place = launch.tools(subject.opened.lab)
         environment["REPX_TOOLS"] = subject.store.path(place)
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import math
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ def _lab(files: LabFiles) -> Lab:
         groups=root.groups,
         jobs=scope.jobs,
         files=manifest.files,
+        digest=hashlib.sha256(files.read(place)).hexdigest(),
         needs={job_id: needs for each in links.values() for job_id, needs in each.needs.items()},
     )
     consistency.check(lab, files)

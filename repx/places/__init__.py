@@ -108,6 +108,9 @@ class Files(Protocol):
     def link_many(self, links: Mapping[str, str]) -> int:
         """Make symbolic links by key, those that are not there yet; return how many."""
 
+    def name_many(self, names: Mapping[str, str]) -> None:
+        """Give files further names by key (hard links); where that is impossible, copy them."""
+
     def remove(self, keys: Sequence[str]) -> None:
         """Remove files and folders with all they hold."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1 << 18
-MODULES: Final = ("wire", "walk", "closed", "look", "tree", "holder", "far")
+MODULES: Final = ("wire", "walk", "closed", "look", "names", "tree", "holder", "far")
 _TRIES: Final = 3
 _PAUSE_S: Final = 2
 _BOOT: Final = """

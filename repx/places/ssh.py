@@ -168,6 +168,7 @@ class FarFiles:
     locked = partialmethod(_ask, "locked")
     holds = partialmethod(_ask, "holds")
     link_many = partialmethod(_ask, "link_many")
+    name_many = partialmethod(_ask, "name_many")
     remove = partialmethod(_ask, "remove")
     close_submissions = partialmethod(_ask, "close_submissions")
     tables = partialmethod(_ask, "tables")

@@ -15,8 +15,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from repx.places import closed, look
-from repx.places.walk import INCOMING, SUBMISSIONS, Walk, link_at, naming
+from repx.places import closed, look, names
+from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,9 +83,9 @@ class Tree:
         """Return the size of each file and link below the folders; links are not followed."""
         found = {}
         for key in keys:
-            for parent, folders, names in os.walk(self.path(key)):
+            for parent, folders, here in os.walk(self.path(key)):
                 folders.sort()
-                for name in sorted(names + [each for each in folders if _is_link(parent, each)]):
+                for name in sorted(here + [each for each in folders if _is_link(parent, each)]):
                     path = f"{parent}/{name}"
                     found[path[len(self.root) + 1 :]] = os.lstat(path).st_size
         return found
@@ -228,19 +228,11 @@ class Tree:
 
     def link_many(self, links: "Mapping[str, str]") -> int:
         """Make symbolic links by key, those that are not there yet; return how many."""
-        made = 0
-        with Walk(self.root, self.modes) as walk:
-            for key, to in links.items():
-                *folders, name = key.split("/")
-                with naming(self.path(key)):
-                    into = walk.enter(folders)
-                    if link_at(name, into) == to:
-                        continue
-                    temporary = f".{_token()}{PART}"
-                    os.symlink(to, temporary, dir_fd=into)
-                    os.rename(temporary, name, src_dir_fd=into, dst_dir_fd=into)
-                    made += 1
-        return made
+        return names.link_many(self, links)
+
+    def name_many(self, known: "Mapping[str, str]") -> None:
+        """Give files further names by key; where there are no hard links, copy them."""
+        names.name_many(self, known)
 
     def write_new(self, folder: str, files: "Iterable[tuple[str, int, bytes]]") -> None:
         """Make a folder of ``(name below it, mode, content)``, all of it or nothing.
@@ -311,7 +303,7 @@ class Tree:
 
     def mode(self, mode: int) -> int:
         """Return the mode of a file, with leave to execute for whoever may read."""
-        if self.modes is None:
+        if self.modes is None or not mode & 0o077:  # what is private stays so
             return mode
         shared = self.modes[1]
         return shared | (shared & 0o444) >> 2 if mode & 0o100 else shared

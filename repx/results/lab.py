@@ -139,7 +139,7 @@ class Lab:
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
-        return Path(self.store.path(f"artifacts/{launch.metadata_name(self.model.id, run)}"))
+        return Path(self.store.path(f"artifacts/{launch.metadata_name(self.model, run)}"))
 
     def command(self, verb: str, job: JobId) -> str:
         """Return the command line that does something with a job of this Lab, to be pasted."""

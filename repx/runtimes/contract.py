@@ -85,7 +85,8 @@ def view(launch: Launch, walls: Walls) -> tuple[Mount, ...]:
     That is the artifacts and its inputs, its own ``out`` and ``repx``, and what the target opens.
     """
     own = {f"{launch.folder}/{name}" for name in ("out", "repx")}
-    read = {f"{walls.base}/artifacts", launch.inputs_file, launch.parameters_file}
+    read = {f"{walls.base}/{name}" for name in ("artifacts", "labs")}
+    read |= {launch.inputs_file, launch.parameters_file}
     read.update(launch.inputs.values())
     if launch.phase == "gather":  # its input names the outputs of every branch
         read.add(launch.folder)

@@ -50,15 +50,15 @@ def make(
 ) -> Room:
     """Return the room for an image, or for the node's own root where there is none.
 
-    ``tools`` is the name of the Lab's host tools; the folders ``hide`` of the node's own root are
-    not shown, nor are those of users and of the store.
+    ``tools`` is the key of the Lab's host tools in the store; the folders ``hide`` of the node's
+    own root are not shown, nor are those of users and of the store.
     """
     local = target.node_local_path
     walls = Walls(
         base=target.base_path,
         node=f"{local or target.base_path}/{'repx' if local else 'cache'}",
         image=image.digest if image else None,
-        tools=f"{target.base_path}/artifacts/host-tools/{tools}/bin" if tools else "",
+        tools=f"{target.base_path}/{tools}" if tools else "",
         environment={**(image.environment if image else {}), **target.environment},
         mounts=tuple(map(mount, () if target.mount_host_paths else target.mount_paths)),
         host_paths=target.mount_host_paths,

@@ -181,7 +181,7 @@ def test_sharing_decides_the_modes_whatever_the_umask(
     try:
         files = place.files(str(root), share)
         files.write_many([("a/file", 0o644, b"", ""), ("a/program", 0o755, b"", "")])
-        files.write_new("s/1", [("jobs/x", 0o755, b"")])
+        files.write_new("s/1", [("jobs/x", 0o755, b""), ("jobs/secret", 0o700, b"")])
     finally:
         os.umask(before)
 
@@ -189,6 +189,7 @@ def test_sharing_decides_the_modes_whatever_the_umask(
     assert {folder} == {mode for path, mode in modes.items() if path.is_dir()}
     assert file == modes[root / "a/file"]
     assert program == modes[root / "a/program"] == modes[root / "s/1/jobs/x"]
+    assert 0o700 == modes[root / "s/1/jobs/secret"]
 
 
 def test_the_end_of_a_file_is_followed_into_the_next_attempt(files: Files) -> None:

@@ -158,7 +158,7 @@ KINDS: Final[dict[str, Callable[[str], bool]]] = {
     "agent": lambda line: "/runner/start.py" in line and "--worker" not in line,
     "client": lambda line: "-m repx" in line,
     "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "--worker" in line),
-    "programs": lambda line: "/artifacts/store/" in line and "/submissions/" not in line,
+    "programs": lambda line: "/content/" in line and "/submissions/" not in line,
 }
 
 

@@ -133,8 +133,8 @@ def test_a_daemon_of_the_job_itself_is_waited_for(defined: Callable[..., Place])
 def test_programs_that_are_gone_or_no_programs(defined: Callable[..., Place]) -> None:
     here = defined(_lab({"gone": {"run": "true"}, "dull": {"run": "exit 0"}}))
     here.repx("render", "-o", "scripts")
-    (gone,) = here.store.glob("artifacts/store/*-gone")
-    (dull,) = here.store.glob("artifacts/store/*-dull")
+    (gone,) = here.store.glob("labs/*/store/*-gone")
+    (dull,) = here.store.glob("labs/*/store/*-dull")
     gone.unlink()
     dull.chmod(0o644)
     run = ["bash", "scripts/run.sh", "--keep-going"]

@@ -65,7 +65,7 @@ def test_environment_is_that_of_the_target(place: Path, labs: Path) -> None:
     pwd, greeting, tool, *parameters = done.stdout.splitlines()
     assert f"{place}/store/debug/{SQUARE}/out" == pwd
     assert "hello $HOME" == greeting
-    assert tool.startswith(f"{place}/store/artifacts/host-tools/")
+    assert tool.startswith(f"{place}/store/labs/")
     assert {"addend": 10} == json.loads("".join(parameters))
 
 

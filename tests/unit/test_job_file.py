@@ -135,7 +135,7 @@ def test_any_value_is_read_as_it_was_meant(text: str) -> None:
     paths = {name: path.replace("$out", f"{home}/out") for name, path in templates.items()}
     assert [word for pair in paths.items() for word in pair] == said["outputs"]
     assert ["A", text, "B", "b"] == said["environment"]
-    assert ([], [f"{base}/artifacts/host-tools/tools/bin"]) == (said["needs"], said["path"])
+    assert ([], [f"{base}/labs/lab/host-tools/tools/bin"]) == (said["needs"], said["path"])
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_the_environment_of_a_program(tmp_path: Path) -> None:
         b"B": b"b",
         b"F": b"from a file",
         b"E": b"from a variable",
-        b"PATH": b"/b/artifacts/host-tools/tools/bin:/bin",
+        b"PATH": b"/b/labs/lab/host-tools/tools/bin:/bin",
         b"PWD": b"/b/outputs/id x/out",
         b"REPX_UNIT": b"mark",
     } == found

@@ -13,6 +13,7 @@ import pytest
 from repx import engine, plan, transfer
 from repx import store as stores
 from repx.lab.load import open_lab
+from repx.launch import own_name
 from repx.plan import Wish
 from repx.status import JobState, State
 from repx.target import Resources, RuntimeName
@@ -40,7 +41,7 @@ def send(opened: OpenLab, store: Store) -> None:
         resources=lambda job, run, phase: Resources(),  # noqa: ARG005
         runtimes=(RuntimeName.NATIVE,),
     )
-    transfer.send(opened.lab, opened.files, made, store, transfer.places(opened.files))
+    transfer.send(opened.lab, opened.files, made, store, transfer.places(opened.lab, opened.files))
     for job in opened.lab.jobs:
         Path(store.outputs(job), "out").mkdir(parents=True, exist_ok=True)
 
@@ -97,7 +98,9 @@ def test_root_is_made_once_and_again_when_it_was_removed(labs: Path, store: Stor
     send(opened, store)
 
     assert root.lstat().st_ino == before
-    assert root.readlink() == Path(store.path(f"artifacts/lab/{opened.lab.id}-lab-metadata.json"))
+    assert root.readlink() == Path(
+        store.path(f"artifacts/lab/{own_name(opened.lab)}-lab-metadata.json")
+    )
     root.unlink()
     send(opened, store)
     assert root.exists()

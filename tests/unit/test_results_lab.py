@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from repx.errors import InputError, LabError
+from repx.launch import own_name
 from repx.status import State
 from repx_py import Job, Lab
 
@@ -142,7 +143,7 @@ def test_inputs_are_what_the_job_is_given(chain: Lab, tmp_path: Path) -> None:
 
     assert total.inputs == {"values": total.dependencies[0].outputs["scaled"]}
     revision = tmp_path / "artifacts" / "revision"
-    name = f"{chain.model.id}-metadata-simulation-run.json"
+    name = f"{own_name(chain.model)}-metadata-simulation-run.json"
     assert analysis.inputs == {
         "metadata__simulation-run": revision / name,
         "store__base": tmp_path,

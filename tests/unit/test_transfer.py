@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from repx import plan, transfer
 from repx import store as stores
 from repx.errors import LabError
 from repx.lab.load import open_lab
-from repx.launch import metadata_name
+from repx.launch import lab_folder, metadata_name, own_name
 from repx.plan import Wish
 from repx.status import JobState, State
 from repx.target import Resources, RuntimeName
@@ -49,8 +50,12 @@ def everything(of: OpenLab) -> Plan:
     )
 
 
+def home(of: OpenLab) -> str:
+    return lab_folder(of.lab)
+
+
 def send(of: OpenLab, store: Store) -> transfer.Sent:
-    return transfer.send(of.lab, of.files, everything(of), store, transfer.places(of.files))
+    return transfer.send(of.lab, of.files, everything(of), store, transfer.places(of.lab, of.files))
 
 
 def test_jobs_tools_and_metadata_arrive_and_a_second_time_nothing_moves(store: Store) -> None:
@@ -58,10 +63,10 @@ def test_jobs_tools_and_metadata_arrive_and_a_second_time_nothing_moves(store: S
     first = send(lab, store)
 
     for job in lab.lab.jobs.values():
-        path = Path(store.path(f"artifacts/{job.entry.path}"))
+        path = Path(store.path(f"{home(lab)}/{job.entry.path}"))
         assert path.read_bytes() == lab.files.read(job.entry.path)
         assert path.stat().st_mode & 0o111
-    (tool,) = Path(store.path("artifacts/host-tools")).glob("*/bin/fixture-hello")
+    (tool,) = Path(store.path(f"{home(lab)}/host-tools")).glob("*/bin/fixture-hello")
     assert tool.resolve().is_file()
     assert first.files > 0
     assert send(lab, store) == transfer.Sent()
@@ -72,7 +77,7 @@ def test_metadata_carries_the_labs_id_and_leads_on_to_its_own_kind(store: Store)
     send(lab, store)
     root = Path(store.path("artifacts"))
 
-    manifest = json.loads((root / f"lab/{lab.lab.id}-lab-metadata.json").read_text())
+    manifest = json.loads((root / f"lab/{own_name(lab.lab)}-lab-metadata.json").read_text())
     top = json.loads((root / manifest["metadata"]).read_text())
     runs = [json.loads((root / path).read_text()) for path in top["runs"]]
 
@@ -87,10 +92,10 @@ def test_a_script_that_changed_under_the_same_id_is_replaced(store: Store) -> No
     lab = opened("sweep")
     send(lab, store)
     path = next(iter(lab.lab.jobs.values())).entry.path
-    store.write(f"artifacts/{path}", b"older")
+    store.write(f"{home(lab)}/{path}", b"older")
     send(lab, store)
 
-    assert store.read(f"artifacts/{path}") == lab.files.read(path)
+    assert store.read(f"{home(lab)}/{path}") == lab.files.read(path)
 
 
 def test_an_executable_that_links_to_the_store_is_run_from_there(
@@ -105,9 +110,9 @@ def test_an_executable_that_links_to_the_store_is_run_from_there(
     (folder / job.entry.path).symlink_to("../../../store/abc-script")
     send(lab, store)
 
-    assert transfer.places(lab.files)(job.entry.path) == "artifacts/store/abc-script"
-    assert store.read("artifacts/store/abc-script") == b"#!/bin/sh\n"
-    assert not store.exists(f"artifacts/jobs/{job.id}")
+    assert transfer.places(lab.lab, lab.files)(job.entry.path) == f"{home(lab)}/store/abc-script"
+    assert store.read(f"{home(lab)}/store/abc-script") == b"#!/bin/sh\n"
+    assert not store.exists(f"{home(lab)}/jobs/{job.id}")
 
 
 def test_a_program_with_something_beside_it_is_run_where_it_stands(
@@ -125,10 +130,10 @@ def test_a_program_with_something_beside_it_is_run_where_it_stands(
     send(lab, store)
 
     for each, helper in ((job, "bin/helper.sh"), (other, "helper.sh")):
-        place = transfer.places(lab.files)(each.entry.path)
-        assert place == f"artifacts/{each.entry.path}"
+        place = transfer.places(lab.lab, lab.files)(each.entry.path)
+        assert place == f"{home(lab)}/{each.entry.path}"
         assert store.read(place) == b"#!/bin/sh\n"
-        assert store.read(f"artifacts/jobs/{each.id}/{helper}") == b"echo help\n"
+        assert store.read(f"{home(lab)}/jobs/{each.id}/{helper}") == b"echo help\n"
 
 
 def test_links_of_a_job_folder_lead_where_they_led(store: Store, tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_links_of_a_job_folder_lead_where_they_led(store: Store, tmp_path: Path)
         (folder / "jobs" / job.id / name).symlink_to(to)
     send(lab, store)
 
-    here = Path(store.path(f"artifacts/jobs/{job.id}"))
+    here = Path(store.path(f"{home(lab)}/jobs/{job.id}"))
     assert (here / "folder").resolve() == here / "bin"
     assert (here / "round").resolve() == here.parent
     assert (here / "data" / "table.csv").read_text() == "1,2\n"
@@ -174,15 +179,47 @@ def test_a_program_outside_of_the_job_folders_brings_its_neighbours(
     lab = open_lab(folder)
     send(lab, store)
 
-    place = transfer.places(lab.files)(lab.lab.jobs[job.id].entry.path)
+    place = transfer.places(lab.lab, lab.files)(lab.lab.jobs[job.id].entry.path)
     assert store.read(place) == b"#!/bin/sh\n"
-    assert store.read("artifacts/tools/lib/more.sh") == b"more\n"
+    assert store.read(f"{home(lab)}/tools/lib/more.sh") == b"more\n"
 
 
-def test_names_of_metadata_tell_labs_and_runs_apart() -> None:
-    names = {metadata_name(lab, run) for lab in "ab" for run in ("top", "x")}
+def test_labs_of_one_id_replace_neither_programs_nor_metadata(store: Store, tmp_path: Path) -> None:
+    lab = opened("sweep")
+    send(lab, store)
+    before = {path: path.read_bytes() for path in Path(store.root).rglob("*") if path.is_file()}
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    listed = json.loads((folder / lab.lab.manifest).read_text())
+    for entry in listed["files"]:
+        path = folder / entry["path"]
+        if path.is_file() and path.read_bytes().startswith(b"#!"):
+            path.chmod(0o755)
+            path.write_text("#!/bin/sh\necho stranger\n")
+            entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / lab.lab.manifest).write_text(json.dumps(listed))
+    other = open_lab(folder)
+    send(other, store)
 
-    assert len(names) == 4
+    assert other.lab.id == lab.lab.id
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_what_labs_have_in_common_is_one_file_in_the_store(store: Store, tmp_path: Path) -> None:
+    lab = opened("sweep")
+    send(lab, store)
+    folder = tmp_path / "lab"
+    shutil.copytree(LABS / "sweep", folder, symlinks=True)
+    manifest = folder / lab.lab.manifest
+    manifest.write_text(manifest.read_text().replace('"lab_version"', '"new":1,"lab_version"', 1))
+    other = open_lab(folder)
+    again = send(other, store)
+
+    executable = next(iter(lab.lab.jobs.values())).entry.path
+    one, two = (Path(store.path(f"{home(each)}/{executable}")).resolve() for each in (lab, other))
+    assert one != two
+    assert one.samefile(two)
+    assert again.size_bytes < 1 << 16
 
 
 @pytest.mark.parametrize("harm", ["cut off", "other content", "not executable"])
@@ -190,7 +227,7 @@ def test_a_copy_that_is_not_what_the_lab_has_is_replaced(store: Store, harm: str
     lab = opened("sweep")
     send(lab, store)
     executable = next(iter(lab.lab.jobs.values())).entry.path
-    copy = Path(store.path(f"artifacts/{executable}")).resolve()
+    copy = Path(store.path(f"{home(lab)}/{executable}")).resolve()
     content = copy.read_bytes()
     match harm:
         case "cut off":
@@ -216,7 +253,7 @@ def test_another_lab_of_the_same_id_brings_its_own_metadata(store: Store, tmp_pa
     other = open_lab(folder)
     send(other, store)
 
-    name = metadata_name(other.lab.id, "simulation-run")
+    name = metadata_name(other.lab, "simulation-run")
     assert "new" in json.loads(Path(store.path(f"artifacts/{name}")).read_text())
 
 

@@ -41,7 +41,7 @@ repx_environment=(A 'it'"'"'s a "b" $HOME `x` #c
 ;é\')
 repx_secrets=()
 repx_path='/store it'"'"'s a "b" $HOME `x` #c
-;é\/artifacts/host-tools/tools/bin'
+;é\/labs/lab1/host-tools/tools/bin'
 repx_missing_outputs=fail
 repx_durability=full
 repx_later=()
