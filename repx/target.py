@@ -14,6 +14,7 @@ class SchedulerName(StrEnum):
 
     LOCAL = "local"
     SLURM = "slurm"
+    DIALECT = "dialect"
 
 
 class RuntimeName(StrEnum):
@@ -36,6 +37,27 @@ class RootName(StrEnum):
 
     IMAGE = "image"
     HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How a batch system without job arrays is spoken to: command lines, patterns, states.
+
+    ``submit``, ``after`` and ``resources`` have holes like ``{ids}``; ``states`` maps the system's
+    words to ``queued``, ``running`` or ``ended``.
+    """
+
+    name: str
+    submit: tuple[str, ...]
+    id_pattern: str
+    after: tuple[str, ...]
+    query: tuple[str, ...]
+    job_pattern: str
+    states: Mapping[str, str]
+    cancel: tuple[str, ...]
+    join: str = ","
+    none_pattern: str = ""
+    resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class RetryReason(StrEnum):
@@ -219,6 +241,7 @@ class Target:
     ssh_config: str | None = None
     share: str = ""
     scheduler: SchedulerName = SchedulerName.LOCAL
+    dialect: Dialect | None = None
     runtimes: tuple[RuntimeName, ...] = ()
     rootfs: RootName = RootName.IMAGE
     mount_host_paths: bool = False

@@ -11,6 +11,7 @@ from repx.config.entry import Entry
 from repx.errors import did_you_mean
 from repx.target import (
     Bundle,
+    Dialect,
     Durability,
     LocalOptions,
     MissingOutputs,
@@ -104,7 +105,9 @@ class Places:
         return value or ""
 
 
-def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
+def read(
+    name: str, entry: Entry, places: Places, shared: Rules, dialect: Dialect | None = None
+) -> Target:
     """Return one profile; mistakes are noted in ``entry``, unusable places in ``places``."""
     slurm = entry.at("slurm")
     bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
@@ -114,7 +117,8 @@ def read(name: str, entry: Entry, places: Places, shared: Rules) -> Target:
         base_path=places.base(),
         node_local_path=places.remote("node_local_path"),
         address=entry.get("address"),
-        scheduler=SchedulerName(entry.get("scheduler", SchedulerName.LOCAL)),
+        scheduler=SchedulerName(_scheduler(entry)),
+        dialect=dialect,
         runtimes=tuple(map(RuntimeName, entry.words("runtime"))),
         rootfs=RootName(entry.get("rootfs", RootName.IMAGE)),
         mount_host_paths=entry.get("mount_host_paths", False),
@@ -152,6 +156,11 @@ def _secret(value: Mapping[str, str]) -> Secret:
     if "env" in value:
         return Secret(kind="env", source=value["env"])
     return Secret(kind="file", source=value["from"])
+
+
+def _scheduler(entry: Entry) -> str:
+    name = entry.get("scheduler", SchedulerName.LOCAL.value)
+    return name if isinstance(name, str) else SchedulerName.DIALECT.value
 
 
 def _local(block: Entry) -> LocalOptions:

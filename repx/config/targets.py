@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import document
-from repx.config import profile, rules, xdg
+from repx.config import dialects, profile, rules, xdg
 from repx.config.entry import Entry
 from repx.errors import InputError, ProblemsError, did_you_mean
 from repx.target import Target
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from repx.errors import Problem
+    from repx.target import Dialect
 
 FILE_NAME: Final = "targets.yaml"
 _LOCAL: Final = "local"
@@ -54,13 +55,33 @@ def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
     made: dict[str, Target] = {}
     broken: dict[str, tuple[Problem, ...]] = {}
     for name in profiles.data:
-        places = profile.Places(profiles.at(name), env, path.absolute().parent)
-        made[name] = profile.read(name, profiles.at(name), places, shared)
+        entry, folder = profiles.at(name), path.absolute().parent
+        places = profile.Places(entry, env, folder)
+        dialect = _dialect(entry, places, env, folder)
+        made[name] = profile.read(name, entry, places, shared, dialect)
         if places.problems:
             broken[name] = tuple(places.problems)
     if root.problems:
         raise ProblemsError(root.problems)
     return Targets(profiles=made, file=shown, default=default, broken=broken)
+
+
+def _dialect(
+    entry: Entry, places: profile.Places, env: Mapping[str, str], folder: Path
+) -> Dialect | None:
+    """Read the dialect file that a profile names; its mistakes are those of the target."""
+    if not isinstance(entry.get("scheduler"), dict):
+        return None
+    scheduler = profile.Places(entry.at("scheduler"), env, folder)
+    path = scheduler.local("dialect") or ""
+    places.problems += scheduler.problems
+    try:
+        return dialects.load(Path(path), env)
+    except ProblemsError as error:
+        places.problems += error.problems
+    except InputError as error:
+        places.problems.append(entry.doc.problem((*entry.pointer, "scheduler"), error.message))
+    return None
 
 
 def choose(targets: Targets, name: str | None) -> Target:

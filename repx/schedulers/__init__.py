@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from repx.schedulers.dialect import DialectScheduler
 from repx.schedulers.local import Local
 from repx.schedulers.slurm.member import Slurm
 from repx.target import SchedulerName
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 MEMBERS: Final[Mapping[SchedulerName, Scheduler]] = {
     SchedulerName.LOCAL: Local(),
     SchedulerName.SLURM: Slurm(),
+    SchedulerName.DIALECT: DialectScheduler(),
 }
 
 
 def of(target: Target) -> Scheduler:
     """Return the scheduler of a target."""
-    return MEMBERS[target.scheduler]
+    member = MEMBERS[target.scheduler]
+    return DialectScheduler(target.dialect) if isinstance(member, DialectScheduler) else member

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from repx.places.command import Completed
 from repx.plan import Plan, Task
 from repx.schedulers.contract import Answer, Folder, Limits
 from repx.status import ALIVE, Agent, Batch, ByHand, Owner
-from repx.target import SchedulerName, Target
+from repx.target import Dialect, SchedulerName, Target
 from tests.made import made_lab, made_units
 
 if TYPE_CHECKING:
@@ -75,6 +76,27 @@ def _slurm(store: Store) -> Iterator[None]:
     yield
 
 
+DIALECT = Dialect(
+    name="sge",
+    submit=("qsub", "-o", "{log}"),
+    id_pattern="([0-9]+)",
+    after=("-hold_jid", "{ids}"),
+    query=("qstat",),
+    job_pattern=r"^(?P<id>\d+) (?P<state>\w+)",
+    states={"qw": "queued", "r": "running"},
+    cancel=("qdel",),
+)
+
+
+@contextmanager
+def _dialect(store: Store) -> Iterator[None]:
+    rows = "".join(f"{number}\t{job}\n" for number, job in enumerate(JOBS))
+    ids = "".join(f"{job}\t{number}\n" for number, job in enumerate(JOBS, start=10))
+    spoken = json.dumps(asdict(DIALECT))
+    _write(store, plan__json=PLAN_JSON, batch__tsv=rows, ids__tsv=ids, dialect__json=spoken)
+    yield
+
+
 CASES = {
     SchedulerName.LOCAL: Case(
         Target(name="t", base_path="/s"),
@@ -88,6 +110,12 @@ CASES = {
         f"10|0|RUNNING|1:00|n1|None|repx:{SUBMISSION}:1-x\n"
         f"10|1|PENDING|0:00||Priority|repx:{SUBMISSION}:1-x\n",
         (ByHand("n1", 7), Batch(system="another", id="7"), Agent("s9")),
+    ),
+    SchedulerName.DIALECT: Case(
+        Target(name="t", base_path="/s", scheduler=SchedulerName.DIALECT, dialect=DIALECT),
+        _dialect,
+        "job state\n10 r\n11 qw\n",
+        (ByHand("n1", 7), Batch(system="slurm", id="7"), Agent("s9")),
     ),
 }
 
