@@ -50,7 +50,7 @@ repx_find_out() {
   repx_status=$?
   repx_child=''
   [[ -z $repx_stopped ]] || { repx_exceptional fail 143 "$repx_stopped"; return; }
-  ((status == 0)) && repx_known && return
+  ((repx_status == 0)) && repx_known && return
   repx_why=cancelled
   [[ ! -r $repx_node_file.why ]] || repx_why=$(<"$repx_node_file.why")
   repx_no_runtime "$repx_why"

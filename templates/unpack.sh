@@ -46,7 +46,7 @@ repx_extract() {
   rm -f -- "$staging.sum"
   repx_why="layer broken: $1 is not what its sha256 says; \`repx run\` sends it again"
   sum=${sum#\\} # sha256sum marks a name that it had to escape
-  [[ ${sum%% *} == "$2" ]] || return
+  [[ ${sum%% *} == "$2" ]] || { mv -f -- "$1" "$1.broken" 2>/dev/null; return 1; }
   repx_why="tar cannot unpack the layer $1"
   [[ -n $unpacked ]]
 }

@@ -87,7 +87,8 @@ repx_sums() {
   local -a rest=("${repx_layers[@]}")
   while ((${#rest[@]})); do
     [[ $(sha256sum <"${rest[0]}") == "${rest[1]}  -" ]] || {
-      echo "layer broken or missing: ${rest[0]}"
+      mv -f -- "${rest[0]}" "${rest[0]}.broken" 2>/dev/null
+      echo "layer broken or missing: ${rest[0]}; \`repx run\` sends it again"
       return 1
     }
     rest=("${rest[@]:2}")

@@ -16,7 +16,8 @@ repx_try_native() {
   local interpreter
   repx_interpreter "$repx_executable" || return 0
   interpreter=$REPLY
-  repx_why="$repx_executable needs $interpreter, which is in the image ${repx_image_name:-} only"
+  repx_why="$repx_executable needs $interpreter, which only the image ${repx_image_name:-} has; "
+  repx_why+="name what can run images (bwrap, podman, ...) in \`runtime:\` of the target"
   [[ -x $interpreter ]]
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from tests import image_labs
 from tests.real.runtime_place import RUNTIMES, UNPRIVILEGED, run_as_user
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.real.place import Place
 
 pytestmark = pytest.mark.needs("images")
@@ -89,3 +93,133 @@ def test_an_ordinary_user_gets_the_same(isolated: Callable[..., Place], runtime:
     (out,) = here.store.glob("outputs/*-use-*/out")
     assert "1,2\n" == (out / "table.csv").read_text()
     assert "from the image\n" == (out / "flavour").read_text()
+
+
+NIX = "nix/store/0abcdfghijklmnpqrsvwxyz123456789-bash-5.2/bin/bash"
+
+
+def in_nix_shape(lab: Path) -> None:
+    """Have all scripts begin as those of RepX 0.5 do: with an interpreter of the image."""
+    for script in (*lab.glob("jobs/*/bin/*"), *lab.glob("store/*")):
+        text = script.read_bytes()
+        if text.startswith(b"#!/usr/bin/env bash"):
+            script.chmod(0o755)
+            script.write_bytes(text.replace(b"/usr/bin/env bash", f"/{NIX}".encode(), 1))
+    image_labs.list_files(lab)
+
+
+@pytest.mark.parametrize("lab", ["simple-two-runs", "sweep", "scatter-gather"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_recorded_labs_give_the_same_in_every_runtime(
+    recorded: Callable[..., Place],
+    client: Callable[[str], dict[str, str]],
+    runtime: str,
+    lab: str,
+) -> None:
+    """Labs in the shape of RepX 0.5, whose interpreter is only in the image."""
+    here = recorded(lab)
+    here.repx("run", "--trust")
+    natively = results(here)
+    here = dataclasses.replace(here, store=here.folder / "b", env={**here.env, **client(runtime)})
+    plain = here.folder / "plain"
+    (here.folder / "result").rename(plain)
+    with_image = image_labs.with_image(
+        plain, here.folder / "result", [image_labs.shell_layer(NIX), image_labs.shell_layer()]
+    )
+    in_nix_shape(with_image)
+    here.use(runtime=runtime)
+
+    here.repx("run", "--trust")
+
+    assert natively == {
+        name: text.replace(str(here.store), "B") for name, text in results(here).items()
+    }
+
+
+def results(here: Place) -> dict[str, str]:
+    """Return what the jobs of a store made."""
+    return {
+        str(path.relative_to(here.store)): path.read_text().replace(str(here.store), "B")
+        for path in here.store.glob("outputs/*/out/*")
+        if path.is_file()
+    }
+
+
+def test_a_lab_that_needs_its_image_says_so_where_it_runs_natively(
+    isolated: Callable[..., Place],
+) -> None:
+    here = isolated(chain(LOOK), "native", [image_labs.shell_layer(NIX)])
+    in_nix_shape(here.folder / "result")
+
+    said = here.repx("run", "--trust", code=1)
+
+    assert f"/{NIX}" in said
+    assert image_labs.IMAGE in said
+    assert "runtime:" in said
+
+
+def test_the_first_runtime_that_works_on_the_node_is_used(isolated: Callable[..., Place]) -> None:
+    here = isolated(chain(LOOK), ["apptainer", "bwrap"], [image_labs.shell_layer(), FLAVOUR])
+    empty = here.folder / "bin"
+    empty.mkdir()
+    for tool in ("bash", "bwrap", "python3", "flock"):
+        (empty / tool).symlink_to(str(shutil.which(tool)))
+    path = f"{empty}:/bin:/usr/bin"
+
+    here.repx("run", "--trust", env={"PATH": path})
+
+    (log,) = here.store.glob("submissions/*/agent.log")
+    assert "runs in bwrap" in log.read_text()
+    assert "apptainer is not installed" in log.read_text()
+
+
+def test_concurrent_jobs_unpack_an_image_once(isolated: Callable[..., Place]) -> None:
+    sweep = {
+        "stages": {
+            "one": {"parameters": ["n"], "outputs": {"o": "$out/o"}, "run": 'echo >"$out/o"'}
+        },
+        "pipelines": {"p": ["one"]},
+        "runs": {"r": {"pipelines": ["p"], "parameters": {"n": list(range(12))}}},
+    }
+    here = isolated(sweep, "bwrap")
+
+    here.repx("run", "--trust", "-j", "6")
+
+    (log,) = here.store.glob("submissions/*/agent.log")
+    assert 1 == log.read_text().count("unpacking the image")
+    (image,) = (path for path in here.store.glob("cache/images/*") if path.is_dir())
+    assert 0o700 == image.parent.stat().st_mode & 0o777
+
+
+def test_a_broken_layer_is_named_and_sent_again(isolated: Callable[..., Place]) -> None:
+    here = isolated(chain(LOOK), "bwrap", [image_labs.shell_layer(), FLAVOUR])
+    here.repx("render", "--output", str(here.folder / "scripts"))
+    layers = here.store.glob("artifacts/store/*-layer.tar")
+    layer = min(layers, key=lambda path: path.stat().st_size)
+    good = layer.read_bytes()
+    layer.write_bytes(good[:-1] + b"x")
+
+    said = here.repx("run", "--trust", code=1)
+    assert "layer broken" in said
+    assert not layer.exists()
+
+    here.repx("run", "--trust")
+    assert good == layer.read_bytes()
+
+
+def test_images_move_by_layer_and_only_once(isolated: Callable[..., Place]) -> None:
+    many = [image_labs.layer({f"f{number}": "x" * 5000}) for number in range(9)]
+    here = isolated(chain(LOOK), "bwrap", [image_labs.shell_layer(), FLAVOUR, *many])
+    here.repx("run", "--trust", "--dry-run")
+    here.repx("render", "--output", str(here.folder / "one"))
+    layers = {path: path.stat().st_ino for path in here.store.glob("artifacts/store/*-layer.tar")}
+    changed = [*many[:-1], image_labs.layer({"f8": "y" * 5000})]
+    lab = here.folder / "result"
+    image_labs.write_image(lab, [image_labs.shell_layer(), FLAVOUR, *changed])
+    image_labs.list_files(lab)
+
+    here.repx("render", "--output", str(here.folder / "two"))
+
+    now = {path: path.stat().st_ino for path in here.store.glob("artifacts/store/*-layer.tar")}
+    assert layers == {path: number for path, number in now.items() if path in layers}
+    assert 1 == len(now) - len(layers)

@@ -29,7 +29,7 @@ def unpack(
         path = root.parent / f"layer {number}:x"
         path.write_bytes(content)
         words += [str(path), sums[number] if sums else hashlib.sha256(content).hexdigest()]
-    script = '. "$1" && umask 022 && { repx_unpack "${@:2}" || { echo "$why"; exit 1; }; }'
+    script = '. "$1" && umask 022 && { repx_unpack "${@:2}" || { echo "$repx_why"; exit 1; }; }'
     become: list[str] = []
     if user is not None:
         if os.geteuid() != 0 or shutil.which("setpriv") is None:
