@@ -36,6 +36,7 @@ _DEPENDENCIES: Final[Mapping[str, DependencyType]] = {str(kind): kind for kind i
 _NAME: Final = re.compile(r"[^/\x00-\x1f\x7f]+")
 _MAX_NAME_BYTES: Final = 200  # file systems allow 255; names get prefixes and suffixes
 _MAX_DEPTH: Final = 64
+TOO_DEEP: Final = f"nested more than {_MAX_DEPTH} levels deep"
 _MOST_CPUS: Final = 1_000_000
 _SHARED: Final = 1024  # how many different outputs or hints are shared at a time
 _NO_HINTS: Final = Hints()
@@ -333,9 +334,13 @@ def _checked_hints(hints: Object) -> Hints:
 
 def _shallow(field: str, value: Object) -> None:
     """Refuse what is nested so deep that writing it out again could fail."""
-    if _SCALARS.issuperset(map(type, value.values())):
-        return
-    layer: list[object] = [value]
+    if not _SCALARS.issuperset(map(type, value.values())) and is_deep(value):
+        raise FieldError(field, TOO_DEEP)
+
+
+def is_deep(value: object) -> bool:
+    """Return whether a value is nested deeper than metadata may be; ``TOO_DEEP`` says so."""
+    layer = [value]
     for _ in range(_MAX_DEPTH):
         layer = [
             inner
@@ -344,5 +349,5 @@ def _shallow(field: str, value: Object) -> None:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not layer:
-            return
-    raise FieldError(field, f"nested more than {_MAX_DEPTH} levels deep")
+            return False
+    return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from repx.errors import did_you_mean
 from repx.lab.expand import LAB_PATH, BlueprintError, compact
+from repx.lab.metadata import TOO_DEEP, is_deep
 from repx.lab.sources import SourceError, reason
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ def check_path(definition: Definition, at: Pointer, value: Any) -> None:  # noqa
 
 def check_value(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML
     """Note a value that a job could not be given as it is."""
+    if is_deep({"": value}):  # it stands among the job's parameters
+        definition.error(at, f"a value is {TOO_DEEP}")
+        return
     for text in _texts(value):
         if "\0" in text:
             definition.error(at, "a value cannot hold the NUL character: bash has none")

@@ -9,6 +9,7 @@ import pytest
 
 from repx.errors import ProblemsError
 from repx.lab.build import build
+from repx.lab.load import open_lab
 
 LAB: Final = """\
 stages:
@@ -122,3 +123,16 @@ def test_a_path_relative_to_the_definition_is_warned_of(
     found = [problem.message for problem in built.warnings]
     assert found == [message for message in found if warned and f"write {warned}, " in message]
     assert bool(warned) is bool(found)
+
+
+@pytest.mark.parametrize("depth", [62, 63])
+def test_a_value_is_as_deep_as_a_lab_can_hold_or_refused(tmp_path: Path, depth: int) -> None:
+    value = "[" * depth + "1" + "]" * depth
+    text = LAB.replace("first: {", f"first: {{parameters: {{n: [{value}]}}, ")
+    (tmp_path / "lab.yaml").write_text(text)
+    if depth > 62:
+        with pytest.raises(ProblemsError, match="a value is nested more than 64 levels deep"):
+            build(tmp_path / "lab.yaml", tmp_path / "result", no_tool)
+    else:
+        build(tmp_path / "lab.yaml", tmp_path / "result", no_tool)
+        assert 4 == len(open_lab(tmp_path / "result").lab.jobs)
