@@ -44,7 +44,7 @@ complete -o nosort -F _repx_completion repx 2>/dev/null || complete -F _repx_com
         """
 )
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
-@click.option("--shell", "named", type=click.Choice(SHELLS), help="The same, as RepX 0.5 has it.")
+@click.option("--shell", "named", type=click.Choice(SHELLS), help="SHELL, as RepX 0.5 takes it.")
 def completions(context: Context, shell: str | None, named: str | None) -> None:
     """Print the script that teaches SHELL to complete repx commands.
 

@@ -172,9 +172,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _head(found)
     for title, rows in (
         ("Parameters", _value_rows(found["params"])),
-        ("Parameters of jobs before", _value_rows(found["inherited"])),
+        ("Parameters of upstream jobs", _value_rows(found["inherited"])),
         ("Resources", _resource_rows(found["resources"])),
-        ("The scheduler is asked", _asked_rows(found[found["scheduler"]])),
+        ("Requested of the scheduler", _asked_rows(found[found["scheduler"]])),
         ("Inputs", _input_rows(found["inputs"])),
         ("Outputs", found["outputs"].items()),
         ("Paths", found["paths"].items()),
@@ -221,7 +221,7 @@ def _resource_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:
     for phase, fields in phases.items():
         where = [] if phase == "main" else [phase]
         if not fields:
-            yield (*where, "nothing is asked for")
+            yield (*where, "no resources are requested")
         for name, field in fields.items():
             title, written = _WRITTEN.get(name, (name, _value))
             source = "the Lab" if field["from"] == LAB else field["from"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WAY_OUT = "`--no-build` runs the Lab as it is"
 
 no_build_option = click.option(
-    "--no-build", is_flag=True, help="Use the Lab as it is, also if its definition has changed."
+    "--no-build", is_flag=True, help="Do not build first, even if the definition has changed."
 )
 
 

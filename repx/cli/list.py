@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def list_(ctx: click.Context, context: Context) -> None:
-    """List runs, jobs, dependencies or groups; without a word more, the runs.
+    """List runs, jobs, dependencies or groups; by default, the runs.
 
     In a pipe a table is tab-separated, has no headings and shows job ids in full.
     """

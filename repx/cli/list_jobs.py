@@ -11,7 +11,6 @@ from repx import console, select
 from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError, did_you_mean
-from repx.lab import order
 from repx.model import stage_of, value_text
 from repx.results import effective
 from repx.status import State
@@ -91,6 +90,8 @@ def list_jobs(context: Context, wish: Wish) -> None:
     states = context.states(lab) if wish.states else {}
     if wish.states:
         chosen = [job for job in chosen if states[job].state in wish.states]
+    from repx.lab import order  # `repx list` alone needs none
+
     chosen = order.by_parameters(lab, chosen)
     if wish.by_stage:
         chosen.sort(key=stage_of)

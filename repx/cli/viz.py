@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What is written."""
+    """The format of the file."""
 
     SVG = "svg"
     PNG = "png"
@@ -61,16 +61,16 @@ _TIMEOUT_S: Final = 300
     "--output",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Where to; `-` is stdout.  [default: topology.FORMAT]",
+    help="The file to write; `-` is stdout.  [default: topology.FORMAT]",
 )
 @click.option(
     "-f",
     "--format",
     "wanted",
     type=click.Choice([each.value for each in Format]),
-    help="What to write.  [default: by FILE's suffix; dot for `-`, else svg]",
+    help="The format.  [default: by FILE's suffix; dot for `-`, else svg]",
 )
-@click.option("--pipelines", is_flag=True, help="Draw stages, and frames only where asked for.")
+@click.option("--pipelines", is_flag=True, help="Draw stages, without frames unless asked for.")
 @click.option("--runs", is_flag=True, help="Draw frames around runs; --groups does so too.")
 @click.option("--groups", is_flag=True, help="Draw frames around groups.")
 @click.option("--no-intra-edges", is_flag=True, help="Draw no arrows within a run.")

@@ -28,7 +28,7 @@ _FIELDS: Final = {
     "partition": "partition",
 }
 
-# sbatch options that the scripts rely on: who asks for one does not get it.
+# sbatch options that the scripts set themselves: users cannot set them.
 RESERVED: Final = frozenset(
     (
         *("array", "begin", "chdir", "comment", "dependency", "error", "export", "hold"),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from repx.config import xdg
 from repx.errors import LabError, did_you_mean
 from repx.lab import consistency, metadata
 from repx.lab.consistency import Scope
@@ -54,6 +53,8 @@ def open_lab(path: Path) -> OpenLab:
         hint = "its owner can let others read it: chmod -R a+rX .repx"
         raise LabError(f"cannot read {shown}: no access to {error.filename}", hint=hint) from error
     except (OSError, RuntimeError) as error:
+        from repx.config import xdg  # only for a mistake
+
         xdg.current_folder()
         raise LabError(f"no Lab at {shown}", hint=_NO_LAB) from error
     with _collector_paused():

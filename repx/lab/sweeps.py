@@ -171,7 +171,9 @@ def check_value(definition: Definition, at: Pointer, value: Any) -> None:  # noq
         if "\0" in text:
             definition.error(at, "a value cannot hold the NUL character: bash has none")
         elif text.startswith(LAB_PATH):
-            definition.error(at, f"a value cannot begin with '{LAB_PATH}': it stands for the Lab")
+            definition.error(
+                at, f"a value cannot begin with '{LAB_PATH}', which stands for the Lab"
+            )
     try:
         compact(value)
     except BlueprintError as error:

@@ -201,7 +201,7 @@ CHANGES: Final = {
     "value that means a file of the Lab": (
         "x: [1, 2]",
         "x: [1, $lab/x]",
-        "lab.yaml:19:14: a value cannot begin with '$lab/': it stands for the Lab",
+        "lab.yaml:19:14: a value cannot begin with '$lab/', which stands for the Lab",
     ),
     "NUL": ("x: [1, 2]", 'x: ["\\0"]', "lab.yaml:19:11: a value cannot hold the NUL character"),
     "not a number": ("x: [1, 2]", "x: [.nan]", "lab.yaml:19:11: nan is not a number that JSON"),

@@ -45,8 +45,8 @@ def test_job_is_explained_block_by_block(two: Repx, ran: Path) -> None:
     blocks = said.out.split("\n\n")
     assert f"Job:   {TOTAL}\n" in blocks[0]
     assert "State: succeeded\n" in blocks[0]
-    assert "Parameters of jobs before\n  count   5\n  factor  3\n  offset  10" in blocks
-    assert "Resources\n  nothing is asked for" in blocks
+    assert "Parameters of upstream jobs\n  count   5\n  factor  3\n  offset  10" in blocks
+    assert "Resources\n  no resources are requested" in blocks
     home = f"{ran}/store/outputs/{TOTAL}"
     assert f"Outputs\n  data.total  {home}/out/total.txt" in blocks
     assert "Output files\n  4B  out/total.txt\n" in blocks
