@@ -1,0 +1,6 @@
+{ pkgs, ... }:
+{
+  name = "analysis-run";
+  pipelines = [ ./pipe-analysis.nix ];
+  parameters = { };
+}
