@@ -21,7 +21,7 @@ PROGRAMS: Final = {
     "graphviz": ("dot",),
     "images": ("busybox", "bash-static"),  # what images of tests are made of
     "locales": ("localedef", "/usr/share/i18n/locales/ja_JP"),
-    "nix": ("nix-build", "bash-static", "busybox", "jq", "patchelf"),
+    "nix": ("nix-build", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
     "slurm": ("slurmctld",),

@@ -6,7 +6,6 @@
 { text }:
 let
   inherit (builtins)
-    attrNames
     deepSeq
     filter
     foldl'

@@ -15,7 +15,6 @@ let
     elem
     filter
     head
-    map
     mapAttrs
     toJSON
     ;

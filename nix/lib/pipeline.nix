@@ -14,21 +14,18 @@
 let
   inherit (builtins)
     attrNames
-    attrValues
     concatMap
     elem
     filter
     foldl'
     head
     isAttrs
-    isFunction
     isList
     length
     listToAttrs
     map
     mapAttrs
     match
-    substring
     ;
   inherit (text) fail quoted suggestion;
 

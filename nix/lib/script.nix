@@ -11,18 +11,16 @@ let
     elem
     filter
     foldl'
-    hashString
     head
     isAttrs
     length
     listToAttrs
     map
     match
-    stringLength
     substring
     toString
     ;
-  inherit (text) fail quoted;
+  inherit (text) fail;
 
   # What every script finds on its PATH behind its own runDependencies.
   base = pkgs: [

@@ -6,22 +6,18 @@ let
     attrNames
     attrValues
     concatMap
-    concatStringsSep
     elem
     filter
     hasAttr
-    intersectAttrs
     isAttrs
     isFunction
     isList
     isString
     listToAttrs
     map
-    mapAttrs
     match
-    replaceStrings
     ;
-  inherit (text) fail listed onlyKeys quoted;
+  inherit (text) fail onlyKeys quoted;
 
   ignored = [
     "meta"

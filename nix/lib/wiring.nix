@@ -7,13 +7,10 @@ let
     elem
     elemAt
     filter
-    foldl'
-    hasAttr
     head
     isList
     isString
     length
-    listToAttrs
     map
     ;
   inherit (text)

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "bwrap", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "bwrap", "shellcheck"),
+]
 
 WHOLE: Final = "(import ./labs/whole.nix { inherit pkgs repx; })"
 
@@ -94,7 +98,9 @@ def test_the_lab_of_one_run_has_the_runs_that_it_needs(nix: Nix, here: Path) -> 
 
 
 def test_all_of_it_runs(nix: Nix, lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+    (tmp_path / "targets.yaml").write_text(
+        "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+    )
     path = str(lab).removeprefix(str(nix.store))
     command = (sys.executable, "-m", "repx", "run", "analysis", "sweep", "--lab", path)
 

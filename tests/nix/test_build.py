@@ -16,7 +16,11 @@ from repx.lab.verify import verify
 if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "bwrap", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "bwrap", "shellcheck"),
+]
 
 FIRST: Final = """\
 { pkgs }:
@@ -86,7 +90,9 @@ def test_a_lab_is_whole_and_its_floats_are_exact(nix: Nix, project: Path, tmp_pa
 def test_a_lab_runs(nix: Nix, project: Path) -> None:
     done = nix.built(LAB, project)
     lab = done.stdout.strip()
-    (project / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+    (project / "targets.yaml").write_text(
+        "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+    )
 
     command = nix.inside(sys.executable, "-m", "repx", "run", "sweep", "--lab", lab)
     ran = subprocess.run(command, capture_output=True, check=False, cwd=project, text=True)

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "shellcheck"),
+]
 
 LAB: Final = """\
 repx.runs2Lab { hostTools = false; containerMode = "none"; runs = [ {

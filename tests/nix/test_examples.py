@@ -83,7 +83,9 @@ def test_both_forms_give_the_same_results(nix: Nix, tmp_path: Path) -> None:
     for form, lab in (("yaml", str(of_yaml(folder))), ("nix", by_nix)):
         target = tmp_path / form
         target.mkdir()
-        (target / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+        (target / "targets.yaml").write_text(
+            "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+        )
         command = [sys.executable, "-m", "repx", "run", "estimate", "report", "--lab", lab]
         path = f"/usr/bin:/bin:{os.environ['PATH']}"  # the Python that both use
         ran = subprocess.run(

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "bwrap", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "bwrap", "shellcheck"),
+]
 
 
 def built(nix: Nix, target: str, link: Path, *options: str) -> Path:
@@ -61,7 +65,9 @@ def test_a_new_project_builds_and_runs(nix: Nix, tmp_path: Path) -> None:
     subprocess.run(
         [*repx, "init", "--nix", "--library", f"path:{nix.project}", str(project)], check=True
     )
-    (project / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+    (project / "targets.yaml").write_text(
+        "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+    )
 
     built(nix, f"path:{project}", project / "result")
 

@@ -13,7 +13,11 @@ import pytest
 if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "bwrap", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "bwrap", "shellcheck"),
+]
 
 LAB: Final = '(import ./habits/lab.nix { inherit pkgs; repx-lib = repx; gitHash = "abc"; }).lab'
 
@@ -52,7 +56,9 @@ def test_a_group_may_name_a_run(lab: Path) -> None:
 
 
 def test_it_runs(nix: Nix, lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+    (tmp_path / "targets.yaml").write_text(
+        "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+    )
     path = str(lab).removeprefix(str(nix.store))
     words = nix.inside(sys.executable, "-m", "repx", "run", "analysis-run", "--lab", path)
 

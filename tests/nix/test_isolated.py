@@ -18,7 +18,11 @@ from tests.real.runtime_place import RUNTIMES
 if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "shellcheck"),
+]
 
 STORED = re.compile(r"/nix/store/([0-9a-z]{32}-[A-Za-z0-9._+-]*[A-Za-z0-9])")
 
@@ -75,3 +79,25 @@ def test_all_of_it_runs_without_nix(
     assert ran.returncode == 0, ran.stderr
     texts = sorted(path.read_text() for path in tmp_path.glob("s/outputs/*report*/out/*.txt"))
     assert texts == ["25\nlong\n", "25\nshort\n", "44\nlong\n", "44\nshort\n"]
+
+
+@pytest.mark.needs("bwrap")
+def test_a_stage_reads_a_whole_run_in_isolation(copied: Nix, tmp_path: Path) -> None:
+    """The starter's last stage looks for the results of all jobs of another run."""
+    starter = copied.project / "templates/init-nix/lab.nix"
+    for name in ("summarise.py", "table.py"):
+        (starter.parent / name).write_bytes((starter.parent.parent / "init" / name).read_bytes())
+    lab = copied.build(f"repx.runs2Lab {{ inherit pkgs; runs = import {starter}; }}")
+    (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "repx", "run", "throws", "report", "--lab", os.fspath(lab)],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        text=True,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    (table,) = tmp_path.glob("s/outputs/*report*/out/table.csv")
+    assert len(table.read_text().splitlines()) == 19

@@ -14,7 +14,11 @@ import pytest
 if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "bwrap", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "bwrap", "shellcheck"),
+]
 
 PAGE: Final = (Path(__file__).parents[2] / "docs/nix.md").read_text(encoding="utf-8")
 TUTORIAL: Final = PAGE.partition("\n## Stages")[0]
@@ -29,7 +33,9 @@ def test_the_tutorial_ends_with_results(nix: Nix, tmp_path: Path) -> None:
     for text in blocks("nix"):
         name = text.partition("\n")[0].removeprefix("# ")
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "targets.yaml").write_text("targets: {local: {base_path: s}}\n", encoding="utf-8")
+    (tmp_path / "targets.yaml").write_text(
+        "targets: {local: {base_path: s, runtime: native}}\n", encoding="utf-8"
+    )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path}
     library = ("--override-input", "repx", f"path:{nix.project}")

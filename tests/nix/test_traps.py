@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from tests.nix.machine import Nix
 
-pytestmark = [pytest.mark.real, pytest.mark.needs("nix", "shellcheck")]
+pytestmark = [
+    pytest.mark.xdist_group("nix"),
+    pytest.mark.real,
+    pytest.mark.needs("nix", "shellcheck"),
+]
 
 FLOATS: Final = (
     *("0.1", "0.30000000000000004", "1.0", "1.0e22", "2.2250738585072014e-308"),

@@ -77,11 +77,11 @@ let
   ];
 
   static =
-    name: binary: tools:
-    run "${name}-static" { inherit binary tools; } ''
+    name: programs:
+    run "${name}-static" { inherit programs; } ''
       mkdir -p "$out/bin"
-      for tool in $tools; do
-        cp -L "$(type -P "$binary")" "$out/bin/$tool"
+      for program in $programs; do
+        cp -L "$(type -P "$program")" "$out/bin/$program"
       done
     '';
 
@@ -215,17 +215,18 @@ in
   graphviz = linked "graphviz" [ "dot" ];
   bubblewrap = linked "bubblewrap" [ "bwrap" ];
 
+  # Not static, but enough on the machine that has them.
   pkgsStatic = {
-    bash = static "bash" "bash-static" [ "bash" ];
-    coreutils = static "coreutils" "busybox" coreutils;
-    findutils = static "findutils" "busybox" [ "find" "xargs" ];
-    gnused = static "gnused" "busybox" [ "sed" ];
-    gnugrep = static "gnugrep" "busybox" [ "grep" ];
-    gnutar = static "gnutar" "busybox" [ "tar" ];
-    pigz = static "pigz" "busybox" [ "pigz" ];
-    jq = static "jq" "jq" [ "jq" ];
-    rsync = static "rsync" "true" [ "rsync" ];
-    openssh = static "openssh" "true" [ "ssh" "scp" ];
-    bubblewrap = static "bubblewrap" "bwrap" [ "bwrap" ];
+    bash = static "bash" [ "bash" ];
+    coreutils = static "coreutils" coreutils;
+    findutils = static "findutils" [ "find" "xargs" ];
+    gnused = static "gnused" [ "sed" ];
+    gnugrep = static "gnugrep" [ "grep" ];
+    gnutar = static "gnutar" [ "tar" ];
+    pigz = static "pigz" [ "gzip" ];
+    jq = static "jq" [ "jq" ];
+    rsync = static "rsync" [ "cp" ];
+    openssh = static "openssh" [ "ssh" ];
+    bubblewrap = static "bubblewrap" [ "bwrap" ];
   };
 }
