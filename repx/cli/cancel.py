@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import console, select, submissions
+from repx import console, select, submissions, unscheduled
 from repx.cli import complete
 from repx.cli.context import command
-from repx.errors import InputError
+from repx.errors import InputError, RepxError
 from repx.schedulers import queue
 
 if TYPE_CHECKING:
     from repx.cli.context import Context
-    from repx.errors import RepxError
+    from repx.model import JobId
     from repx.store import Store
+
+NO_SCHEDULER: Final = "none"  # in the JSON: jobs by hand, or whose scheduler was killed
 
 
 @command(
@@ -47,7 +49,7 @@ def cancel(context: Context, names: tuple[str, ...], whole_lab: bool, everything
         for scheduler, count in done.asked.items():
             asked[scheduler] = asked.get(scheduler, 0) + count
     for scheduler, count in asked.items():
-        console.note(f"asked {scheduler} to stop {console.counted(count, 'job')}")
+        console.note(_told(scheduler, console.counted(count, "job")))
     if not asked and not errors:
         console.note("Nothing to cancel: none of these jobs is queued or running.")
     if context.json:
@@ -62,11 +64,26 @@ def _cancelled(
 ) -> list[queue.Cancelled]:
     """Cancel what is named, whole submissions first; without names this Lab, or everything."""
     if everything:
-        return [queue.cancel(store, None)]
+        return [queue.cancel(store, None), _ended(store, None)]
     known = set(submissions.ids(store)) if names else set()
     done = [queue.cancel(store, None, name) for name in names if name in known]
     words = [name for name in names if name not in known]
     if words or not names:
         jobs = frozenset(select.jobs(context.open_lab().lab, words))
-        done.append(queue.cancel(store, jobs))
+        done += [queue.cancel(store, jobs), _ended(store, jobs)]
     return done
+
+
+def _told(scheduler: str, jobs: str) -> str:
+    if scheduler == NO_SCHEDULER:
+        return f"ended {jobs} that ran without a scheduler"
+    return f"asked {scheduler} to stop {jobs}"
+
+
+def _ended(store: Store, jobs: frozenset[JobId] | None) -> queue.Cancelled:
+    """End what runs without a scheduler."""
+    try:
+        count = unscheduled.end(store, jobs)
+    except RepxError as error:
+        return queue.Cancelled(asked={}, errors=(error,))
+    return queue.Cancelled(asked={NO_SCHEDULER: count} if count else {}, errors=())

@@ -63,15 +63,23 @@ def in_session(leader: int) -> list[int]:
 
 def marked(folder: bytes, *, parts: bool) -> list[int]:
     """Return the processes of this user that belong to the unit in a folder, or to its parts."""
-    begins = b"%b=%b" % (VARIABLE, folder)
-    follows = (b"#", b"/") if parts else (b"#",)
-    found = []
+    return [pid for pid, unit in units() if belongs(unit, folder, parts=parts)]
+
+
+def units() -> Iterator[tuple[int, bytes]]:
+    """Yield the processes of this user that belong to units, with the mark of theirs."""
+    name = b"%b=" % VARIABLE
     for pid in _processes():
         for variable in _environment(pid):
-            if variable.startswith(begins) and variable[len(begins) :].startswith(follows):
-                found.append(pid)
+            if variable.startswith(name):
+                yield pid, variable[len(name) :]
                 break
-    return found
+
+
+def belongs(unit: bytes, folder: bytes, *, parts: bool) -> bool:
+    """Tell whether a mark is of the unit in a folder, or of one of its parts."""
+    rest = unit[len(folder) :] if unit.startswith(folder) else b""
+    return rest.startswith((b"#", b"/") if parts else b"#")
 
 
 def holders(lock: str) -> list[int]:

@@ -1,4 +1,6 @@
-"""Start the local scheduler: ``python3 -I -S start.py FOLDER ...``; ``--worker`` starts a worker.
+"""Start the local scheduler: ``python3 -I -S start.py FOLDER ...``.
+
+With ``--worker`` it starts a worker, with ``--end`` it ends jobs that no scheduler has.
 
 Any python3 can read this file, so that one that is too old gets a sentence instead of a
 SyntaxError. Nothing is imported before that, and no module is searched for by name
@@ -20,6 +22,10 @@ if sys.argv[1:2] == ["--worker"]:
     from repx.runner import worker
 
     worker.main(*sys.argv[2:])
+elif sys.argv[1:2] == ["--end"]:
+    from repx.runner import ending
+
+    sys.exit(ending.main(*sys.argv[2:]))
 else:
     from repx.runner import main
 

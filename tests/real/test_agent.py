@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -492,6 +493,7 @@ def test_run_sh_needs_a_python_that_is_new_enough(
     if old:
         (tmp_path / "python3").write_text(OLD_PYTHON)
         (tmp_path / "python3").chmod(0o755)
+        (tmp_path / "env").symlink_to(shutil.which("env") or "")
 
     code, said = ended(made.start("/bin/bash", str(made.path / "run.sh"), PATH=str(tmp_path)))
 

@@ -219,7 +219,7 @@ def test_run_sh_passes_the_target_s_limits(fields: dict[str, int], words: str) -
     text = _rendered(local=LocalOptions(**fields))["run.sh"].text
     runner = shlex.quote(runner_code.start(BASE))
 
-    assert text.endswith(f' {runner} "$folder"{words} "$@"\n')
+    assert f' {runner} "$repx_folder"{words} "$@")\n' in text
 
 
 # --- quoting ---------------------------------------------------------------------------------
