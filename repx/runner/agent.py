@@ -30,19 +30,22 @@ MARGIN_S: Final = 5.0  # what a worker may take longer than that
 LOOK_EVERY_S: Final = 1.0  # at locks and jobs of other runners
 SAY_EVERY_S: Final = 1.0
 DAY_S: Final = 86400.0
+FLUSHING_MOST: Final = 8  # units at once that hold no slot while their results go to the disk
 
 
 class Running:
     """A unit at work.
 
-    Mutable: ``told`` when it was told to end, ``ending`` says why, unless its time was over.
+    Mutable: ``told`` when it was told to end, ``ending`` says why, unless its time was over;
+    ``flushing`` when only its results are still on their way to the disk.
     """
 
-    __slots__ = ("began", "ending", "told", "unit")
+    __slots__ = ("began", "ending", "flushing", "told", "unit")
 
     def __init__(self, unit: Unit) -> None:
         """Note when, on the monotonic clock, a unit was given to a worker."""
-        self.unit, self.began, self.ending, self.told = unit, time.monotonic(), "", False
+        self.unit, self.began = unit, time.monotonic()
+        self.ending, self.told, self.flushing = "", False, False
 
 
 class Agent:
@@ -194,15 +197,30 @@ class Agent:
 
     def _read_answers(self) -> None:
         for answer in self.pool.read_answers():
-            running = self.running.pop(answer["pid"], None)
+            running = self.running.get(answer["pid"])
             if running is None:
                 continue
-            self.admission.give_back(running.unit)
+            if answer["outcome"] == "flushing":
+                self._flushing(running)
+                continue
+            self._forget(answer["pid"], running)
             if running.told:
                 self.pool.close(answer["pid"])
             else:
                 self.pool.release(answer["pid"])
             self._answered(running, answer)
+
+    def _flushing(self, running: Running) -> None:
+        """Start others while a unit waits for the disk; together they wait no longer than one."""
+        if sum(each.flushing for each in self.running.values()) < FLUSHING_MOST:
+            running.flushing = True
+            self.admission.give_back(running.unit)
+
+    def _forget(self, worker: int, running: Running) -> None:
+        """Take note that a unit's worker has done with it."""
+        del self.running[worker]
+        if not running.flushing:
+            self.admission.give_back(running.unit)
 
     def _answered(self, running: Running, answer: dict[str, Any]) -> None:
         unit, outcome = running.unit, answer["outcome"]
@@ -230,9 +248,9 @@ class Agent:
             if not pid:
                 return
             self.pool.close(pid)
-            running = self.running.pop(pid, None)
+            running = self.running.get(pid)
             if running is not None:
-                self.admission.give_back(running.unit)
+                self._forget(pid, running)
                 self._end_remains(pid, running.unit)
                 code = os.waitstatus_to_exitcode(status)
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"

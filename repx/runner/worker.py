@@ -191,6 +191,8 @@ class Worker:
         left = self._end_all()
         reason = f"processes cannot be ended: {remains.named(left)}" if left else self.stopped
         if not reason and not ended.code and program.is_complete():
+            if program.durable:
+                self._answer(b'"outcome":"flushing"')
             with contextlib.suppress(OSError):  # bash says why
                 program.flush()
                 files.write(given.record + b"/SUCCESS", success(given, program, start, ended))

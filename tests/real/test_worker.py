@@ -15,6 +15,7 @@ import pytest
 
 from repx import runner_code
 from repx.runner.locks import DESCRIPTOR as LOCK_FD
+from repx.target import Durability
 from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, wait_until
 
 pytestmark = pytest.mark.real
@@ -34,8 +35,10 @@ class Employed:
         self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
+        """Return what has become of the unit; that it waits for the disk comes before."""
         assert self.process.stdout
-        return dict(json.loads(self.process.stdout.readline()))
+        said = dict(json.loads(self.process.stdout.readline()))
+        return self.answer() if said["outcome"] == "flushing" else said
 
     def end(self) -> tuple[int, str]:
         """Return the exit code and what was said, after the last job."""
@@ -111,7 +114,8 @@ def test_a_job_leaves_the_same_whoever_runs_it(folder: MakeFolder, body: str) ->
 
 
 def test_one_worker_runs_job_after_job(folder: MakeFolder) -> None:
-    made = folder({f"j{i}": Work(body=f'echo $PPID >"$out/ppid"\n{TOUCH}') for i in range(3)})
+    works = {f"j{i}": Work(body=f'echo $PPID >"$out/ppid"\n{TOUCH}') for i in range(3)}
+    made = folder(works, durability=Durability.FAST)
 
     assert 0 == made.agent("-j1")[0]
 
