@@ -124,6 +124,20 @@ def alive(pid: int) -> bool:
         return False
 
 
+def naming(path: Path) -> list[int]:
+    """Return the processes that have a path in their command line."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [pid for pid in pids if os.fsencode(path) in words_of(pid)]
+
+
+def words_of(pid: int) -> bytes:
+    """Return a process's command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
+
+
 def wait_until(what: Callable[[], object], seconds: float = 30) -> None:
     """Look fifty times a second until ``what`` is true."""
     end = time.monotonic() + seconds

@@ -10,7 +10,17 @@ from typing import Final
 
 import pytest
 
-from tests.real.folders import TOUCH, Folder, MakeFolder, Work, alive, ended, wait_until
+from tests.real.folders import (
+    TOUCH,
+    Folder,
+    MakeFolder,
+    Work,
+    alive,
+    ended,
+    naming,
+    wait_until,
+    words_of,
+)
 
 pytestmark = pytest.mark.real
 
@@ -128,8 +138,8 @@ def test_what_outlived_its_runner_without_the_lock_is_waited_for_and_named(
     (left,) = _sleepers(mark)
     process.kill()
     process.communicate()
-    for pid in [*_naming(made.path), *_marked(mark)]:
-        if pid != left and not _words(pid).startswith(b"sleep"):
+    for pid in [*naming(made.path), *_marked(mark)]:
+        if pid != left and not words_of(pid).startswith(b"sleep"):
             os.kill(pid, signal.SIGKILL)
 
     code, said = made.agent() if agent else made.script("job")
@@ -149,17 +159,4 @@ def _marked(mark: bytes) -> list[int]:
 
 
 def _sleepers(mark: bytes) -> list[int]:
-    return [pid for pid in _marked(mark) if _words(pid).startswith(b"bash -c sleep 6")]
-
-
-def _naming(path: Path) -> list[int]:
-    """Return the processes that have a path in their command line."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [pid for pid in pids if os.fsencode(path) in _words(pid)]
-
-
-def _words(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-    except OSError:
-        return b""
+    return [pid for pid in _marked(mark) if words_of(pid).startswith(b"bash -c sleep 6")]
