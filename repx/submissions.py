@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.places import closed as closed_at_place
@@ -23,7 +23,10 @@ RECORD: Final = closed_at_place.RECORD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of events.jsonl: ``time_s`` since the epoch, ``phase`` None for a whole job."""
+    """One line of events.jsonl: ``time_s`` since the epoch, ``phase`` None for a whole job.
+
+    ``unmarked`` says why jobs failed that left no marker; the last event has it.
+    """
 
     time_s: float
     kind: str
@@ -33,6 +36,7 @@ class Event:
     reason: str = ""
     because: JobId = ""
     wall_s: float = 0.0
+    unmarked: Mapping[JobId, str] = field(default_factory=dict)
 
     @property
     def ends_job(self) -> bool:
@@ -61,7 +65,14 @@ def _event(record: Mapping[str, Any]) -> Event:
         reason=record.get("reason") or "",
         because=record.get("because") or "",
         wall_s=record.get("wall_s") or 0.0,
+        unmarked=_texts(record.get("unmarked")),
     )
+
+
+def _texts(value: object) -> Mapping[str, str]:
+    """Return a mapping of texts; nothing of what somebody else has put there."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {str(key): str(each) for key, each in items}
 
 
 def ids(store: Store) -> list[str]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 FAIL = "FAIL"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
 TABLES = ("arrays.tsv", "cluster", "forced", "unseen")
-LAST_EVENT = "events.jsonl: last line"  # a key of no file
+# Keys of no file: the last line of events, and whether nothing happens any more.
+LAST_EVENT = "events.jsonl: last line"
+QUIET = "quiet"
 
 
 class Seen:
@@ -68,12 +70,14 @@ class Seen:
         self._locks([lock])
         submitted, ended = f"{folder}/submitted.tsv", f"{folder}/ended"
         self._read([submitted, ended])
-        self.contents[f"{folder}/{LAST_EVENT}"] = None
+        self.contents[f"{folder}/{LAST_EVENT}"] = self.contents[f"{folder}/{QUIET}"] = None
         if self.held[lock]:
             self._read([f"{folder}/{name}" for name in AGENT])
-        elif lock in self.there and closed.is_quiet(self._tree, folder.partition("/")[2]):
+        elif lock in self.there:
             last = self._tree.ending(f"{folder}/events.jsonl", 1)[2]
             self.contents[f"{folder}/{LAST_EVENT}"] = last
+            if closed.is_quiet(self._tree, folder.partition("/")[2]):
+                self.contents[f"{folder}/{QUIET}"] = b"yes"
         begun = self.contents[submitted]
         over = b"%d\n" % len(begun or b"")
         if begun is not None and not (self.contents[ended] or b"").startswith(over):

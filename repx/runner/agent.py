@@ -89,7 +89,8 @@ class Agent:
                     break
                 wait(self._time_to_next())
             self.pool.close_all(None)
-        self.journal.add("agent-end", **self.tally.totals(interrupted=bool(self.stopping)))
+        totals = self.tally.totals(self.store, interrupted=bool(self.stopping))
+        self.journal.add("agent-end", **totals)
         self.journal.flush()
         self.journal.say(self.tally.summary())
         if self.stopping:

@@ -45,6 +45,11 @@ class Store:
 
         return kept
 
+    def has_marker(self, job: str) -> bool:
+        """Tell whether a job has a marker of either kind."""
+        record = self.record(job)
+        return any(os.access(f"{record}/{name}", os.F_OK) for name in ("SUCCESS", "FAIL"))
+
     def failure(self, record: str) -> str:
         """Return why the FAIL marker says that the last attempt failed."""
         try:

@@ -8,11 +8,14 @@ from repx.runner import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     from repx.runner.dag import Dag
     from repx.runner.events import Journal
+    from repx.runner.store import Store
     from repx.runner.units import Unit
+
+UNMARKED_MOST: Final = 1000  # jobs that one event tells of
 
 
 class Tally:
@@ -24,6 +27,7 @@ class Tally:
         self.names: list[str] = [task["job"] for task in dag.tasks]
         self.succeeded = 0
         self.failed: set[int] = set()
+        self.reasons: dict[int, str] = {}  # why a task's last attempt failed
         self.skipped = 0
         self.stopped_runs: set[str] = set()
         self.waits: set[int] = set()  # tasks whose wait was reported
@@ -34,9 +38,15 @@ class Tally:
         """Tell whether every job has succeeded."""
         return self.succeeded == len(self.names)
 
-    def totals(self, *, interrupted: bool) -> dict[str, object]:
-        """Return the numbers as the last event has them."""
+    def totals(self, store: Store, *, interrupted: bool) -> dict[str, object]:
+        """Return the numbers as the last event has them, and why jobs failed without a marker."""
+        unmarked = {
+            self.names[task]: self.reasons[task]
+            for task in sorted(self.failed & self.reasons.keys())[:UNMARKED_MOST]
+            if not store.has_marker(self.names[task])
+        }
         return {
+            **({"unmarked": unmarked} if unmarked else {}),
             "ok": self.succeeded,
             "failed": len(self.failed),
             "skipped": self.skipped,
@@ -96,6 +106,7 @@ class Tally:
             rss_bytes=used.get("rss_bytes"),
         )
         if not ok:
+            self.reasons[unit.task] = reason
             self.journal.say(f"{self.title(unit)}: {reason}")
 
     def note_done(self, task: int) -> None:

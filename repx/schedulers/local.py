@@ -10,7 +10,7 @@ from repx import runner_code, submissions
 from repx.errors import OutOfReachError
 from repx.places import look
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Signal, Submitted, Words
-from repx.status import Agent
+from repx.status import Agent, JobState, State
 from repx.target import SchedulerName
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from repx.plan import Plan
     from repx.render import RenderedFile
     from repx.schedulers.contract import Known
-    from repx.status import JobState
     from repx.store import Store
+    from repx.submissions import Event
     from repx.target import Resources, Target
 
 _SCRIPT: Final = 0o755
@@ -106,15 +106,24 @@ class Local:
         return found
 
     def ended(self, store: Store, submission: str) -> str | None:
-        """Return "" when the agent has said that it ends, and lives no more."""
-        said = store.read_text(f"{submissions.FOLDER}/{submission}/{look.LAST_EVENT}") or ""
-        last = list(submissions.parse_events(said.splitlines()))
-        return "" if last and last[-1].kind == "agent-end" else None
+        """Return how jobs without a marker ended, when the agent has said that it ends."""
+        last = _last(store, submission)
+        if last is None or not store.read(f"{submissions.FOLDER}/{submission}/{look.QUIET}"):
+            return None
+        return "".join(
+            f"{job}\t{State.FAILED}\t{' '.join(why.split())}\n"
+            for job, why in last.unmarked.items()
+        )
 
     def remembered(self, store: Store) -> Mapping[JobId, JobState]:
-        """Return nothing: markers tell how the jobs ended."""
-        del store
-        return {}
+        """Return the jobs that failed without a marker: they could not start."""
+        ends = (_last(store, name) for name in submissions.ids(store))
+        return {
+            job: JobState(state=State.FAILED, reason=why)
+            for last in ends
+            if last is not None
+            for job, why in last.unmarked.items()
+        }
 
     def cancel(
         self,
@@ -153,3 +162,10 @@ class Local:
         """Yield nothing: jobs run in the environment of the agent."""
         del target
         yield from ()
+
+
+def _last(store: Store, submission: str) -> Event | None:
+    """Return the last event of an agent that has ended, None of one that may live."""
+    said = store.read_text(f"{submissions.FOLDER}/{submission}/{look.LAST_EVENT}") or ""
+    last = list(submissions.parse_events(said.splitlines()))
+    return last[-1] if last and last[-1].kind == "agent-end" else None

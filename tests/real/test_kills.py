@@ -265,3 +265,38 @@ def test_a_program_that_outlived_its_runners_is_waited_for(victim: Victim) -> No
     assert max(victim.told("start").values()) == 2
     assert not victim.told("twice")
     assert len(victim.succeeded()) == 14
+
+
+@pytest.mark.parametrize("kinds", [("agent",), ("agent", "wrappers")], ids=["agent", "both"])
+def test_jobs_without_a_scheduler_are_cancelled(victim: Victim, kinds: tuple[str, ...]) -> None:
+    victim.work_s = 60
+    client = victim.start("run", "-s", "first", "-j", "2")
+    victim.here.wait_until(lambda: len(victim.told("start")) == 2)
+    for kind in (*kinds, "client"):
+        victim.kill(kind)
+    client.communicate(timeout=60)
+    assert "running" in victim.here.states().values()
+
+    said = victim.here.repx("cancel", "--all", env=victim.env())
+
+    assert "ended 2 jobs that ran without a scheduler" in said
+    victim.wait_for_quiet()
+    assert "running" not in victim.here.states().values()
+    assert not victim.told("end")
+    assert "Nothing to cancel" in victim.here.repx("cancel", "--all")
+
+
+def test_why_a_job_cannot_start_is_told_everywhere(victim: Victim) -> None:
+    """A file stands where its folder should be."""
+    job = min(victim.here.states())
+    (victim.here.store / "outputs").mkdir(parents=True)
+    (victim.here.store / "outputs" / job).write_text("in the way")
+
+    said = victim.run("--keep-going", code=1)
+
+    why = "cannot start: "
+    assert f"{why}[Errno" in said
+    (log,) = victim.here.store.glob("submissions/*/agent.log")
+    assert f"repx: {job}: {why}" in log.read_text()
+    assert why in victim.here.repx("status", job)
+    assert victim.here.states()[job] == "failed"
