@@ -45,6 +45,7 @@ repx_ticks=0    # cpu time of earlier programs, in clock ticks
 repx_rss=null   # the largest memory of its processes, in bytes, where that is known
 repx_unit_child='' # the job file of a unit that this one runs
 repx_runtime='' # what the program runs in, when that isolates it
+repx_isolated='' # members of the marker that tell so
 repx_oom=''     # it was killed for memory, its runtime says
 repx_missing='' # names of outputs that are missing and may be
 repx_start=''
@@ -194,9 +195,9 @@ repx_mark() {
   [[ $by != slurm ]] || repx_exceptional slurm_facts
   ((rung + 3 <= ${#repx_asks[@]})) || rung=$((${#repx_asks[@]} - 3))
   repx_now
-  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s}\n' \
+  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s%s}\n' \
     "$2" "$3" "$4" "${repx_start:-$repx_now}" "$repx_now" "${host//[^A-Za-z0-9._-]/}" "$repx_attempt" "$by" "$repx_submission" \
-    $((used / 100)) $((used % 100)) "$repx_rss" "${repx_asks[@]:rung:3}" "${5:+,$5}" >"$1"
+    $((used / 100)) $((used % 100)) "$repx_rss" "${repx_asks[@]:rung:3}" "$repx_isolated" "${5:+,$5}" >"$1"
 }
 
 # ok|fail: the line RepX 0.5 reads. A hint only, so a failure to write it fails nothing.

@@ -13,6 +13,11 @@ repx_enter() {
   . "$repx_here/rooms/$repx_room.sh"
   repx_runtime='' repx_oom=''
   repx_known || repx_find_out || return
+  repx_isolated=",\"runtime\":\"$repx_runtime\""
+  if [[ -n $repx_passed_over ]]; then
+    repx_exceptional quote "$repx_passed_over"
+    repx_isolated+=",\"passed_over\":$REPLY"
+  fi
   if [[ $repx_runtime == native ]]; then
     repx_try_native || repx_no_runtime "native: $repx_why"
     return

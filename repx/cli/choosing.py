@@ -61,6 +61,11 @@ def _remember_scheduler(ctx: click.Context, parameter: click.Parameter, value: s
     ctx.ensure_object(Context).scheduler_name = SchedulerName(value) if value else None
 
 
+def _remember_isolation(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    ctx.ensure_object(Context).isolate = value
+
+
 scheduler_option = click.option(
     "--scheduler",
     type=click.Choice([name.value for name in SchedulerName]),
@@ -68,6 +73,13 @@ scheduler_option = click.option(
     expose_value=False,
     callback=_remember_scheduler,
     help=f"Not the target's scheduler, but {' or '.join(SchedulerName)}.",
+)
+isolate_option = click.option(
+    "--isolate",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_isolation,
+    help="Show jobs only what they declare, on the root of their node (with bwrap).",
 )
 trust_option = click.option(
     "--trust", is_flag=True, help="Run the programs of a Lab from elsewhere without asking."

@@ -13,6 +13,7 @@ import click
 
 from repx import __version__, console
 from repx.errors import InputError, did_you_mean
+from repx.target import RootName, RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -41,6 +42,7 @@ class Context:
     targets_file: Path | None = None
     resources_file: Path | None = None
     scheduler_name: SchedulerName | None = None
+    isolate: bool = False
     verbose: int = 0
     json: bool = False
 
@@ -152,6 +154,8 @@ class Context:
         from repx.config import targets
 
         chosen = targets.choose(self.targets(), self.target_name)
+        if self.isolate:
+            chosen = replace(chosen, rootfs=RootName.HOST, runtimes=(RuntimeName.BWRAP,))
         if self.scheduler_name is None:
             return chosen
         return replace(chosen, scheduler=self.scheduler_name)

@@ -213,6 +213,9 @@ def _took(ended: Mapping[str, Any]) -> str:
     except (OverflowError, ValueError, OSError):  # a marker of somebody else's
         return ""
     where = f" on {console.plain(ended['host'])}" if ended.get("host") else ""
+    where += f" in {console.plain(ended['runtime'])}" if ended.get("runtime") else ""
+    if ended.get("passed_over"):
+        where += f" (not in {console.plain(ended['passed_over'])})"
     took = console.duration(end - start) if end >= start else "unknown (a clock was set back)"
     return f"{took}, from {when}{where}"
 

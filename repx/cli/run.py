@@ -11,6 +11,7 @@ import click
 from repx import console, engine, follow, schedulers
 from repx.cli import report, watching
 from repx.cli.choosing import (
+    isolate_option,
     limit_options,
     scheduler_option,
     selection_options,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would run and why; start nothing.")
 @limit_options
 @scheduler_option
+@isolate_option
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
 @no_build_option
 @trust_option

@@ -99,6 +99,45 @@ repx_name_servers() {
   done
 }
 
+# Where the node's own root is shown, a failure may come from a path that is not declared.
+repx_after_bwrap() {
+  [[ -n $repx_image || $repx_status == 0 ]] || repx_say_undeclared
+}
+
+# Name the paths in the program's complaints that exist, but not for the program.
+repx_say_undeclared() {
+  local line word said=' ' log=$repx_record/stderr.log
+  local -a words lines
+  mapfile -t -n 1000 lines <"$log"
+  for line in "${lines[@]}"; do
+    read -r -a words <<<"${line//[\'\"\`,;()<>]/ }"
+    for word in "${words[@]}"; do
+      word=${word%%:*}
+      [[ $word == /?* && -e $word && $said != *" $word "* ]] || continue
+      repx_unseen "$word" || continue
+      said+="$word "
+      line='repx: isolated: the program asked for %s, which is not among its inputs\n'
+      printf "$line" "$word" >>"$log"
+    done
+  done
+}
+
+# PATH: does it lie in a hidden folder, and is it not mounted?
+repx_unseen() {
+  local folder place hidden=''
+  for folder in "${repx_hidden[@]}" /tmp; do [[ $1 != "$folder"/* ]] || hidden=1; done
+  [[ -n $hidden ]] || return
+  for ((place = 0; place < ${#repx_command[@]}; place++)); do
+    case ${repx_command[place]} in
+      --bind | --ro-bind | --dev-bind)
+        folder=${repx_command[place + 2]}
+        [[ $folder == / || ($1 != "$folder" && $1 != "$folder"/*) ]] || return
+        ;;
+      --) break ;;
+    esac
+  done
+}
+
 # TERM for the program and what it started. bwrap itself and its first process stay, since with
 # them everything would end at once.
 repx_end_bwrap() {

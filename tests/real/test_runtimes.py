@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -168,6 +169,10 @@ def test_the_first_runtime_that_works_on_the_node_is_used(isolated: Callable[...
 
     here.repx("run", "--trust", env={"PATH": path})
 
+    job = next(path.name for path in here.store.glob("outputs/*-use-*"))
+    assert "in bwrap (not in apptainer: apptainer is not installed)" in here.repx(
+        "show", "job", job
+    )
     (log,) = here.store.glob("submissions/*/agent.log")
     assert "runs in bwrap" in log.read_text()
     assert "apptainer is not installed" in log.read_text()
@@ -223,3 +228,40 @@ def test_images_move_by_layer_and_only_once(isolated: Callable[..., Place]) -> N
     now = {path: path.stat().st_ino for path in here.store.glob("artifacts/store/*-layer.tar")}
     assert layers == {path: number for path, number in now.items() if path in layers}
     assert 1 == len(now) - len(layers)
+
+
+@pytest.mark.needs("bwrap")
+def test_isolate_finds_what_a_stage_forgot_to_declare(defined: Callable[..., Place]) -> None:
+    """Any laptop will do: there is no image, and the host's own tools serve."""
+    here = defined(chain('echo >"$out/seen"'))
+    forgotten = here.folder / "data.csv"
+    forgotten.write_text("1\n")
+    lab = chain(f'cat {forgotten} >"$out/seen"')
+    here.write("lab.yaml", json.dumps(lab))
+    here.repx("build")
+
+    said = here.repx("run", "--isolate", code=1)
+
+    assert f"the program asked for {forgotten}, which is not among its inputs" in said
+    here.repx("run")
+
+
+@pytest.mark.needs("bwrap")
+def test_isolate_lets_pass_what_is_declared(defined: Callable[..., Place]) -> None:
+    here = defined(chain('cat "${inputs[table]}" >"$out/seen"; python3 -c 1 || true'))
+
+    here.repx("run", "--isolate")
+
+    assert ["1,2\n"] == here.output("*-use-*/out/seen")
+    assert ["succeeded"] * 2 == list(here.by_stage().values())
+
+
+def test_debug_run_is_inside_the_isolation(isolated: Callable[..., Place]) -> None:
+    here = isolated(chain(LOOK), "bwrap", [image_labs.shell_layer(), FLAVOUR])
+    here.repx("run", "--trust", "--stage", "make")
+    job = next(path.name for path in here.store.glob("outputs/*-make-*"))
+
+    said = here.repx("debug-run", "--trust", job, "-c", "hostname; cat /etc/flavour; ../run; ls")
+
+    assert "repx\nfrom the image\n" in said
+    assert "table.csv" in said
