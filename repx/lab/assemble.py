@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     Mapping_ = dict[str, Any]
 
 
-def blueprint_of(definition: Definition, sources: Sources) -> blueprint.Blueprint:
+def blueprint_of(
+    definition: Definition, sources: Sources, image: str | None = None
+) -> blueprint.Blueprint:
     """Return the blueprint of a definition; it is only good if no mistake was noted.
 
-    ``sources`` is new; it then knows all files that the Lab is made from.
+    ``sources`` is new; it then knows all files that the Lab is made from. ``image`` is the path
+    in the Lab of the image for all runs.
     """
     checks.names(definition)
     checks.stages(definition)
     pipelines = wiring.pipelines(definition)
     executables = {
-        key: _Executables(definition, stage, sources).all()
+        key: _Executables(definition, stage, sources, image).all()
         for key, stage in definition.stages.items()
     }
     for stage in definition.stages.values():
@@ -39,7 +42,7 @@ def blueprint_of(definition: Definition, sources: Sources) -> blueprint.Blueprin
     runs = [
         _run(definition, run, pipelines, executables, sources) for run in definition.runs.values()
     ]
-    return {
+    made: blueprint.Blueprint = {
         "version": VERSION,
         "lab_version": definition.version,
         "repx_version": __version__,
@@ -49,6 +52,9 @@ def blueprint_of(definition: Definition, sources: Sources) -> blueprint.Blueprin
         "own_names": sources.own_names,
         "runs": runs,
     }
+    if image:
+        made["images"] = dict.fromkeys(definition.runs, image)
+    return made
 
 
 def _run(
@@ -156,8 +162,11 @@ def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
 class _Executables:
     """The executables of one stage: scripts, outputs and how steps feed each other."""
 
-    def __init__(self, definition: Definition, stage: Stage, sources: Sources) -> None:
+    def __init__(
+        self, definition: Definition, stage: Stage, sources: Sources, image: str | None
+    ) -> None:
         self._definition = definition
+        self._image = image
         self._stage = stage
         self._sources = sources
         self._steps = wiring.steps(definition, stage)
@@ -209,7 +218,7 @@ class _Executables:
 
     def _notes(self, program: Program) -> list[str]:
         """Return comments on what the script reads; they make wiring a part of job ids."""
-        notes = []
+        notes = [f"Runs in {self._image}."] if self._image else []
         if program.inputs:
             notes.append(f"Reads {', '.join(program.inputs)}.")
         if self._stage.type is StageType.SCATTER_GATHER:

@@ -139,3 +139,4 @@ class Blueprint(TypedDict):
     files: list[Source]
     own_names: dict[str, str]
     runs: list[Run]
+    images: NotRequired[dict[str, str]]

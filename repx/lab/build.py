@@ -8,12 +8,13 @@ import re
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repx import __version__
 from repx.errors import InputError, RepxError
-from repx.lab import assemble, checks, definition, expand
+from repx.lab import assemble, checks, definition, expand, image_build
 from repx.lab import record as records
 from repx.lab.record import LABS, Record
 from repx.lab.seen import Looks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from repx.errors import Problem
     from repx.lab.blueprint import Blueprint
     from repx.lab.checks import Tool
+    from repx.lab.expand.lab import Add
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,9 @@ def build(
     before = records.read(link)
     sources = Sources(looks=_first_look(source, before))
     described = definition.load(source)
-    blueprint = assemble.blueprint_of(described, sources)
+    image = image_build.read(described, sources)
+    in_lab = image_build.place(image) if image else None
+    blueprint = assemble.blueprint_of(described, sources, in_lab)
     if described.errors:
         checks.syntax(described, tool)
     described.stop()
@@ -69,7 +73,8 @@ def build(
     if new:
         checks.syntax(described, tool)
         described.stop()
-        jobs = _expand(blueprint, place, progress)
+        add = partial(image_build.add, image, tuple(described.runs)) if image else None
+        jobs = _expand(blueprint, place, progress, add)
     named = records.target(link)
     _point(link, Path(LABS, place.name))
     earlier = before.before if before and named == place.name else named
@@ -120,7 +125,10 @@ def _check_link(link: Path) -> None:
 
 
 def _expand(
-    blueprint: Blueprint, place: Path, progress: Callable[[int, int], None] | None
+    blueprint: Blueprint,
+    place: Path,
+    progress: Callable[[int, int], None] | None,
+    add: Add | None,
 ) -> Mapping[str, int]:
     """Write the Lab beside its place, then rename it: a Lab that is there is whole."""
     part = place.with_name(f"{place.name}.part")
@@ -130,7 +138,7 @@ def _expand(
             for left in place.parent.glob("*.part"):  # by a build that was killed
                 shutil.rmtree(left)
             try:
-                jobs = expand.expand(blueprint, os.fspath(part), progress)
+                jobs = expand.expand(blueprint, os.fspath(part), progress, add)
                 if not place.exists():  # else another build was faster
                     part.rename(place)
             finally:

@@ -102,6 +102,7 @@ class Definition:
     pipelines: Mapping[str, Json]
     runs: Mapping[str, Run]
     groups: Mapping[str, tuple[str, ...]]
+    image: str | None = None
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -154,6 +155,7 @@ def load(path: Path) -> Definition:
             name: _run(name, raw, tuple(data["pipelines"])) for name, raw in data["runs"].items()
         },
         groups={name: tuple(runs) for name, runs in data.get("groups", {}).items()},
+        image=data.get("image"),
         errors=errors,
     )
     for stage in definition.stages.values():

@@ -14,7 +14,7 @@ from repx.errors import LabError
 from repx.lab.files import Kind, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
@@ -79,16 +79,21 @@ def read(files: LabFiles, path: str) -> Image:
         described = json.loads(config)
     except (ValueError, KeyError, TypeError, IndexError, tarfile.TarError, RecursionError) as error:
         raise LabError(f"{shown}: a broken image: {str(error) or type(error).__name__}") from error
-    named = hashlib.sha256(config)
-    for layer in layers:
-        named.update(layer.sha256.encode())
     return Image(
         path=path,
-        digest=named.hexdigest()[:_DIGEST_LENGTH],
+        digest=digest(config, layers),
         config=config,
         layers=tuple(layers),
         environment=_environment(described),
     )
+
+
+def digest(config: bytes, layers: Iterable[Layer]) -> str:
+    """Return the name of an image's content."""
+    named = hashlib.sha256(config)
+    for layer in layers:
+        named.update(layer.sha256.encode())
+    return named.hexdigest()[:_DIGEST_LENGTH]
 
 
 def _environment(config: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""The image that lab.yaml names, put into the Lab: an archive, a layout, or a folder as root."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import stat
+import tarfile
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from repx.errors import LabError
+from repx.lab import images
+from repx.lab.files import FolderFiles
+from repx.lab.images import Image, Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from repx.lab.definition import Definition
+    from repx.lab.expand.writer import Writer
+    from repx.lab.sources import Sources
+
+_CHUNK: Final = 1 << 20
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_AT: Final = ("image",)
+
+
+def read(definition: Definition, sources: Sources) -> Image | None:
+    """Return the image of a definition, if it names one; what is wrong with it is noted."""
+    if definition.image is None:
+        return None
+    path = definition.folder / definition.image
+    try:
+        real = path.resolve(strict=True)
+        if real.is_file():
+            sources.looks.at(real)
+        if real.is_dir() and not any(
+            (real / name).is_file() for name in ("manifest.json", "index.json")
+        ):
+            return _of_root(real)
+        return images.read(FolderFiles(real.parent), real.name)
+    except LabError as error:
+        definition.error(_AT, f"image: {error}")
+    except OSError as error:
+        definition.error(_AT, f"image: cannot read {error.filename or path}: {error.strerror}")
+    return None
+
+
+def place(image: Image) -> str:
+    """Return where an image lies in a Lab; RepX 0.5 wants this form of name."""
+    return f"images/{image.digest}-repx-shared-image.tar"
+
+
+def add(image: Image, runs: tuple[str, ...], writer: Writer) -> Mapping[str, str]:
+    """Write the image as RepX 0.5 does: a docker archive, laid out, its layers in ``store/``."""
+    folder = place(image)
+    for layer in image.layers:
+        name = f"{layer.sha256}-layer.tar"
+        if f"store/{name}" in writer.files:
+            continue
+        with layer.open() as stream:
+            written = writer.file(f"store/{name}", iter(lambda s=stream: s.read(_CHUNK), b""))  # type: ignore[misc]  # mypy wants no default
+        if written != layer.sha256:
+            raise LabError(f"{image.path}: a layer is not what its configuration says")
+        link = f"{folder}/{layer.sha256}/layer.tar"
+        writer.link(link, f"../../../store/{name}", layer.sha256)
+    config = f"{hashlib.sha256(image.config).hexdigest()}.json"
+    writer.file(f"{folder}/{config}", [image.config])
+    names = [f"{layer.sha256}/layer.tar" for layer in image.layers]
+    manifest = [{"Config": config, "Layers": names, "RepoTags": None}]
+    writer.file(f"{folder}/manifest.json", [json.dumps(manifest).encode()])
+    return dict.fromkeys(runs, folder)
+
+
+def _of_root(root: Path) -> Image:
+    """Return a folder as an image of one layer: the same files give the same image."""
+    counted = _Counted()
+    _write(root, counted)
+    layer = Layer(sha256=counted.digest.hexdigest(), size=counted.size, open=lambda: _packed(root))
+    config = {
+        "architecture": _MACHINES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.sha256}"]},
+    }
+    text = json.dumps(config, sort_keys=True).encode()
+    return Image(
+        path=str(root),
+        digest=images.digest(text, [layer]),
+        config=text,
+        layers=(layer,),
+        environment={},
+    )
+
+
+class _Counted:
+    """A file that keeps nothing of what is written but its size and its sha256."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.size += len(content)
+        self.digest.update(content)
+        return len(content)
+
+
+@contextmanager
+def _packed(root: Path) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as packed:
+        _write(root, packed)
+        packed.seek(0)
+        yield packed
+
+
+def _write(root: Path, stream: BinaryIO | _Counted) -> None:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]  # it only writes
+        for path in _below(root):
+            _pack(tar, path, os.path.relpath(path, root))
+
+
+def _below(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        linked = [name for name in folders if Path(folder, name).is_symlink()]
+        if folder != os.fspath(root):
+            yield folder
+        for name in sorted((*files, *linked)):
+            yield f"{folder}/{name}"
+
+
+def _pack(tar: tarfile.TarFile, path: str, name: str) -> None:
+    """Add a folder, a file or a link; nothing else belongs into an image."""
+    info = os.lstat(path)
+    member = tarfile.TarInfo(name)
+    member.mtime, member.mode = 1, stat.S_IMODE(info.st_mode)
+    if stat.S_ISLNK(info.st_mode):
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115  # a str
+    elif stat.S_ISDIR(info.st_mode):
+        member.type = tarfile.DIRTYPE
+    elif stat.S_ISREG(info.st_mode):
+        content = Path(path).read_bytes()
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+        return
+    else:
+        return
+    tar.addfile(member)

@@ -1,0 +1,171 @@
+"""Images: read from a Lab in each form there is, put into a Lab by a build, sent by layer."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repx import images as sync
+from repx.errors import LabError, ProblemsError
+from repx.lab import build, images
+from repx.lab.files import FolderFiles
+from tests.image_labs import layer, write_image
+
+if TYPE_CHECKING:
+    from repx.lab.images import Image
+
+LAYERS = [layer({"a": "1"}), layer({"b": "2"})]
+SUMS = [hashlib.sha256(each).hexdigest() for each in LAYERS]
+
+
+def exploded(lab: Path) -> str:
+    write_image(lab, LAYERS, ["PATH=/opt/bin", "EMPTY="], path="images/x")
+    return "images/x"
+
+
+def archive(lab: Path, pack: Callable[[bytes], bytes] = bytes) -> str:
+    exploded(lab)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", dereference=True) as tar:
+        tar.add(lab / "images/x", ".")
+    (lab / "images/x.tar").write_bytes(pack(made.getvalue()))
+    return "images/x.tar"
+
+
+def packed(lab: Path) -> str:
+    return archive(lab, gzip.compress)
+
+
+def layout(lab: Path) -> str:
+    exploded(lab)
+    (config,) = (lab / "images/x").glob("*[0-9a-f].json")
+    blobs = lab / "images/oci/blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(content: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {"digest": f"sha256:{digest}", "size": len(content)}
+
+    manifest = {"config": blob(config.read_bytes()), "layers": [blob(each) for each in LAYERS]}
+    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode())]}
+    (lab / "images/oci/index.json").write_text(json.dumps(index))
+    return "images/oci"
+
+
+@pytest.mark.parametrize("form", [exploded, archive, packed, layout])
+def test_every_form_is_the_same_image(form: Callable[[Path], str], tmp_path: Path) -> None:
+    image = images.read(FolderFiles(tmp_path), form(tmp_path))
+
+    assert SUMS == [each.sha256 for each in image.layers]
+    for each, content in zip(image.layers, LAYERS, strict=True):
+        assert len(content) == each.size
+        with each.open() as stream:
+            assert content == stream.read()
+    assert {"PATH": "/opt/bin", "EMPTY": ""} == image.environment
+    other = tmp_path / "other"
+    other.mkdir()
+    assert image.digest == images.read(FolderFiles(other), exploded(other)).digest
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({}, "neither a docker archive nor an OCI layout"),
+        ({"manifest.json": "[]"}, "a broken image"),
+        ({"manifest.json": "{"}, "a broken image"),
+        ({"manifest.json": '[{"Config": "c", "Layers": []}]', "c": "{}"}, "a broken image"),
+        ({"manifest.json": '[{"Config": "../../x", "Layers": []}]'}, "leads out of the Lab"),
+        ({"index.json": '{"manifests": [{"digest": "sha256:../x"}]}'}, "is not a sha256"),
+    ],
+)
+def test_a_broken_image_is_named(files: dict[str, str], why: str, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name, text in files.items():
+        (tmp_path / "x" / name).write_text(text)
+
+    with pytest.raises(LabError, match=why):
+        images.read(FolderFiles(tmp_path), "x")
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("no tar")
+
+    with pytest.raises(LabError, match="not a tar"):
+        images.read(FolderFiles(tmp_path), "x")
+
+
+def test_only_layers_that_are_missing_or_cut_off_are_sent(tmp_path: Path) -> None:
+    image = images.read(FolderFiles(tmp_path), exploded(tmp_path))
+    first, second = image.layers
+    whole = {sync.layer_key(first): first.size, sync.layer_key(second): second.size}
+
+    assert [first, second] == sync.missing([image, image], {})
+    assert [second] == sync.missing([image], {**whole, sync.layer_key(second): 7})
+    assert [] == sync.missing([image], whole)
+
+
+LAB = """
+image: {image}
+stages: {{one: {{outputs: {{o: $out/o}}, run: 'echo >"$out/o"'}}}}
+pipelines: {{p: [one]}}
+runs: {{r: {{pipelines: [p]}}}}
+"""
+
+
+def built(folder: Path, image: str) -> tuple[build.Built, Image]:
+    (folder / "lab.yaml").write_text(LAB.format(image=image))
+    made = build.build(folder / "lab.yaml", folder / "result", lambda _name, _text: None)
+    (metadata,) = made.path.glob("revision/metadata-r.json")
+    return made, images.read(FolderFiles(made.path), json.loads(metadata.read_text())["image"])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_build_takes_an_archive_as_it_is(tmp_path: Path) -> None:
+    archive(tmp_path)
+
+    made, image = built(tmp_path, "images/x.tar")
+
+    assert SUMS == [each.sha256 for each in image.layers]
+    assert {f"{each}-layer.tar" for each in SUMS} <= names(made.path / "store")
+
+
+def test_build_makes_an_image_of_a_folder_the_same_each_time(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin/tool").write_text("#!/bin/sh\\n")
+    (root / "bin/tool").chmod(0o755)
+    (root / "link").symlink_to("bin/tool")
+
+    made, image = built(tmp_path, "root")
+    os.utime(root / "bin/tool", (7, 7))
+    again, _ = built(tmp_path, "root")
+
+    assert (made.lab_id, False) == (again.lab_id, again.new)
+    with image.layers[0].open() as stream, tarfile.open(fileobj=stream) as tar:
+        assert {"bin": 0o755, "bin/tool": 0o755, "link": 0o777} == {
+            member.name: member.mode for member in tar
+        }
+    (root / "bin/tool").write_text("#!/bin/sh\\n# other\\n")
+    changed, _ = built(tmp_path, "root")
+    assert made.lab_id != changed.lab_id
+    assert names(made.path / "jobs") != names(changed.path / "jobs")
+
+
+def test_build_says_where_the_image_is_named_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        built(tmp_path, "nowhere.tar")
+
+    assert "lab.yaml:2:1: image: cannot read" in str(caught.value)
