@@ -33,4 +33,5 @@ python3Packages.buildPythonApplication {
     sh
   ];
   pythonImportsCheck = [ "repx" ];
+  meta.mainProgram = "repx";
 }

@@ -78,9 +78,15 @@ let
         name != "worker__arg" && (!(isString outputs.${name}) || match "[$]out(/.*)?" outputs.${name} == null)
       ) (attrNames outputs);
       name = builtins.head wrong;
+      files = filter (output: isString outputs.${output}) (attrNames outputs);
+      shared = filter (
+        output: any (other: other != output && outputs.${other} == outputs.${output}) files
+      ) files;
     in
     if !(isAttrs outputs) then
       fail where "outputs must be an attribute set of names and files, not ${text.typeName outputs}"
+    else if shared != [ ] then
+      fail where "outputs ${quoted (builtins.head shared)} and ${quoted (builtins.elemAt shared 1)} are the same file"
     else if wrong == [ ] then
       outputs
     else

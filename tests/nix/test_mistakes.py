@@ -67,6 +67,10 @@ MISTAKES: Final = [
         "lab (one { run = { ... }: 3; })",
         "stage 'a': run must give the lines of a bash script, not a number",
     ),
+    (
+        'lab (one { outputs = { a = "$out/x"; b = "$out/x"; }; })',
+        "stage 'a': outputs 'a' and 'b' are the same file",
+    ),
     # --- pipelines
     (
         'lab (two { } { inputs = [ "p" ]; })',
@@ -306,3 +310,34 @@ def test_a_stage_may_inherit_a_default(nix: Nix) -> None:
     stages = nix.value(body % f"lab {two}")[0]["pipelines"][0]["stages"]
 
     assert [7, 7] == [stage["parameters"]["n"] for stage in stages]
+
+
+@pytest.mark.needs("shellcheck")
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (
+            (
+                'run { hashMode = "params-only"; pipelines = [ (pipe { '
+                'a = call { pname = "same"; } [ ]; '
+                'b = call { pname = "same"; run = "false"; } [ ]; }) ]; }'
+            ),
+            "two different jobs have the id",
+        ),
+        (
+            'one { outputs = { o = "$out/../o"; }; }',
+            "stage 'a', output 'o': '$out/../o' leaves the job's folder",
+        ),
+        ('one { pname = "a b"; }', "stage 'a': 'a b' cannot be a pname"),
+        ('run { name = "top"; }', "a run cannot be called 'top'"),
+    ],
+    ids=["collision", "outside", "pname", "reserved"],
+)
+def test_what_only_the_expander_sees_fails_the_build(nix: Nix, run: str, message: str) -> None:
+    body = PRELUDE.replace("builtins.seq (builtins.toJSON (%s).blueprint) true", "%s")
+
+    done = nix.built(body % f"lab ({run})")
+
+    assert (
+        f"error: {message}" in nix.call("nix-store", "--read-log", nix.failed(done.stderr)).stdout
+    )
