@@ -34,10 +34,16 @@ shopt -s nullglob dotglob
 # shellcheck source=templates/markers.sh
 . "$repx_here/markers.sh"
 
-repx_attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT:-0} + 1))}
+repx_attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT//[!0-9]/} + 1))}
 repx_grace_s=${REPX_GRACE_S:-10} repx_lock_mode=${REPX_LOCK-} repx_lock_fd=${REPX_LOCK_FD-}
 repx_rung=${REPX_RUNG:-0} repx_reaper=${REPX_REAPER-}
 repx_our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
+# Nonsense in these variables is as good as nothing.
+[[ $repx_attempt && $repx_attempt != *[!0-9]* ]] || repx_attempt=1
+[[ $repx_grace_s && $repx_grace_s != *[!0-9]* ]] || repx_grace_s=10
+[[ $repx_rung && $repx_rung != *[!0-9]* ]] || repx_rung=0
+[[ $repx_lock_fd != *[!0-9]* && -e /dev/fd/$repx_lock_fd ]] || repx_lock_fd=''
+[[ $repx_reaper != *[!0-9]* ]] || repx_reaper=''
 repx_exceptional_read=''
 repx_stopped='' # why a signal ends the unit
 repx_child=''   # the process group of the unit's program while it runs

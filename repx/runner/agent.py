@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any, Final
 
-GRACE_S: Final = float(os.environ.get("REPX_GRACE_S") or "10")  # between TERM and KILL
+GRACE_S: Final = files.grace_s()  # between TERM and KILL
 MARGIN_S: Final = 5.0  # what a worker may take longer than that
 LOOK_EVERY_S: Final = 1.0  # at locks and jobs of other runners
 SAY_EVERY_S: Final = 1.0

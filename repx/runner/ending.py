@@ -13,13 +13,13 @@ import signal
 import sys
 import time
 
-from repx.runner import locks, remains
+from repx.runner import files, locks, remains
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-GRACE_S: Final = float(os.environ.get("REPX_GRACE_S") or "10")  # between TERM and KILL
+GRACE_S: Final = files.grace_s()  # between TERM and KILL
 
 
 def end(home: str) -> tuple[bool, list[int]]:

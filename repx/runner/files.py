@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 HOST: Final = re.sub(r"[^A-Za-z0-9._-]", "", os.uname().nodename)
 
+GRACE_S: Final = 10.0
 # What may be better as soon as something has ended: processes, memory, descriptors.
 PASSING: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def grace_s() -> float:
+    """Return how many seconds a process has between TERM and KILL."""
+    given = os.environ.get("REPX_GRACE_S", "")
+    return float(given) if given.isdecimal() and given.isascii() else GRACE_S
 
 
 def write(path: bytes, text: bytes) -> None:

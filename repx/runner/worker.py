@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Final
 
-GRACE_S: Final = float(os.environ.get("REPX_GRACE_S") or "10")  # between TERM and KILL
+GRACE_S: Final = files.grace_s()  # between TERM and KILL
 ENDINGS: Final = {
     signal.SIGTERM: "cancelled",
     signal.SIGINT: "cancelled",

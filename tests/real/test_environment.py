@@ -168,3 +168,13 @@ def test_a_target_may_let_outputs_be_missing(folder: MakeFolder, *, begun: bool)
     assert 0 == made.agent()[0]
     assert ["never"] == made.marker("job", "SUCCESS")["missing"]
     assert "missing output: never" in (made.path / "agent.log").read_text()
+
+
+def test_nonsense_in_variables_of_ours_is_as_good_as_nothing(folder: MakeFolder) -> None:
+    names = ("ATTEMPT", "GRACE_S", "LOCK", "LOCK_FD", "REAPER", "RUNG")
+    bad = {f"REPX_{name}": "x[$(exit 9)] 1" for name in names}
+    made = folder({"a": Work(), "b": Work()})
+
+    assert (0, "") == made.script("a", SLURM_RESTART_COUNT="x", **bad)
+    assert 0 == made.agent(**bad)[0]
+    assert [1, 1] == [made.marker(job, "SUCCESS")["attempt"] for job in "ab"]

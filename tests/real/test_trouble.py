@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,21 +112,20 @@ def test_retries_are_counted(defined: Callable[..., Place]) -> None:
     assert here.marker("flaky")["attempt"] == 3
 
 
-def test_a_daemon_of_the_job_itself_is_waited_for(defined: Callable[..., Place]) -> None:
-    """It holds the job's lock; the terminal says whom the run waits for."""
-    lines = "setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >$PID; sleep 0.3"
-    here = defined(_lab({"leaves": {"run": lines}}))
-    first, second = here.folder / "first", here.folder / "second"
-    here.repx("run", env={"PID": str(first)})
-    process = here.start("run", "--force", PID=str(second))
+def test_who_has_a_job_is_named_while_it_is_waited_for(defined: Callable[..., Place]) -> None:
+    here = defined(_lab({"slow": {"run": "sleep 3"}}))
+    here.repx("render", "-o", "scripts")
+    (script,) = (here.folder / "scripts/jobs").glob("*.sh")
+    by_hand = subprocess.Popen(["bash", script])
+    here.wait_until(lambda: list(here.store.glob("outputs/*/repx/stdout.log")))
+    process = here.start("run")
     assert process.stderr is not None
     said = next(line for line in process.stderr if line.startswith("wait"))
-    os.kill(int(first.read_text()), signal.SIGKILL)
     process.communicate(timeout=60)
-    os.kill(int(second.read_text()), signal.SIGKILL)
 
-    assert "leaves-1.0: another process still has it" in said
-    assert process.returncode == 0
+    assert "slow-1.0: another process still has it" in said
+    assert f"{by_hand.pid} (bash {script}" in said
+    assert [0, 0] == [process.returncode, by_hand.wait(timeout=60)]
 
 
 def test_programs_that_are_gone_or_no_programs(defined: Callable[..., Place]) -> None:
