@@ -223,7 +223,8 @@ def test_a_failed_build_keeps_the_lab_of_before(defined: Callable[..., Place]) -
     here.repx("build", code=2)
 
     assert (here.folder / "result").resolve() == before
-    here.repx("run")
+    here.repx("run", code=2)  # which builds first
+    here.repx("run", "--no-build")
 
 
 # --- targets.yaml ----------------------------------------------------------------------------
