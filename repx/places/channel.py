@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from repx.errors import ConnectionLostError
+from repx.errors import CommandNotFoundError, ConnectionLostError
 from repx.places import command, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from repx.errors import RepxError
     from repx.places import Outgoing
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ sys.modules["repx.places.far"].main(EXPANDED)
 _START: Final = (
     "import sys,zlib;i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))).decode())"
 )
+_NOT_FOUND: Final = 127
+_NO_PYTHON: Final = "repx: found no interpreter"
 _PYTHONS: Final = "python3 /usr/bin/python3 /usr/local/bin/python3 /usr/libexec/platform-python"
 # Whatever the login shell is: sh finds a python3, which reads the rest from its input.
 REMOTE: Final = (
     f"sh -c 'for p in {_PYTHONS}; do "
     f'if command -v "$p" >/dev/null 2>&1; then exec "$p" -S -u -c "{_START}"; fi; done; '
-    'echo "repx: there is no python3" >&2; exit 127\''
+    f'echo "{_NO_PYTHON}" >&2; exit {_NOT_FOUND}\''
 )
 
 
@@ -74,6 +77,11 @@ class Channel:
         self._later: deque[Callable[[], object]] = deque()
         self._busy = False
         self.traffic: Final = Traffic()
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of ssh, while there is a connection."""
+        return self._pipe.pid if self._pipe is not None else None
 
     @property
     def introduction(self) -> dict[str, Any]:
@@ -212,8 +220,14 @@ class Channel:
             self._pipe.close()
             self._pipe = None
 
-    def _refused(self, pipe: command.Pipe) -> ConnectionLostError:
+    def _refused(self, pipe: command.Pipe) -> RepxError:
         code, said = pipe.close()
+        if code == _NOT_FOUND and _NO_PYTHON in said:
+            return CommandNotFoundError(
+                f"python3 is not installed on {self._name}",
+                hint="install python3 (3.6 or newer) there; without it, log in there and run"
+                " single jobs by hand: bash jobs/<job>.sh, in a folder that `repx render` made",
+            )
         lines = said.strip().splitlines()[-3:] or [f"ssh ended with exit code {code}"]
         return ConnectionLostError(self._name, "\n".join(lines), self._argv)
 

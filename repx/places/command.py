@@ -192,6 +192,11 @@ class Pipe:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
     def _listen(self) -> None:
         for line in self._process.stderr or ():
             text = line.decode(errors="replace").rstrip()

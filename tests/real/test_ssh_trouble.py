@@ -1,0 +1,169 @@
+"""Accounts and connections as they are: banners, other shells, no python3, and what breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repx import places
+from repx.errors import CommandNotFoundError, ConnectionLostError, InputError
+from repx.places.ssh import Ssh
+from repx.target import Target
+from tests.real import sshd as sshds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.real.sshd import Sshd
+
+pytestmark = [pytest.mark.real, pytest.mark.needs("ssh")]
+
+
+def reached(made: Sshd, base: str = "/") -> Ssh:
+    far = places.of(Target(name="t", base_path=base, address="far", ssh_config=str(made.config)))
+    assert isinstance(far, Ssh)
+    return far
+
+
+@contextlib.contextmanager
+def forced(folder: Path, command: str) -> Iterator[Ssh]:
+    """Start an sshd that runs ``command`` instead of what is asked."""
+    script = folder / "forced.sh"
+    script.write_text(f"#!/bin/sh\n{command}\n")
+    script.chmod(0o755)
+    made = sshds.start(folder, f"ForceCommand {script}", "SetEnv WHERE=/some/where")
+    far = reached(made, "${WHERE}/it's")
+    try:
+        yield far
+    finally:
+        far.close()
+        made.process.terminate()
+        made.process.wait()
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "tcsh", "fish", "zsh"])
+def test_any_login_shell_with_a_banner_will_do(tmp_path: Path, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    with forced(tmp_path, f'echo "Welcome!"; exec {shell} -c "$SSH_ORIGINAL_COMMAND"') as far:
+        assert "/some/where/it's" == far.root
+        assert "two words\n" == far.run(["echo", "two words"]).stdout
+
+
+def test_a_bare_path_is_that_of_a_login_shell_where_it_matters(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "only-at-login"
+    tool.write_text("#!/bin/sh\necho found\n")
+    tool.chmod(0o755)
+    (tmp_path / ".bash_profile").write_text(f"echo noise; PATH={tmp_path}/bin:$PATH\n")
+    command = f'HOME={tmp_path} PATH=/usr/bin:/bin exec sh -c "$SSH_ORIGINAL_COMMAND"'
+    with forced(tmp_path, command) as far:
+        assert "found\n" == far.run(["only-at-login"]).stdout
+
+
+def test_no_python_is_named(tmp_path: Path) -> None:
+    hide = "s#python3 #none #g; s#/[a-z-]*python#/none#g"
+    command = f'exec sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed \'{hide}\')"'
+    with (
+        forced(tmp_path, command) as far,
+        pytest.raises(CommandNotFoundError, match="python3 is not installed on far"),
+    ):
+        far.run(["true"])
+
+
+def test_a_variable_that_is_not_set_there_is_named(sshd: Sshd) -> None:
+    far = reached(sshd, "${NOT_SET_THERE}/x")
+    with contextlib.closing(far), pytest.raises(InputError, match=r"\$\{NOT_SET_THERE\}/x"):
+        _ = far.root
+
+
+def test_a_question_is_asked_again_over_a_new_connection(sshd: Sshd, tmp_path: Path) -> None:
+    far = reached(sshd)
+    with contextlib.closing(far):
+        files = far.files(str(tmp_path))
+        files.write_many([("a", 0o644, b"", "")])
+        _break(far)
+
+        assert ["a", "incoming"] == files.names("")
+
+
+def test_what_changes_something_is_not_asked_twice(sshd: Sshd, tmp_path: Path) -> None:
+    far = reached(sshd)
+    with contextlib.closing(far):
+        far.run(["true"])
+        _break(far)
+        with pytest.raises(ConnectionLostError):
+            far.run(["touch", str(tmp_path / "made")])
+
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_connection_that_breaks_amid_a_file_leaves_no_file(sshd: Sshd, tmp_path: Path) -> None:
+    far = reached(sshd)
+
+    class Breaking(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 1 << 20:
+                _break(far)
+            return super().read(size)
+
+    with contextlib.closing(far):
+        files = far.files(str(tmp_path))
+        with pytest.raises(ConnectionLostError):
+            files.write_many([("a/b", 0o644, Breaking(bytes(4 << 20)), "")])
+
+        files.write_many([("a/b", 0o644, b"again", "")])
+        assert {"a/b": 5} == files.sizes(["a"])
+
+
+def test_a_full_disk_there_is_told_before_everything_is_sent(sshd: Sshd, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a small file system")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], check=True)
+    far = reached(sshd)
+    try:
+        files = far.files(str(small))
+        many = ((f"a/{number}", 0o644, bytes(1 << 20), "") for number in range(200))
+        with pytest.raises(OSError, match="No space left"):
+            files.write_many(many)
+        assert far.channel.traffic.sent_bytes < 100 << 20
+        assert [] == files.names("incoming")
+    finally:
+        far.close()
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_server_that_allows_one_session_is_enough(tmp_path: Path) -> None:
+    made = sshds.start(tmp_path, "MaxSessions 1")
+    far = reached(made)
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        assert user == far.run(["id", "-un"]).stdout.strip()
+        assert b"x" == _read_back(far, tmp_path)
+    finally:
+        far.close()
+        made.process.terminate()
+        made.process.wait()
+
+
+def _read_back(far: Ssh, folder: Path) -> bytes:
+    files = far.files(str(folder))
+    files.write_many([("file", 0o644, b"x", "")])
+    return b"".join(files.chunks("file"))
+
+
+def _break(far: Ssh) -> None:
+    """Kill the ssh process of a place, as a broken connection ends it."""
+    assert far.channel.pid is not None
+    os.kill(far.channel.pid, signal.SIGKILL)
