@@ -84,6 +84,12 @@ class Files(Protocol):
     def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Return the contents of the files that exist, and why others cannot be read."""
 
+    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, int, BinaryIO]]:
+        """Yield each file that exists: its key, its mode, and the file, to be read before the next.
+
+        Nothing else may be asked before the end.
+        """
+
     def chunks(self, key: str) -> Iterator[bytes]:
         """Yield a file's content piece by piece."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import time
@@ -10,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from repx.errors import CommandNotFoundError, ConnectionLostError
 from repx.places import command, wire
@@ -130,6 +131,28 @@ class Channel:
             answer = wire.receive(pipe.output)
         self._answered(answer)
 
+    def fetch(self, **request: object) -> Iterator[tuple[str, int, BinaryIO]]:
+        """Yield files: key, mode, and what to read before the next. Nothing else may be asked."""
+        pipe = self._connected()
+        self._begin(pipe, {"do": "fetch", **request})
+        pipe.input.flush()
+        self._answered(wire.receive(pipe.output))
+        over = False
+        try:
+            while (item := wire.receive(pipe.output)) is not None:
+                key, mode = item
+                file = _Chunks(wire.chunks(pipe.output), self.traffic)
+                yield key, mode, cast("BinaryIO", file)
+                file.drain()
+            over = True
+        except EOFError as error:
+            self.close()
+            raise self._lost(error) from error
+        finally:
+            if not over:  # the rest would answer another question
+                self.close()
+        self._answered(wire.receive(pipe.output))
+
     def later(self, call: Callable[[], object]) -> None:
         """Call now or, in the middle of an exchange (from a signal handler), right after it."""
         if self._busy:
@@ -233,6 +256,26 @@ class Channel:
 
     def _lost(self, error: Exception) -> ConnectionLostError:
         return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv)
+
+
+class _Chunks:
+    """A file that arrives in pieces. Mutable: it can be read once."""
+
+    def __init__(self, chunks: Iterator[bytes], traffic: Traffic) -> None:
+        self._chunks = chunks
+        self._traffic = traffic
+
+    def read(self, _size: int = -1) -> bytes:
+        try:
+            chunk = next(self._chunks, b"")
+        except ConnectionAbortedError as error:
+            raise OSError(errno.EIO, "the file could not be read to its end") from error
+        self._traffic.received_bytes += len(chunk)
+        return chunk
+
+    def drain(self) -> None:
+        while self.read():
+            pass
 
 
 def _pieces(content: Any) -> Iterator[bytes]:  # noqa: ANN401  # bytes or a file

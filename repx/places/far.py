@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO, Any
 
+_CHUNK = 1 << 18
 _LOGIN_S = 20
 _LOOK_S = 0.05
 _NOT_FOUND = 127
@@ -72,6 +73,9 @@ class Far:
             if request["do"] == "chunks":
                 self._give(call(*arguments))
                 return None
+            if request["do"] == "fetch":
+                self._give_all(call(*arguments))
+                return None
             if request["do"] == "write_new":
                 arguments.append((key, mode, file.read_all()) for key, mode, file, _ in items or ())
             elif items is not None:
@@ -92,6 +96,24 @@ class Far:
             wire.break_off(self._writer)
             raise
         wire.send_chunk(self._writer, b"")
+
+    def _give_all(self, files: "Iterator[tuple[str, int, Any]]") -> None:
+        """Send files one after another before the answer."""
+        wire.send(self._writer, {"ok": None})
+        try:
+            for key, mode, file in files:
+                wire.send(self._writer, (key, mode))
+                try:
+                    chunk = file.read(_CHUNK)
+                    while chunk:
+                        wire.send_chunk(self._writer, chunk)
+                        chunk = file.read(_CHUNK)
+                except OSError:
+                    wire.break_off(self._writer)
+                    raise
+                wire.send_chunk(self._writer, b"")
+        finally:
+            wire.send(self._writer, None)
 
     def do_run(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partialmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeVar
 
 from repx.errors import CommandError, CommandNotFoundError, InputError
 from repx.places import command
@@ -195,6 +195,10 @@ class FarFiles:
     def chunks(self, key: str) -> Iterator[bytes]:
         """Yield a file's content piece by piece."""
         return self._channel.chunks(**self._tree, **{"with": [key]})
+
+    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, int, BinaryIO]]:
+        """Yield each file that exists: its key, its mode, and what to read before the next."""
+        return self._channel.fetch(**self._tree, **{"with": [list(keys)]})
 
     def tail(self, key: str, inode: int, offset: int) -> tuple[int, int, bytes]:
         """Return the file's inode, where the rest of it begins, and the rest."""

@@ -137,6 +137,16 @@ class Tree:
                 problems[key] = error.strerror or str(error)
         return contents, problems
 
+    def fetch(self, keys: "Sequence[str]") -> "Iterator[tuple[str, int, BinaryIO]]":
+        """Yield each file that exists: its key, its mode, and the file, open until the next."""
+        for key in keys:
+            try:
+                descriptor = _opened(self.path(key))
+            except _ABSENT:
+                continue
+            with open(descriptor, "rb") as file:
+                yield key, os.fstat(descriptor).st_mode & 0o777, file
+
     def chunks(self, key: str) -> "Iterator[bytes]":
         """Yield a file's content piece by piece."""
         with open(_opened(self.path(key)), "rb") as file:

@@ -204,6 +204,17 @@ def test_the_end_of_a_file_is_followed_into_the_next_attempt(files: Files) -> No
     assert b"again\n" == b"".join(files.chunks("log"))
 
 
+def test_many_files_are_fetched_one_after_another(files: Files) -> None:
+    write(files, "a", b"one")
+    write(files, "b", bytes(3 << 20))
+    found = {key: (mode, len(file.read())) for key, mode, file in files.fetch(["b", "no", "a"])}
+
+    assert ["b", "a"] == list(found)
+    assert (0o644, 3) == found["a"]
+    assert found["b"][1] > 0
+    assert ["a", "b", "incoming"] == files.names("")
+
+
 def test_a_lock_is_seen_while_it_is_held_and_not_after(files: Files, root: Path) -> None:
     write(files, "lock")
     write(files, "free")

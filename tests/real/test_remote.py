@@ -100,6 +100,25 @@ def test_jobs_go_on_when_the_client_is_killed(far: Place) -> None:
     assert {"succeeded"} == set(far.states().values())
 
 
+def test_results_are_pulled_once_and_read_as_a_store(far: Place, sshd: Sshd) -> None:
+    far.repx("run")
+    job = next(job for job in far.states() if "-sum-" in job)
+    said = far.repx("pull")
+
+    assert "4 jobs in pulled; brought " in said
+    assert "brought 0 files" in far.repx("pull")
+    there = far.folder / "pulled" / "outputs" / job
+    assert (far.store / "outputs" / job / "out/y").read_text() == (there / "out/y").read_text()
+    (there / "repx/SUCCESS").unlink()
+    (there / "out/y").write_text("")
+    assert "brought 2 files" in far.repx("pull", job)
+    far.use(base_path=str(far.folder / "pulled"))
+    assert {"succeeded"} == set(far.states().values())
+    far.use(address="far", ssh_config=str(sshd.config))
+    assert "brought 1 file," in far.repx("pull", job, "-o", "some", "--outputs", "*y")
+    assert len(round_trips(far, "pull", "-o", "third")) <= 5
+
+
 def test_what_cannot_be_reached_says_how_to_try(far: Place, tmp_path: Path) -> None:
     config = tmp_path / "none"
     config.write_text("Host far\n  HostName 127.0.0.1\n  Port 1\n")
