@@ -21,7 +21,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("repx.cli.run:run", "Run what is not done yet."),
     "render": ("repx.cli.render:render", "Write the scripts of a run without starting it."),
     "status": ("repx.cli.status:status", "Show what is done, running, failed and why."),
-    "pull": ("repx.cli.pull:pull", "Bring results from a target to a folder here."),
+    "pull": ("repx.cli.pull:pull", "Bring results from a target or an archive."),
+    "push": ("repx.cli.push:push", "Add results to an archive that others pull from."),
     "cancel": ("repx.cli.cancel:cancel", "Stop jobs that are queued or running."),
     "log": ("repx.cli.log:log", "Show what a job printed."),
     "list": ("repx.cli.list:list_", "List runs, jobs, dependencies or groups."),
@@ -40,7 +41,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Define": ("init", "build", "diff", "viz", "verify"),
-    "Run": ("run", "render", "status", "cancel", "pull", "targets"),
+    "Run": ("run", "render", "status", "cancel", "pull", "push", "targets"),
     "Look": ("list", "show", "log", "trace-params", "usage", "debug-run"),
     "Shell": ("completions",),
 }

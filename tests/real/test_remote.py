@@ -105,7 +105,7 @@ def test_results_are_pulled_once_and_read_as_a_store(far: Place, sshd: Sshd) -> 
     job = next(job for job in far.states() if "-sum-" in job)
     said = far.repx("pull")
 
-    assert "4 jobs in pulled; brought " in said
+    assert f"4 jobs in {far.folder}/pulled; brought " in said
     assert "brought 0 files" in far.repx("pull")
     there = far.folder / "pulled" / "outputs" / job
     assert (far.store / "outputs" / job / "out/y").read_text() == (there / "out/y").read_text()
@@ -117,6 +117,20 @@ def test_results_are_pulled_once_and_read_as_a_store(far: Place, sshd: Sshd) -> 
     far.use(address="far", ssh_config=str(sshd.config))
     assert "brought 1 file," in far.repx("pull", job, "-o", "some", "--outputs", "*y")
     assert len(round_trips(far, "pull", "-o", "third")) <= 5
+
+
+def test_results_that_a_colleague_pushed_need_not_run(far: Place) -> None:
+    far.repx("run")
+    archive = str(far.folder / "shared results")
+    assert "added 4 jobs" in far.repx("push", "--to", archive)
+    assert "added 0 jobs" in far.repx("push", "--to", archive)
+    far.use(base_path=str(far.folder / "of a colleague"))
+    said = far.repx("pull", "--from", archive)
+
+    assert "brought 4 jobs" in said
+    assert "pushed by " in said
+    assert "nothing to do" in far.repx("run")
+    assert "no such" not in far.repx("pull", "--from", archive)
 
 
 def test_what_cannot_be_reached_says_how_to_try(far: Place, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""`repx push`: add results to an archive that others pull from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from repx import archive, console, progress, select
+from repx.cli import complete
+from repx.cli.context import command
+from repx.store import SUCCESS
+
+if TYPE_CHECKING:
+    from repx.cli.context import Context
+
+
+@command(
+    name="push",
+    examples="""
+    repx push --to /data/shared/results       all results, to a shared folder
+    repx push training --to s3://lab/results  one run, to a bucket
+    """,
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
+@click.option("--to", "url", required=True, metavar="URL", help="A folder, or a URL of fsspec.")
+def push(context: Context, names: tuple[str, ...], url: str) -> int:
+    """Add the results of jobs that have succeeded to an archive.
+
+    Names are runs, groups (@name), job ids or unique beginnings of one; none means every run.
+    What the archive has already stays as it is. `repx pull --from URL` brings it elsewhere.
+    """
+    lab = context.open_lab().lab
+    store = context.store()
+    found = store.markers(select.jobs(lab, names))
+    done = [job for job, name in found.items() if name == SUCCESS]
+    there = archive.of(url)
+    known = there.has(done)
+    new = [job for job in done if job not in known]
+    size = sum(there.put(job, store) for job in progress.through(new, "pushing jobs:"))
+    if context.json:
+        console.json({"jobs": len(done), "pushed": new, "bytes": size})
+        return 0
+    what = f"added {console.counted(len(new), 'job')}, {console.size(size)}"
+    console.note(f"{console.counted(len(done), 'job')} in {url}; {what}")
+    return 0
