@@ -226,19 +226,18 @@ in
             + "not ${text.listed outputs.${key}} and ${text.listed names}"
           )
         else
-        {
-          pname = found.pname;
-          resources = found.resources;
-          input_mappings = mappings;
-          executables = mapAttrs (
-            _: program: {
-              inherit (program) outputs resources;
-              inputs = program.inputMappings;
-              deps = if definition.type == "simple" then [ ] else program.deps or [ ];
-              script = script.make { inherit pkgs key program; };
-            }
-          ) wired;
-        };
+          {
+            inherit (found) pname resources;
+            input_mappings = mappings;
+            executables = mapAttrs (
+              _: program: {
+                inherit (program) outputs resources;
+                inputs = program.inputMappings;
+                deps = if definition.type == "simple" then [ ] else program.deps or [ ];
+                script = script.make { inherit pkgs key program; };
+              }
+            ) wired;
+          };
       blueprintOf =
         key:
         let

@@ -223,24 +223,25 @@ in
     # Mistakes in values come before warnings.
     builtins.seq (builtins.all (axis: axis ? scan || axis.rows != [ ]) axes) (
       builtins.seq (checkParameters where axes pipelines) {
-      inherit pipelines;
-      ownNames = concatMap ownNamesOf (attrValues (given.parameters or (given.params or { })));
-      checks = concatMap (each: each.checks) pipelines;
-      blueprint = {
-        inherit (given) name;
-        hash_mode = given.hashMode or "pure";
-        inter_run_dep_types = dependencies;
-        parameter_axes = listToAttrs (
-          map (axis: {
-            name = head axis.names;
-            value = encodedAxis where axis;
-          }) (filter (axis: !axis.group) axes)
-        );
-        zip_groups = map (axis: {
-          members = axis.names;
-          values = map (json.encode where) axis.rows;
-        }) groups;
-        pipelines = map (each: each.blueprint) pipelines;
-      };
-    });
+        inherit pipelines;
+        ownNames = concatMap ownNamesOf (attrValues (given.parameters or (given.params or { })));
+        checks = concatMap (each: each.checks) pipelines;
+        blueprint = {
+          inherit (given) name;
+          hash_mode = given.hashMode or "pure";
+          inter_run_dep_types = dependencies;
+          parameter_axes = listToAttrs (
+            map (axis: {
+              name = head axis.names;
+              value = encodedAxis where axis;
+            }) (filter (axis: !axis.group) axes)
+          );
+          zip_groups = map (axis: {
+            members = axis.names;
+            values = map (json.encode where) axis.rows;
+          }) groups;
+          pipelines = map (each: each.blueprint) pipelines;
+        };
+      }
+    );
 }

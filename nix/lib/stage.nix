@@ -58,7 +58,6 @@ let
   ];
 
   names = value: if isList value then value else attrNames value;
-  identifier = "[A-Za-z_][A-Za-z0-9_-]*";
 
   checkNames =
     where: what: found:
@@ -285,7 +284,6 @@ let
       };
 in
 {
-  inherit identifier names;
 
   # key: the stage's name in its pipeline; raw: what its file says.
   make =

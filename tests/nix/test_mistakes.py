@@ -341,3 +341,17 @@ def test_what_only_the_expander_sees_fails_the_build(nix: Nix, run: str, message
     assert (
         f"error: {message}" in nix.call("nix-store", "--read-log", nix.failed(done.stderr)).stdout
     )
+
+
+def test_a_changed_copy_of_a_step_is_still_that_step(nix: Nix) -> None:
+    body = PRELUDE.replace("builtins.seq (builtins.toJSON (%s).blueprint) true", "%s")
+    steps = (
+        'let one = step { inputs = [ "worker__item" ]; }; two = step { inputs = [ "r" ]; '
+        'outputs = { q = "$out/q"; }; deps = [ (one // { resources = { mem = "1G"; }; }) ]; }; '
+        "in { inherit one two; }"
+    )
+
+    (run,) = nix.value(body % f"(scattered {{ steps = {steps}; }}).blueprint.runs")
+
+    (stage,) = run["pipelines"][0]["stages"]
+    assert ["one"] == stage["executables"]["step-two"]["deps"]
