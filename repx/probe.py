@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from repx import schedulers
+from repx.runtimes import RUNTIMES
 from repx.schedulers import MEMBERS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from repx.places.command import Completed, Run
     from repx.target import Target
@@ -20,6 +22,7 @@ _TIMEOUT_S: Final = 20
 _MISSING: Final = 127
 _TIMED_OUT: Final = 124
 _SANDBOX: Final = "bwrap --unshare-all --ro-bind / / --tmpfs /tmp --proc /proc --dev /dev true"
+_NAMESPACES: Final = "unshare --user --map-current-user --keep-caps setpriv --version"
 _PYTHON: Final = "import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 9))"
 _COMMANDS: Final[Mapping[str, str]] = {
     "bash": "bash --version",
@@ -31,7 +34,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "scontrol": "scontrol --version && scontrol ping",
     "bwrap": f"bwrap --version && {_SANDBOX}",
     "apptainer": "apptainer --version",
-    "charliecloud": "ch-run --version",
+    "ch-run": f"export USER=${{USER:-nobody}}; ch-run --version && {_NAMESPACES}",
     "docker": "docker --version && docker info",
     "podman": "podman --version && podman info",
 }
@@ -39,7 +42,7 @@ _RUNTIMES: Final[Mapping[RuntimeName, str]] = {
     RuntimeName.NATIVE: "bash",
     RuntimeName.BWRAP: "bwrap",
     RuntimeName.APPTAINER: "apptainer",
-    RuntimeName.CHARLIECLOUD: "charliecloud",
+    RuntimeName.CHARLIECLOUD: "ch-run",
     RuntimeName.DOCKER: "docker",
     RuntimeName.PODMAN: "podman",
 }
@@ -83,12 +86,16 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Whether one thing works there, and its version, its size or the reason why not."""
+    """Whether one thing works there, and its version, its size or the reason why not.
+
+    ``ask`` is what the administrator of a node can do about it.
+    """
 
     part: Part
     name: str
     usable: bool
     why: str
+    ask: str = ""
 
 
 def target(run: Run, profile: Target) -> list[Finding]:
@@ -96,11 +103,13 @@ def target(run: Run, profile: Target) -> list[Finding]:
 
     Raises CommandNotFoundError where there is no bash, CommandError when it does not answer.
     """
-    tools = _tried(run, _COMMANDS)
+    own = schedulers.of(profile).tools
+    tools = _tried(run, {**dict.fromkeys(own, "true"), **_COMMANDS})
+    needs = {name: MEMBERS[name].tools for name in SchedulerName} | {profile.scheduler: own}
     return [
         store(run, profile.base_path),
         *(_finding(Part.TOOL, name, name, tools) for name in ("bash", "flock")),
-        *(_scheduler(name, tools) for name in SchedulerName),
+        *(_scheduler(name, needed, tools) for name, needed in needs.items() if needed),
         *(_runtime(name, tools) for name in RuntimeName),
     ]
 
@@ -130,11 +139,11 @@ def store(run: Run, base_path: str) -> Finding:
     return Finding(part=Part.STORE, name=base_path, usable=True, why=f"{free:.1f} GiB free")
 
 
-def _tried(run: Run, names: Iterable[str]) -> dict[str, tuple[int, str]]:
+def _tried(run: Run, commands: Mapping[str, str]) -> dict[str, tuple[int, str]]:
     """Return the exit code and the output of each tool's command, all in one process."""
-    words = [word for name in names for word in (name, _COMMANDS[name])]
+    words = [word for pair in commands.items() for word in pair]
     script = ["bash", "-c", _TRY, "repx-probe", str(_TIMEOUT_S), *words]
-    said = run(script, timeout_s=_TIMEOUT_S * len(_COMMANDS)).stdout
+    said = run(script, timeout_s=_TIMEOUT_S * len(commands)).stdout
     answers = (answer.split("\x1f", 2) for answer in said.split("\x1e")[1:])
     return {name: (int(code), text.strip()) for name, code, text in answers}
 
@@ -144,15 +153,17 @@ def _finding(part: Part, name: str, tool: str, tools: Mapping[str, tuple[int, st
     return Finding(part=part, name=name, usable=code == 0, why=_why(tool, code, said))
 
 
-def _scheduler(name: SchedulerName, tools: Mapping[str, tuple[int, str]]) -> Finding:
+def _scheduler(
+    name: SchedulerName, needed: Sequence[str], tools: Mapping[str, tuple[int, str]]
+) -> Finding:
     """Judge a scheduler by its tools: the first that does not work, or else the first."""
-    needed = MEMBERS[name].tools
     tool = next((tool for tool in needed if tools[tool][0] != 0), needed[0])
     return _finding(Part.SCHEDULER, name, tool, tools)
 
 
 def _runtime(name: RuntimeName, tools: Mapping[str, tuple[int, str]]) -> Finding:
-    return _finding(Part.RUNTIME, name, _RUNTIMES[name], tools)
+    found = _finding(Part.RUNTIME, name, _RUNTIMES[name], tools)
+    return found if found.usable else replace(found, ask=RUNTIMES[name].ask)
 
 
 def _why(tool: str, code: int, said: str) -> str:

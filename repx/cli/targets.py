@@ -76,6 +76,10 @@ def check(context: Context, name: str | None) -> int:
     console.table(("part", "name", "works", "what"), rows)
     for each in missing:
         console.error(f"{each.part} {each.name}: {each.why}")
+    wanted = {(Part.RUNTIME, str(name)) for name in target.usual}
+    for each in findings:
+        if each.ask and (each.part, each.name) in wanted:
+            console.note(f"to use {each.name} there, ask its administrator: {each.ask}")
     if not missing:
         console.note(f"jobs can run on '{target.name}', {_runtime(target, findings)}")
     return _UNUSABLE if missing else 0

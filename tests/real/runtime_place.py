@@ -60,6 +60,8 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         daemon.terminate()
         daemon.wait(60)
+        # The daemon mounts its folder upon itself, and may leave that.
+        subprocess.run(["umount", "-l", folder / "data"], capture_output=True, check=False)
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +17,6 @@ from tests import image_labs
 from tests.real.runtime_place import RUNTIMES, UNPRIVILEGED, run_as_user
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.real.place import Place
 
 pytestmark = pytest.mark.needs("images")
@@ -265,3 +265,29 @@ def test_debug_run_is_inside_the_isolation(isolated: Callable[..., Place]) -> No
 
     assert "repx\nfrom the image\n" in said
     assert "table.csv" in said
+
+
+tables: dict[str, list[list[str]]] = {}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_example_gives_the_same_table_in_every_runtime(
+    empty: Place, client: Callable[[str], dict[str, str]], runtime: str
+) -> None:
+    """Every command of examples/image/README.md, on each of its targets."""
+    example = Path(__file__).parents[2] / "examples/image"
+    for part in ("lab.yaml", "targets.yaml", "make-root.sh"):
+        shutil.copy(example / part, empty.folder)
+    subprocess.run(["sh", empty.folder / "make-root.sh"], check=True)
+    variables = {**empty.env, **client(runtime)}
+    here = dataclasses.replace(empty, store=empty.folder / "store" / runtime, env=variables)
+    here.repx("build")
+
+    here.repx("run", "--target", runtime)
+
+    rows = [line.split(",") for line in here.output("*-count-*/out/count.csv")]
+    assert ["be"] * 3 + ["not"] * 3 == [word for word, _ in rows]
+    by_seed = zip(rows[:3], rows[3:], strict=True)
+    assert 3 * 2000 == sum(int(be[1]) + int(no[1]) for be, no in by_seed)
+    tables.setdefault("any", rows)
+    assert tables["any"] == rows

@@ -167,7 +167,7 @@ def test_runtimes_are_tried_and_what_is_missing_is_not_usable(machine: Machine) 
     assert {
         "apptainer": (False, "apptainer is not installed"),
         "bwrap": (False, "bwrap is not installed"),
-        "charliecloud": (False, "charliecloud is not installed"),
+        "charliecloud": (False, "ch-run is not installed"),
         "docker": (False, "docker: no daemon"),
         "podman": (True, "podman 4.3.1"),
     } == {each.name: (each.usable, each.why) for each in tried if each.name != "native"}
@@ -209,3 +209,15 @@ def test_this_machine_can_run_jobs(tmp_path: Path) -> None:
 
     assert [] == probe.missing(profile, probe.target(run, profile))
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_runtime_that_does_not_work_says_what_to_ask_for() -> None:
+    said = "\x1e".join(["", *(f"{name}\x1f127\x1f" for name in probe._COMMANDS)])
+    store = Completed(code=0, stdout="1 1", stderr="")
+    answers = iter([Completed(code=0, stdout=said, stderr=""), store])
+
+    findings = probe.target(lambda *_, **__: next(answers), Target(name="t", base_path="/b"))
+
+    asks = {each.name: each.ask for each in findings if each.part is Part.RUNTIME}
+    assert "user namespaces" in asks["bwrap"]
+    assert all(asks[name] for name in RuntimeName if name is not RuntimeName.NATIVE)
