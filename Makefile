@@ -26,6 +26,9 @@ TEST_PACKAGES += tmux
 REAL_TESTS := tests/contract tests/real tests/nix
 # More than one, for they mostly wait; few, for some look at the clock.
 REAL_WORKERS := 3
+# What an old library warns of is no longer there in a new one.
+TEST_LOWEST := .venv/lowest/bin/python -m pytest --quiet -n auto \
+	-W default::DeprecationWarning tests/unit
 SHELL_SCRIPTS := $(filter-out %.txt,$(wildcard .ci/*)) $(wildcard examples/*.sh repx/lab/expand/*.sh templates/*.sh)
 
 # In CI a component that is missing is a failure, not a skipped test.
@@ -38,9 +41,10 @@ endif
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-test: packages lint lowest
+test: packages lint .venv/.lowest
 	$(BIN)/python -m pytest --timeout=300 -n auto tests/unit
 	$(BIN)/python -m pytest --timeout=300 -n $(REAL_WORKERS) --dist loadgroup $(REAL_TESTS)
+	$(TEST_LOWEST)
 
 check: lint
 	$(BIN)/python -m pytest --quiet -n auto -m "not slow" tests/unit
@@ -65,9 +69,8 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
 
-# What warns of its end in an old library is no longer there in a new one.
 lowest: .venv/.lowest
-	.venv/lowest/bin/python -m pytest --quiet -n auto -W default::DeprecationWarning tests/unit
+	$(TEST_LOWEST)
 
 packages:
 	@.ci/packages $(TEST_PACKAGES) || { echo "tests that need them are skipped" >&2; test -z "$$CI"; }
