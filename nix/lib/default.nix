@@ -29,7 +29,7 @@ let
       || isIn "repx/lab/expand";
   };
   version = builtins.head (
-    builtins.match ''.*__version__ = "([^"]*)".*'' (builtins.readFile ../../repx/__init__.py)
+    builtins.match ''.*__version__ = "([^"]*)".*'' (builtins.readFile ../version)
   );
   text = import ./text.nix;
   order = import ./order.nix;

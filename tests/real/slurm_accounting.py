@@ -68,9 +68,12 @@ class AccountedCluster(Cluster):
 
     def _start_database(self) -> None:
         data = self.root / "database"
+        scratch = self.root / "scratch"  # in a shared one they remove each other's tables
         data.mkdir()
+        scratch.mkdir()
         listening = Path(self.env["MYSQL_UNIX_PORT"])
-        argv = [*_DATABASE, f"--datadir={data}", f"--socket={listening}"]
+        folders = (f"--datadir={data}", f"--tmpdir={scratch}")
+        argv = [*_DATABASE, *folders, f"--socket={listening}"]
         statements = f"CREATE DATABASE mysql;\nUSE mysql;\n{_TABLES.read_text()}"
         made = subprocess.run(
             [*argv, "--bootstrap"], env=self.env, input=statements, text=True, check=False

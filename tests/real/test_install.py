@@ -24,7 +24,9 @@ import repx
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKED: Final = ROOT / ".ci" / "locked.txt"
-SHIPPED: Final = ("schemas", "templates")
+SHIPPED: Final = ("nix", "schemas", "templates")
+SHIPPED_FILES: Final = ("default.nix", "flake.nix", "targets.example.yaml")
+SHIPPED_TWICE: Final = ("repx/lab/expand", "repx_py")  # the Nix library finds them beside itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("checkout") / "a clone"
     for name in ("repx", "repx_py", *SHIPPED):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "targets.example.yaml"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", *SHIPPED_FILES):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
@@ -113,13 +115,15 @@ def test_wheel_holds_the_packages_and_what_they_ship_and_nothing_else(
         found = (checkout / folder).rglob("*")
         return {path.relative_to(checkout).as_posix() for path in found if path.is_file()}
 
-    shipped = {f"repx/_data/{name}" for folder in SHIPPED for name in files(folder)}
+    shipped = {
+        f"repx/_data/{name}" for folder in (*SHIPPED, *SHIPPED_TWICE) for name in files(folder)
+    }
 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
 
     code = files("repx") | files("repx_py")
-    assert code | shipped | {"repx/_data/targets.example.yaml"} == held
+    assert code | shipped | {f"repx/_data/{name}" for name in SHIPPED_FILES} == held
 
 
 def test_version_and_help_answer(installed: Installed, tmp_path: Path) -> None:
