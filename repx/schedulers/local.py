@@ -149,9 +149,14 @@ class Local:
             )
 
     def logs(self, store: Store, job: JobId) -> list[str]:
-        """Return nothing: what the agent has to say concerns no single job."""
-        del store, job
-        return []
+        """Return the logs of agents that name a job: why it could not start, or waits."""
+        logs = (f"{submissions.FOLDER}/{name}/agent.log" for name in submissions.ids(store))
+        named = (f"repx: {job}: ", f"repx: {job} ")
+        return [
+            store.path(log)
+            for log in logs
+            if any(line.startswith(named) for line in (store.read_text(log) or "").splitlines())
+        ]
 
     def asked(self, target: Target, resources: Resources) -> list[str]:
         """Return nothing: the agent reads ``plan.json``."""

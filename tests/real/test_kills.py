@@ -299,4 +299,5 @@ def test_why_a_job_cannot_start_is_told_everywhere(victim: Victim) -> None:
     (log,) = victim.here.store.glob("submissions/*/agent.log")
     assert f"repx: {job}: {why}" in log.read_text()
     assert why in victim.here.repx("status", job)
+    assert f"repx: {job}: {why}" in victim.here.repx("log", job)
     assert victim.here.states()[job] == "failed"
