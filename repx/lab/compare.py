@@ -169,7 +169,8 @@ class _Comparison:
         if key not in self._scripts:
             declared = _declared(one, other)
             found = script_changes.of(self._old, one.path, self._new, other.path)
-            self._scripts[key] = (*declared, *found)
+            ours = found == (script_changes.OURS,)  # which declarations change, too
+            self._scripts[key] = tuple(declared) if declared and ours else (*declared, *found)
         return self._scripts[key]
 
     # --- parameters -------------------------------------------------------------------------

@@ -141,7 +141,8 @@ def walk(files: LabFiles, path: str) -> Iterator[str]:
         kind = files.kind(here)
         if kind is Kind.DIR:
             if here.count("/") > MAX_DEPTH:
-                raise LabError(f"{files.describe(here)}: more than {MAX_DEPTH} folders deep")
+                place = shortened(files.describe(here))
+                raise LabError(f"{place}: more than {MAX_DEPTH} folders deep")
             names = reversed(files.names(here))
             todo.extend(f"{here}/{name}" if here else name for name in names)
         elif kind is not None:

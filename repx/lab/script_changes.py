@@ -15,6 +15,7 @@ _FILES: Final = re.compile(r"^export REPX_FILES=\$REPX_LAB/store/(\S+)$", re.MUL
 _BODY: Final = re.compile(r"\n# --- the stage ---\n(.*)\n\nexit\n", re.DOTALL)
 _CALL: Final = 'exec "$REPX_FILES"/'
 _LINES: Final = "its `run:` lines"
+OURS: Final = "the part that repx writes"
 
 
 class Side(Protocol):
@@ -34,7 +35,11 @@ def of(old: Side, old_path: str, new: Side, new_path: str) -> tuple[str, ...]:
     found = _changed_files(_files(old.lab, before), _files(new.lab, after))
     bodies = [match[1] if (match := _BODY.search(text)) else None for text in (before, after)]
     calls = bodies[1] is not None and bodies[1].startswith(_CALL)  # not the user's own lines
-    return found if None in bodies or bodies[0] == bodies[1] or calls else (*found, _LINES)
+    if None in bodies:
+        return found
+    if bodies[0] != bodies[1] and not calls:
+        return (*found, _LINES)
+    return found or (OURS,)
 
 
 def _files(lab: Lab, script: str) -> Mapping[str, str]:

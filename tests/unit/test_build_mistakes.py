@@ -162,6 +162,11 @@ CHANGES: Final = {
         "    inputs: [o]\n    resources: {cpus: two}",
         "lab.yaml:10:17: cpus: 'two' is not understood, write it like 4, {threads}",
     ),
+    "more cpus than a Lab may ask for": (
+        "    inputs: [o]",
+        "    inputs: [o]\n    resources: {cpus: 9999999}",
+        "lab.yaml:10:17: cpus: 9999999 is more than 1000000",
+    ),
     "stage's name": (
         "pipelines:",
         "  a b: {run: x}\npipelines:",

@@ -12,6 +12,7 @@ import pytest
 from repx.lab import compare, history
 from repx.lab.build import build
 from repx.lab.compare import Side
+from repx.lab.expand import script
 from repx.lab.load import open_lab
 
 Repx: TypeAlias = Callable[..., Any]  # see conftest.py
@@ -197,6 +198,16 @@ def test_a_run_whose_jobs_changed_is_an_input(tmp_path: Path) -> None:
     new = written(tmp_path, {"lab.yaml": text.replace("[svm, tree]", "[svm]")})
 
     assert {"end: input changed: run sweep (its jobs changed)": 1} == why(old, new)
+
+
+def test_a_script_of_another_version_of_repx_is_told_as_that(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repx.lab.expand.script._BEGIN", "# another\n" + script._BEGIN)
+    new = written(tmp_path, {})
+
+    ours = "script changed: the part that repx writes"
+    assert {f"clean: {ours}": 2, f"fit: {ours}": 4, f"report: {ours}": 4} == why(first, new)
 
 
 # --- which Lab is the one before ----------------------------------------------------------------

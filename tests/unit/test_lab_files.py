@@ -202,3 +202,11 @@ def test_hostile_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
         FolderFiles(tmp_path).read("\x1b[2Jboo")
 
     assert caught.value.message.isprintable()
+
+
+def test_folders_nested_too_deep_are_refused(tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 120)
+    (tmp_path / deep).mkdir(parents=True)
+
+    with pytest.raises(LabError, match="more than 100 folders deep"):
+        list(FolderFiles(tmp_path).walk(""))
