@@ -6,11 +6,22 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from repx_py.stage_script import Stage, stage
 
 __all__ = ["Stage", "stage"]
+
+
+class _Models(ModuleType):
+    """``repx_py.models``, where RepX 0.5 keeps the same names."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as below
+        return getattr(sys.modules["repx_py"], name)
+
+
+sys.modules["repx_py.models"] = _Models("repx_py.models")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the installed package has

@@ -48,7 +48,7 @@ def usage(context: Context, names: tuple[str, ...], stages: tuple[str, ...]) -> 
 
     Median, 95th percentile and maximum of wall time, cores and peak memory, over the programs
     that have ended, and how many core-hours and GB-hours were asked for and not used. What was
-    asked is what the Lab, the target's profile and --resources say now.
+    asked for is in the marker; where it is not, it is what Lab, profile and --resources say now.
     """
     lab = context.lab_to_look_at().lab
     target = context.target()
@@ -72,7 +72,7 @@ def _ended(lab: Lab, store: Store, asked_by: Resolver, jobs: Sequence[JobId]) ->
     for job, phase, marker in programs.ended(store, [lab.jobs[job] for job in jobs]):
         if marker.duration_s is None:
             continue
-        asked = asked_by(job, runs[job.id][0], phase)
+        asked = marker.asked or asked_by(job, runs[job.id][0], phase)
         yield reports.Ended(
             stage=job.stage,
             phase=phase.name,

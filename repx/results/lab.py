@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from repx.results.job import Job
 from repx.results.jobs import Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from repx import model
     from repx.model import DependencyType, JobId, RunName
@@ -75,8 +76,9 @@ class Lab:
         from repx.lab.load import open_lab
 
         here = current_folder()
-        base = Path(store).expanduser() if store is not None else _base_of(target)
-        opened = open_lab(Path(path).expanduser())
+        with _hints_for_python():
+            base = Path(store).expanduser() if store is not None else _base_of(target)
+            opened = open_lab(Path(path).expanduser())
         return cls(opened.lab, path=opened.root, store=here / base, target=target)
 
     def __repr__(self) -> str:
@@ -205,6 +207,26 @@ def _reopen(path: Path, store: str, lab_id: str) -> Lab:
             hint="open the new Lab and select the jobs again",
         )
     return lab
+
+
+# What hints say to people at a command line, and what it is here.
+_SPELLINGS: Final = (
+    ("name one with `--lab PATH`", 'give its path: Lab.from_path("PATH")'),
+    ("`--target NAME`", '`Lab.from_path(..., target="NAME")`'),
+    (" or name it with `--targets FILE`", ""),
+)
+
+
+@contextmanager
+def _hints_for_python() -> Iterator[None]:
+    """Let hints name what one writes in Python."""
+    try:
+        yield
+    except RepxError as error:
+        for words, code in _SPELLINGS:
+            if error.hint and words in error.hint:
+                raise type(error)(error.message, hint=error.hint.replace(words, code)) from error
+        raise
 
 
 def _base_of(name: str | None) -> Path:

@@ -24,11 +24,29 @@ OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a job asked for when it ran; None where it asked for nothing."""
+
+    cpus: int | None = None
+    mem_bytes: int | None = None
+    time_s: int | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """Read a marker's content."""
+        return cls(
+            cpus=_typed(content.get("cpus"), int),
+            mem_bytes=_typed(content.get("mem"), int),
+            time_s=_typed(content.get("time"), int),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """How a job ended. Fields are None where the marker is silent: RepX 0.5 leaves it empty.
 
     ``start`` and ``end`` are seconds since the epoch, ``cpu_s`` seconds of processor time,
-    ``rss_bytes`` the peak memory of the largest process.
+    ``rss_bytes`` the peak memory of the largest process, ``asked`` what the job was given.
     """
 
     outcome: State
@@ -38,6 +56,7 @@ class Marker:
     end: float | None = None
     cpu_s: float | None = None
     rss_bytes: int | None = None
+    asked: Asked | None = None
     host: str | None = None
     attempt: int | None = None
     scheduler: str | None = None
@@ -53,6 +72,7 @@ class Marker:
             end=_seconds(content.get("end")),
             cpu_s=_seconds(content.get("cpu_s")),
             rss_bytes=_typed(content.get("rss_bytes"), int),
+            asked=Asked.of(content) if content.keys() & {"cpus", "mem", "time"} else None,
             host=_typed(content.get("host"), str),
             attempt=_typed(content.get("attempt"), int),
             scheduler=_typed(content.get("scheduler"), str),

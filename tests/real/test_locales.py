@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,23 @@ def test_output_is_found_in_any_locale(
 
     assert done.stderr == ""
     assert done.stdout.startswith("found found ")
+
+
+def test_json_of_a_command_is_utf8_in_any_locale(tmp_path: Path, locales: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(
+        "stages: {s: {parameters: {p: null}, outputs: {o: $out/o}, run: ':'}}\n"
+        "pipelines: {p: [s]}\nruns: {r: {parameters: {p: [é, 東京]}}}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path / "lab.yaml", tmp_path / "result", lambda *_: None)
+
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "repx", "trace-params"],
+        cwd=tmp_path,
+        env={"LC_ALL": "en_US.ISO-8859-1", "LOCPATH": str(locales), "HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+
+    params = json.loads(done.stdout.decode("utf-8")).values()
+    assert sorted(each["p"] for each in params) == ["é", "東京"]

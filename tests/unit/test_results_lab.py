@@ -14,6 +14,7 @@ import pytest
 
 from repx.errors import InputError, LabError
 from repx.launch import own_name
+from repx.places.tree import Tree
 from repx.status import State
 from repx_py import Job, Lab
 
@@ -93,6 +94,22 @@ def test_store_of_another_machine_is_not_read(labs: Path, home: Path) -> None:
 
     assert caught.value.hint is not None
     assert "copy /scratch/outputs here and give store=" in caught.value.hint
+
+
+def test_hints_name_what_one_writes_in_python(labs: Path, home: Path) -> None:
+    with pytest.raises(LabError) as no_lab:
+        Lab.from_path("nothing", store=home)
+    with pytest.raises(InputError) as no_targets:
+        Lab.from_path(labs / "sweep", target="cluster")
+    (home / "targets.yaml").write_text("targets: {a: {base_path: /a}, b: {base_path: /b}}")
+    with pytest.raises(InputError) as several:
+        Lab.from_path(labs / "sweep")
+
+    assert no_lab.value.hint == (
+        'build one with `repx build`, or give its path: Lab.from_path("PATH")'
+    )
+    assert "--targets" not in (no_targets.value.hint or "--targets")
+    assert several.value.hint == 'choose one with `Lab.from_path(..., target="NAME")`: a, b'
 
 
 def test_result_is_the_lab_unless_one_is_named(labs: Path, home: Path) -> None:
@@ -602,6 +619,28 @@ def test_table_has_status_timings_and_parameters(lab: Lab) -> None:
     assert table.dtypes[["duration_s", "cpu_s"]].tolist() == ["float64", "float64"]
     assert (row.run, row.seed, row.label) == ("sweep-run", 2, "five")
     assert (table.status == "pending").sum() == 5
+
+
+def test_table_asks_the_store_once_for_all_jobs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question per job takes 100,000 of them a minute."""
+    pytest.importorskip("pandas")
+    for job in lab.jobs():
+        end(lab, job.id, "SUCCESS", MARKER)
+    asked: list[str] = []
+    for verb in ("names", "markers", "read_many", "kinds", "locked", "glob"):
+        real = getattr(Tree, verb)
+
+        def counted(self: Tree, *words: Any, verb: str = verb, real: Any = real) -> Any:  # noqa: ANN401
+            asked.append(verb)
+            return real(self, *words)
+
+        monkeypatch.setattr(Tree, verb, counted)
+
+    lab.jobs().to_dataframe()
+    lab.jobs(status="succeeded")
+    lab.graph()
+
+    assert asked == ["names", "markers", "read_many", *["names", "markers"] * 2]
 
 
 def test_empty_selection_is_an_empty_table(lab: Lab) -> None:

@@ -386,9 +386,24 @@ def test_a_python_program_reaches_the_installed_repx_py_too(job: Job) -> None:
     assert done.stdout.decode() == f"Lab {job.out}\n"
 
 
-@pytest.mark.parametrize("name", ["Experiment", "Lab"])
-def test_a_python_without_repx_says_what_to_install(job: Job, name: str) -> None:
-    program = python_job(job, f"from repx_py import {name}\n")
+@pytest.mark.parametrize("module", ["repx_py", "repx_py.models"])
+def test_a_python_with_repx_finds_it_by_either_name(job: Job, module: str) -> None:
+    lines = f"from {module} import Experiment\nfrom repx_py import stage\nprint(Experiment)\n"
+    program = python_job(job, lines)
+    checkout = os.fspath(Path(script.__file__).parents[3])
+
+    done = job.call(program, parameters={"p": 1}, env={"PYTHONPATH": checkout})
+
+    assert done.stderr == b""
+    assert done.stdout.decode() == "<class 'repx.results.experiment.Experiment'>\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("repx_py", "Experiment"), ("repx_py", "Lab"), ("repx_py.models", "Experiment")],
+)
+def test_a_python_without_repx_says_what_to_install(job: Job, module: str, name: str) -> None:
+    program = python_job(job, f"from {module} import {name}\n")
     source = job.root / "lab/store/files/a b/main.py"
     text = source.read_text(encoding="utf-8").partition("\n")[2]
     source.write_text(f"#!{sys.executable} -S\n{text}", encoding="utf-8")  # no site-packages

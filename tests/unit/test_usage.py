@@ -116,6 +116,23 @@ def test_table_names_stage_resource_and_waste(repx: Repx, used: Path) -> None:
     assert said.err == "asked for and not used: 0.06 core-hours, 0 GB-hours\n"
 
 
+def test_what_was_asked_for_then_counts_not_what_is_asked_now(
+    repx: Repx, used: Path, tmp_path: Path
+) -> None:
+    for marker in (tmp_path / "store/outputs").glob("*-calc-1.0/repx/SUCCESS"):
+        told = json.loads(marker.read_text())
+        marker.write_text(json.dumps(told | {"cpus": 2, "mem": GIB, "time": None}))
+
+    said = repx("usage", "-l", used, "--stage", "calc", "--json")
+
+    (stage,) = json.loads(said.out)["stages"]
+    assert [stage[each]["asked"] for each in ("cores", "mem_bytes", "time_s")] == [
+        [2, 2],
+        [GIB, GIB],
+        None,
+    ]
+
+
 def test_one_stage_is_told_alone(repx: Repx, used: Path) -> None:
     said = repx("usage", "-l", used, "--stage", "calc", "--json")
 
