@@ -102,7 +102,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _shape(path: Path) -> str:
-    return f"no {path.suffix.lower().removeprefix('.')} file that can be read"
+    return f"not a readable {path.suffix.lower().removeprefix('.')} file"
 
 
 def _wrong_encoding(path: Path, error: UnicodeDecodeError) -> LoadError:
