@@ -23,6 +23,7 @@ STATE_COLOURS: Final[Mapping[str, str]] = {
     "blocked": "33",
     "skipped": "33",
     "lost": "35",
+    "stale": "33",
     "failed": "31",
 }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, launch, plan, repx05, schedulers, seen, status, submissions
+from repx import graph, launch, plan, repx05, schedulers, seen, stale, status, submissions
 from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
@@ -72,6 +72,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
     for job, why in repx05.failed_phases(store, untold).items():
         reported[job] = JobState(state=State.FAILED, reason=why)
     queue.close_ended(store)
+    reported |= stale.states(store, lab, reported)
     needs = plan.gated(lab, reported)
     return status.derive(needs, graph.order(needs), reported)
 
@@ -179,6 +180,7 @@ def _write(
     )
     where, folder = place
     store.tidy()
+    stale.note(store, plan, submission)
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
 

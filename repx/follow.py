@@ -104,5 +104,5 @@ def _event(job: JobId, said: JobState) -> Event:
             return Event(time_s=time.time(), kind="end", job=job, ok=False, reason=reason)
         case State.SKIPPED:
             return Event(time_s=time.time(), kind="skip", job=job, because=said.reason)
-        case State.QUEUED | State.BLOCKED | State.PENDING:
+        case State.QUEUED | State.BLOCKED | State.PENDING | State.STALE:
             return Event(time_s=time.time(), kind="queue", job=job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -69,22 +69,28 @@ class Task:
 class Plan:
     """What one submission does. ``tasks`` are in topological order, run by run.
 
-    ``done`` have succeeded and are kept; ``alive`` are queued or running for another
+    ``done`` have succeeded and are kept; ``outdated`` had succeeded, and stand on jobs that run
+    again, whether they do so, too, or are left; ``alive`` are queued or running for another
     submission (job id to who answers for it) and are waited for, not started again.
     """
 
     tasks: tuple[Task, ...]
     gates: tuple[Gate, ...] = ()
     done: tuple[JobId, ...] = ()
+    outdated: tuple[JobId, ...] = ()
     alive: Mapping[JobId, Owner | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the user asked for: ``jobs`` meant by name, and whether to run them again."""
+    """What the user asked for: ``jobs`` meant by name, and whether to run them again.
+
+    What stands on a job that runs again does so, too, unless ``only`` these are meant.
+    """
 
     jobs: tuple[JobId, ...]
     force: bool = False
+    only: bool = False
     only_failed: bool = False
 
 
@@ -117,14 +123,12 @@ def make(
     softly is waited for only if it is part of this plan or alive. ``explain`` says of jobs that
     never ran what made them new. Raises GraphError for a cycle among jobs and runs.
     """
-    wanted = _wanted(wish, states)
-    forced = frozenset(wanted if wish.force else ())
+    wanted, forced, outdated = _forced(lab, wish, states)
     run_of = _primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
+    needed |= _stands_on(lab, outdated, needed)
     needed |= _explained(needed, forced, states, explain)
-    alive = {
-        job: states[job].by for job in lab.jobs if job not in needed and _promised(states[job])
-    }
+    alive = {job: states[job].by for job in _alive(lab, states) if job not in needed}
     gates, gates_of = _gates(lab, needed, alive, run_of)
     ladders = _Ladders()
 
@@ -150,15 +154,31 @@ def make(
 
     order = _order(lab, needed, gates, gates_of, run_of)
     tasks = tuple(map(task, progress.through(order, "planning jobs:")))
-    waited = {job for task in tasks for job in task.needs}.union(
-        wanted, *(gate.jobs for gate in gates)
-    )
+    needs = {job for task in tasks for job in task.needs}
+    waited = needs.union(wanted, *(gate.jobs for gate in gates))
     return Plan(
         tasks=tasks,
         gates=gates,
         done=tuple(sorted(done)),
+        outdated=tuple(outdated),
         alive={job: by for job, by in alive.items() if job in waited},
     )
+
+
+def _forced(
+    lab: Lab, wish: Wish, states: Mapping[JobId, JobState]
+) -> tuple[tuple[JobId, ...], frozenset[JobId], dict[JobId, JobId]]:
+    """Return the wanted jobs, those whose success does not count, and results that are outdated.
+
+    Each outdated result comes with a job on which it stands and that runs again.
+    """
+    wanted = _wanted(wish, states)
+    again = frozenset(wanted if wish.force else ())
+    stale = frozenset(job for job, said in states.items() if said.state is State.STALE)
+    outdated = _outdated(lab, again, states)
+    if wish.only:
+        return wanted, again | stale, outdated
+    return (*wanted, *outdated), again | stale | outdated.keys(), outdated
 
 
 class _Ladders:
@@ -188,6 +208,10 @@ _FAILED: Final = (State.FAILED, State.LOST)
 _RAN: Final = (*_FAILED, State.RUNNING, State.SUCCEEDED)
 
 
+def _alive(lab: Lab, states: Mapping[JobId, JobState]) -> Iterable[JobId]:
+    return (job for job in lab.jobs if _promised(states[job]))
+
+
 def _promised(state: JobState) -> bool:
     """Return whether a scheduler answers for the job's end.
 
@@ -199,6 +223,8 @@ def _promised(state: JobState) -> bool:
 
 def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
     """Return in words why a job runs."""
+    if state.state is State.STALE:
+        return f"stale: {state.reason} ran again"
     if forced:
         return "forced"
     match state.state:
@@ -211,6 +237,48 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
         case _:
             return f"needed by {needed_by}" if needed_by else "never ran"
     return f"{why} ({state.reason})" if state.reason else why
+
+
+def downstream(
+    needs: Mapping[str, tuple[str, ...]], order: Iterable[str], of: Collection[str]
+) -> dict[str, JobId]:
+    """Return all nodes that stand on some, each with one of these; ``order`` is topological."""
+    culprit: dict[str, JobId] = {}
+    for node in order:
+        for need in needs[node]:
+            if need in of or need in culprit:
+                culprit[node] = need if need in of else culprit[need]
+                break
+    return culprit
+
+
+def _outdated(
+    lab: Lab, again: Collection[JobId], states: Mapping[JobId, JobState]
+) -> dict[JobId, JobId]:
+    """Return the results that stand on jobs that run again, each with one of these."""
+    if not again:
+        return {}
+    needs = gated(lab, ())
+    below = downstream(needs, graph.order(needs), again)
+    return {
+        job: culprit
+        for job, culprit in below.items()
+        if job not in again and not job.startswith(GATE) and states[job].state in _RESULTS
+    }
+
+
+_RESULTS: Final = (State.SUCCEEDED, State.STALE)
+
+
+def _stands_on(
+    lab: Lab, outdated: Mapping[JobId, JobId], needed: Container[JobId]
+) -> dict[JobId, str]:
+    """Return why outdated results are made anew."""
+    return {
+        job: f"{lab.jobs[culprit].stage}, on which it stands, runs again"
+        for job, culprit in outdated.items()
+        if job in needed
+    }
 
 
 def _explained(

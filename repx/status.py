@@ -20,6 +20,7 @@ class State(StrEnum):
     RUNNING = "running"
     QUEUED = "queued"
     LOST = "lost"
+    STALE = "stale"
     SKIPPED = "skipped"
     BLOCKED = "blocked"
     PENDING = "pending"
@@ -35,6 +36,7 @@ _RUN_ORDER: Final = (
     State.LOST,
     State.QUEUED,
     State.PENDING,
+    State.STALE,
     State.SKIPPED,
     State.BLOCKED,
     State.SUCCEEDED,

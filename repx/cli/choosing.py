@@ -11,6 +11,7 @@ from repx import select
 from repx.cli import complete
 from repx.cli.context import Context
 from repx.config.units import parse_memory
+from repx.errors import InputError
 from repx.plan import Wish
 from repx.schedulers.contract import Limits
 from repx.target import SchedulerName
@@ -32,7 +33,14 @@ _SELECTION = (
         help="Only this stage.",
     ),
     click.option("--failed", is_flag=True, help="Only jobs that failed or were cut off."),
-    click.option("--force", is_flag=True, help="Run again what has succeeded, too."),
+    click.option(
+        "--force", is_flag=True, help="Run again what has succeeded, too, and what stands on it."
+    ),
+    click.option(
+        "--only",
+        is_flag=True,
+        help="With --force: leave what stands on these jobs; it is shown as stale.",
+    ),
 )
 _LIMITS = (
     click.option(
@@ -87,7 +95,7 @@ trust_option = click.option(
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``[NAME]...``, ``--stage``, ``--failed`` and ``--force``.
+    """Add ``[NAME]...``, ``--stage``, ``--failed``, ``--force`` and ``--only``.
 
     The command gets them as one argument, ``wish``: a function from a Lab to a Wish, which
     raises InputError for a name that the Lab lacks.
@@ -100,11 +108,15 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         stages: tuple[str, ...],
         failed: bool,
         force: bool,
+        only: bool,
         **others: object,
     ) -> object:
         def wish(lab: Lab) -> Wish:
+            if only and not force:
+                message = "--only says what --force leaves, and --force is not there"
+                raise InputError(message, hint="write `--force --only`, or neither")
             jobs = select.jobs(lab, names, stages)
-            return Wish(jobs=jobs, force=force, only_failed=failed)
+            return Wish(jobs=jobs, force=force, only=only, only_failed=failed)
 
         return function(*args, wish=wish, **others)
 

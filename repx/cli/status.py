@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repx.status import JobState
     from repx.store import Store
 
-_TOLD: Final = (State.RUNNING, State.FAILED, State.LOST)
+_TOLD: Final = (State.RUNNING, State.FAILED, State.LOST, State.STALE)
 _TOLD_EACH: Final = 10
 
 
@@ -115,6 +115,8 @@ def _why(said: JobState) -> str:
             return f"{short_id(said.reason)} failed" if said.reason else "what it waits for failed"
         case State.BLOCKED:
             return f"waits for {short_id(said.reason)}"
+        case State.STALE:
+            return f"{short_id(said.reason)} ran again since"
         case State.RUNNING | State.QUEUED:
             owner = "" if isinstance(said.by, ByHand | None) else str(said.by)
             return " ".join(part for part in (said.reason, said.where, owner) if part)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from repx.places.tree import Tree
 
 FAIL = "FAIL"
+STALE = "stale"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
 TABLES = ("arrays.tsv", "cluster", "forced", "unseen")
 # Keys of no file: the last line of events, and whether nothing happens any more.
@@ -60,7 +61,7 @@ class Seen:
 
     def submissions(self) -> None:
         """Look at the submissions that are not closed, and at the record of those that are."""
-        self._read([closed.RECORD])
+        self._read([closed.RECORD, *(f"{STALE}/{name}" for name in self._list(STALE))])
         for name in self._list(SUBMISSIONS):
             if not name.startswith("."):
                 self._submission(f"{SUBMISSIONS}/{name}")

@@ -16,6 +16,7 @@ COLOURS: Final[Mapping[State, tuple[str, str]]] = {
     State.RUNNING: ("#d9edf7", "#2471a3"),
     State.QUEUED: ("#e8eaf6", "#5c6bc0"),
     State.LOST: ("#f3e0f5", "#8e44ad"),
+    State.STALE: ("#eef3df", "#7d8f2f"),
     State.SKIPPED: ("#fdf0d5", "#b9770e"),
     State.BLOCKED: ("#f4f4f4", "#9aa0a6"),
     State.PENDING: ("#ffffff", "#9aa0a6"),

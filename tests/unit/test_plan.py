@@ -147,11 +147,12 @@ def test_where_nothing_runs_nothing_is_explained() -> None:
     assert () == made.tasks
 
 
-def test_force_runs_the_wanted_jobs_again_but_not_what_they_need() -> None:
+def test_force_runs_the_wanted_jobs_again_and_what_stands_on_them_but_not_what_they_need() -> None:
     made = make(CHAIN, "b", force=True, a="succeeded", b="succeeded", c="succeeded")
 
     assert [(task.job.id, task.reason, task.forced) for task in made.tasks] == [
-        ("b", "forced", True)
+        ("b", "forced", True),
+        ("c", "b, on which it stands, runs again", True),
     ]
 
 

@@ -1,0 +1,103 @@
+"""Results that stand on a job which has run again since: who they are, kept in the store.
+
+Before jobs run again although they had succeeded, ``stale/<submission>.json`` notes their markers
+and those of all that stands on them. A job is stale while its own marker is still that one and the
+marker of something it stands on is another. No clock is asked, and where nothing was ever forced
+there is nothing to read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from repx import graph, plan
+from repx.places import look
+from repx.status import GATE, JobState, State
+from repx.store import SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from repx.model import JobId, Lab
+    from repx.plan import Plan
+    from repx.store import Store
+
+log = logging.getLogger(__name__)
+
+FOLDER: Final = look.STALE
+
+
+def note(store: Store, made: Plan, submission: str) -> None:
+    """Note, before a plan starts, what will stand on jobs that run again; drop what is settled."""
+    before = _records(store)
+    markers = _markers(store, (job for record in before.values() for job in record["jobs"]))
+    settled = [
+        key
+        for key, record in before.items()
+        if all(markers.get(job) != text for job, text in record["jobs"].items())
+    ]
+    if settled:
+        store.remove(*settled)
+    if made.outdated:
+        again = [task.job.id for task in made.tasks if task.forced]
+        markers = _markers(store, (*again, *made.outdated))
+        record = {
+            "jobs": {job: markers[job] for job in made.outdated if job in markers},
+            "because": {job: markers[job] for job in again if job in markers},
+        }
+        store.write(f"{FOLDER}/{submission}.json", json.dumps(record).encode())
+
+
+def states(store: Store, lab: Lab, reported: Mapping[JobId, JobState]) -> dict[JobId, JobState]:
+    """Return the states of the jobs that are stale, of those that were reported as succeeded."""
+    return {
+        job: JobState(state=State.STALE, reason=culprit)
+        for job, culprit in _found(store, lab).items()
+        if job in reported and reported[job].state is State.SUCCEEDED
+    }
+
+
+def _found(store: Store, lab: Lab) -> dict[JobId, JobId]:
+    """Return jobs of a Lab whose results are of before, each with a job that ran again since."""
+    records = _records(store)
+    if not records:
+        return {}
+    named = {job for record in records.values() for part in record.values() for job in part}
+    markers = _markers(store, named & lab.jobs.keys())
+    unchanged, changed = set(), set()
+    for record in records.values():
+        jobs, because = record["jobs"], record["because"]
+        unchanged |= {job for job, text in jobs.items() if markers.get(job) == text}
+        changed |= {job for job, text in because.items() if markers.get(job) != text}
+    needs = plan.gated(lab, ())
+    culprit = plan.downstream(needs, graph.order(needs), changed)
+    return {job: culprit[job] for job in unchanged & culprit.keys() if not job.startswith(GATE)}
+
+
+def _records(store: Store) -> dict[str, dict[str, dict[JobId, str]]]:
+    keys = [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name.endswith(".json")]
+    read: dict[str, dict[str, dict[JobId, str]]] = {}
+    for key, content in store.read_many(keys).items():
+        record = _parsed(content)
+        if record is None:
+            log.warning("cannot read %s; passed over", store.path(key))
+        else:
+            read[key] = record
+    return read
+
+
+def _parsed(content: bytes) -> dict[str, dict[JobId, str]] | None:
+    try:
+        record: Any = json.loads(content)
+        return {part: dict(record[part]) for part in ("jobs", "because")}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _markers(store: Store, jobs: Iterable[JobId]) -> Mapping[JobId, str]:
+    """Return the text of each job's success: another one means that the job ran again."""
+    keys = {f"outputs/{job}/repx/{SUCCESS}": job for job in jobs}
+    texts = store.read_many(list(keys))
+    return {keys[key]: text.decode(errors="replace") for key, text in texts.items()}

@@ -1,0 +1,81 @@
+"""What stands on a job that runs again runs again, too, or is shown as stale until it does."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tests.real.slurm_place import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.real.slurm_cluster import Cluster
+
+pytestmark = pytest.mark.slow
+
+COUNT = "count=$(cat ../count 2>/dev/null || echo 0); echo $((count + 1)) >../count; "
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> tuple[Place, str, str, str]:
+    """Three jobs, each of which passes on what it got; the first counts how often it ran."""
+    made = Place(folder=tmp_path, cluster=cast("Cluster", SimpleNamespace(env=dict(os.environ))))
+    made.target(scheduler="local")
+    first = made.lab.job("first", f"{COUNT}cat ../count >o")
+    second = made.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
+    third = made.lab.job("third", 'cat "$(input in0)" >o', needs=[second])
+    made.repx("run")
+    return made, first, second, third
+
+
+def test_force_runs_what_stands_on_a_job_again(chain: tuple[Place, str, str, str]) -> None:
+    here, first, second, third = chain
+    said = here.repx("run", first, "--force", "--dry-run")
+    here.repx("run", first, "--force")
+
+    assert "first, on which it stands, runs again" in said
+    assert ["2", "2", "2"] == [here.out(job) for job in (first, second, third)]
+    assert {"succeeded"} == set(here.states().values())
+
+
+def test_only_leaves_it_and_shows_it_as_stale_until_it_runs(
+    chain: tuple[Place, str, str, str],
+) -> None:
+    here, first, second, third = chain
+    here.repx("run", first, "--force", "--only")
+    left = here.states()
+    told = here.repx("status")
+    here.repx("run")
+
+    assert ["succeeded", "stale", "stale"] == [left[job] for job in (first, second, third)]
+    assert "ran again since" in told
+    assert ["2", "2", "2"] == [here.out(job) for job in (first, second, third)]
+    assert {"succeeded"} == set(here.states().values())
+
+
+def test_a_force_that_was_cut_off_leaves_nothing_that_looks_fresh(
+    chain: tuple[Place, str, str, str],
+) -> None:
+    """As if the machine died when the first job had run again."""
+    here, first, second, third = chain
+    here.repx("render", first, "--force", "-o", "scripts")
+    untouched = here.states()
+    marker = here.repx_dir(first) / "SUCCESS"
+    again = json.loads(marker.read_text()) | {"start": 1.5}
+    marker.write_text(json.dumps(again))
+    cut_off = here.states()
+
+    assert {"succeeded"} == set(untouched.values())
+    assert ["succeeded", "stale", "stale"] == [cut_off[job] for job in (first, second, third)]
+
+
+def test_where_nothing_was_forced_nothing_is_written(chain: tuple[Place, str, str, str]) -> None:
+    here, *_ = chain
+
+    assert not (here.store / "stale").exists()
+    assert "--force is not there" in here.repx("run", "--only", code=2)
