@@ -1,0 +1,81 @@
+"""What a target opens for isolated jobs, in each runtime: this, and nothing else."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.runtime_place import RUNTIMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.real.place import Place
+
+pytestmark = pytest.mark.needs("images")
+
+LOOK = """
+cat {rw}/file {ro}/file >"$out/seen"
+echo mine >{rw}/written
+if echo x >{ro}/written; then echo "ro is writable" >>"$out/seen"; fi
+[ -c {device} ] && echo device >>"$out/seen"
+exec 3<>/dev/tcp/{address}
+printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3
+tail -n 1 <&3 >>"$out/seen"
+ls {above} >>"$out/above"
+"""
+
+
+class Hello(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1/{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_paths_devices_and_the_network_open_as_the_target_says(
+    isolated: Callable[..., Place], runtime: str, tmp_path: Path, address: str
+) -> None:
+    folders = {name: tmp_path / "open" / name for name in ("rw", "ro", "closed")}
+    for name, folder in folders.items():
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(f"{name}\n")
+    look = LOOK.format(
+        rw=folders["rw"],
+        ro=folders["ro"],
+        above=tmp_path / "open",
+        device="/dev/loop-control",
+        address=address,
+    )
+    lab = {
+        "stages": {"look": {"outputs": {"seen": "$out/seen"}, "run": look}},
+        "pipelines": {"p": ["look"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    mounts = [str(folders["rw"]), f"{folders['ro']}:ro", "/dev/loop-control"]
+    here = isolated(lab, runtime, mount_paths=mounts, network=True)
+
+    here.repx("run", "--trust")
+
+    (out,) = here.store.glob("outputs/*/out")
+    assert "rw\nro\ndevice\nhello\n" == (out / "seen").read_text()
+    assert ["ro", "rw"] == sorted((out / "above").read_text().split())
+    assert "mine\n" == (folders["rw"] / "written").read_text()
+    assert not (folders["ro"] / "written").exists()
