@@ -135,7 +135,7 @@ def test_what_outlived_its_runner_without_the_lock_is_waited_for_and_named(
     wait_until(lambda: made.traced() == ["start"])
     mark = f"REPX_UNIT={made.home('job')}#".encode()
     wait_until(lambda: _sleepers(mark))
-    (left,) = _sleepers(mark)
+    left = min(_sleepers(mark))  # a process that has just forked is there twice
     process.kill()
     process.communicate()
     for pid in [*naming(made.path), *_marked(mark)]:
