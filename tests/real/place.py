@@ -164,7 +164,8 @@ def _yaml(lab: dict[str, object]) -> str:
 
 
 def _place(folder: Path, base: str) -> Place:
-    caches = {name: str(folder / name) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    own = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")  # nothing from earlier runs
+    caches = {name: str(folder / name) for name in own}
     here = Place(folder / "here", folder / base, {**caches, "COLUMNS": "80"})
     here.folder.mkdir()
     here.use()
