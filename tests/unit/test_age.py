@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,11 @@ pipelines: {main: [fit]}
 runs:
   r:
     parameters: {table: {files: "data/**/*.csv"}, case: {dirs: "cases/*"}}
+"""
+SIMPLE: Final = """\
+stages: {fit: {outputs: {o: $out/o.txt}, script: fit.sh}}
+pipelines: {main: [fit]}
+runs: {r: {}}
 """
 FILES: Final = {
     "lab.yaml": LAB,
@@ -190,6 +196,36 @@ def test_nothing_is_hashed_that_size_and_time_show_unchanged(
     (project / "data/a.csv").write_text("x")
     assert ("data/a.csv changed",) == said(project)
     assert ["a.csv"] == hashed
+
+
+@pytest.mark.usefixtures("hashed")
+def test_a_look_costs_two_calls_a_file_and_reads_only_the_record(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(SIMPLE)
+    (tmp_path / "fit.sh").write_text(FILES["fit.sh"])
+    build(tmp_path / "lab.yaml", tmp_path / "result", no_tool)
+    assert said(tmp_path) is None
+    real = Path.stat
+    seen_paths: list[str] = []
+    reads: list[str] = []
+
+    def count(path: Path) -> os.stat_result:
+        seen_paths.append(path.name)
+        return real(path)
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).startswith(str(tmp_path)) and watching:
+            reads.append(Path(str(arguments[0])).name)
+
+    watching = True
+    sys.addaudithook(note)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "stat", count)
+        assert said(tmp_path) is None
+    watching = False
+
+    assert ["fit.sh", "lab.yaml"] == sorted(set(seen_paths))
+    assert len(seen_paths) <= 4
+    assert ["result.json"] == reads
 
 
 def test_a_touched_file_is_hashed_once(project: Path, hashed: list[str]) -> None:
