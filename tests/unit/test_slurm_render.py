@@ -17,7 +17,15 @@ from repx.model import DependencyType, Executable, Input, Job, StageType
 from repx.plan import Gate, Plan, Task
 from repx.schedulers.slurm import batches, directives, scripts
 from repx.status import Agent, Batch
-from repx.target import Bundle, Resources, Retries, SchedulerName, SlurmOptions, Target
+from repx.target import (
+    Bundle,
+    Resources,
+    Retries,
+    RetryReason,
+    SchedulerName,
+    SlurmOptions,
+    Target,
+)
 from tests.made import made_lab, made_units
 
 HOSTILE = "it's a #stage $HOME `x`"
@@ -256,3 +264,16 @@ def test_a_known_limit_on_jobs_cuts_arrays_to_what_can_be_queued_at_once() -> No
     made = batches.make(Plan(tasks=tuple(many)), target, max_array_size=1000)
 
     assert [3, 3, 3, 1] == [len(call.jobs) for call in made.calls]
+
+
+@pytest.mark.parametrize(
+    ("on", "again"), [(tuple(RetryReason), 2), ((RetryReason.OOM, RetryReason.TIMEOUT), 0)]
+)
+def test_only_a_plain_failure_is_tried_again_within_a_slurm_job(
+    on: tuple[RetryReason, ...], again: int
+) -> None:
+    """What was ended for its memory or time would meet the same limit."""
+    one = dataclasses.replace(task("a-one"), retries=Retries(n=2, on=on))
+    (script,) = (text for path, text in rendered(Plan(tasks=(one,))).items() if "1-" in path)
+
+    assert f"retries={again} " in script

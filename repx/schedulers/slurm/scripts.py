@@ -12,6 +12,7 @@ from repx.render import Raw, RenderedFile
 from repx.schedulers.slurm import batches, directives
 from repx.schedulers.slurm.batches import Call, Kind, Shape
 from repx.schedulers.slurm.folder import FORCED
+from repx.target import RetryReason
 
 if TYPE_CHECKING:
     from repx.model import JobId, Lab
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from repx.schedulers.slurm.batches import Batches
     from repx.schedulers.slurm.bundles import Load
     from repx.schedulers.slurm.directives import Directive
-    from repx.target import Target
+    from repx.target import Retries, Target
 
 DEFAULT_MAX_ARRAY_SIZE: Final = 1000
 _SCRIPT: Final = 0o755
@@ -189,7 +190,7 @@ class _Writer:
             directives=[Raw(directives.line(each)) for each in (*always, *shape.directives)],
             limit_s=Raw(shape.limit_s),
             warning_s=Raw(shape.warning_s),
-            retries=Raw(shape.retries.n),
+            retries=Raw(_within_one_job(shape.retries)),
         )
 
     def _directives(self, call: Call) -> Iterator[Directive]:
@@ -216,6 +217,14 @@ def prologue(target: Target) -> Iterator[str]:
     if target.slurm.modules:
         yield "type module >/dev/null 2>&1 || . /etc/profile"
         yield f"module load {' '.join(map(render.quote, target.slurm.modules))}"
+
+
+def _within_one_job(retries: Retries) -> int:
+    """Return how often a job is tried again within its Slurm job: only after a plain failure.
+
+    One that was ended for its memory or time finds the same limits there.
+    """
+    return retries.n if RetryReason.EXIT in retries.on else 0
 
 
 def _about(call: Call, loads: Iterable[Load]) -> str:
