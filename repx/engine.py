@@ -179,7 +179,6 @@ def _write(
         common, isolation.files(made.values()), scheduler.files(plan, opened.lab, target, asked)
     )
     where, folder = place
-    store.tidy()
     stale.note(store, plan, submission)
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from repx import places, progress
 from repx.errors import StorageError
-from repx.places import here, tree
+from repx.places import here, tree, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_named: set[tuple[str, str]] = set()
+
 SUCCESS: Final = tree.SUCCESS
 FAIL: Final = tree.FAIL
-_TIDY_S: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,13 @@ class Store:
 
     def names(self, key: str) -> list[str]:
         """Return the names in a folder, sorted; nothing when there is no such folder."""
-        return self._do("list", key, lambda: self.files.names(key))
+        try:
+            return self.files.names(key)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if self._is_passed_over(key, why):
+                return []
+            raise _error("list", self.path(key), why) from error
 
     def glob(self, *patterns: str) -> list[str]:
         """Return the keys that match any of the patterns, sorted."""
@@ -83,7 +90,7 @@ class Store:
     def read(self, key: str) -> bytes | None:
         """Return a file's content, or None when there is no such file."""
         contents, problems = self._do("read", key, lambda: self.files.read_many([key]))
-        if problems:
+        if problems and not self._is_passed_over(key, problems[key]):
             raise _error("read", self.path(key), problems[key])
         return contents.get(key)
 
@@ -93,8 +100,19 @@ class Store:
             return {}
         contents, problems = self._do("read", keys[0], lambda: self.files.read_many(keys))
         for key, why in problems.items():
-            log.warning("cannot read %s: %s; passed over", self.path(key), why)
+            if not self._is_passed_over(key, why):
+                log.warning("cannot read %s: %s; passed over", self.path(key), why)
         return contents
+
+    def _is_passed_over(self, key: str, why: str) -> bool:
+        """Name a submission that cannot be read, once: another user's stops nobody else's work."""
+        folder = "/".join(key.split("/")[:2])
+        if not folder.startswith(f"{walk.SUBMISSIONS}/"):
+            return False
+        if (self.root, folder) not in _named:
+            _named.add((self.root, folder))
+            log.warning("cannot read %s: %s; passed over", self.path(folder), why)
+        return True
 
     def exists(self, key: str) -> bool:
         """Return whether the key names anything."""
@@ -151,10 +169,6 @@ class Store:
     def remove(self, *keys: str) -> None:
         """Remove files and folders with all they hold; what is not there is no error."""
         self._do("remove", keys[0], lambda: self.files.remove(keys))
-
-    def tidy(self) -> None:
-        """Remove what killed clients left, and pack what is closed, for a second or two."""
-        self._do("tidy", "", lambda: self.files.tidy(_TIDY_S))
 
     def locked(self, key: str) -> bool:
         """Return whether a process holds the lock file; False where there are no locks."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FAIL = "FAIL"
 STALE = "stale"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
+DIALECT = "dialect.json"
 TABLES = ("arrays.tsv", "cluster", "forced", "unseen")
 # Keys of no file: the last line of events, and whether nothing happens any more.
 LAST_EVENT = "events.jsonl: last line"
@@ -70,7 +71,7 @@ class Seen:
         lock = f"{folder}/agent.lock"
         self._locks([lock])
         submitted, ended = f"{folder}/submitted.tsv", f"{folder}/ended"
-        self._read([submitted, ended])
+        self._read([submitted, ended, f"{folder}/{DIALECT}"])
         self.contents[f"{folder}/{LAST_EVENT}"] = self.contents[f"{folder}/{QUIET}"] = None
         if self.held[lock]:
             self._read([f"{folder}/{name}" for name in AGENT])

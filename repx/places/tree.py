@@ -247,8 +247,10 @@ class Tree:
     def write_new(self, folder: str, files: "Iterable[tuple[str, int, bytes]]") -> None:
         """Make a folder of ``(name below it, mode, content)``, all of it or nothing.
 
-        It appears complete. One that is there already, and empty, is filled where it is.
+        It appears complete; one that is there, and empty, is filled there. A submission tidies up.
         """
+        if folder.startswith(f"{SUBMISSIONS}/"):
+            self.tidy(limit_s=2)
         above, _, name = folder.rpartition("/")
         prefix = f"{above}/" if above else ""
         there = bool(self.kinds([folder]))
