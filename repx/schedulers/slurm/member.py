@@ -76,7 +76,7 @@ class Slurm:
         ids = folder.read(store, submission).ids
         return Submitted(
             ids=tuple(sorted((id_ for name, id_ in ids.items() if name != CONTINUE), key=int)),
-            calls="call of sbatch",
+            calls="sbatch call",
             continued_by=ids.get(CONTINUE),
         )
 

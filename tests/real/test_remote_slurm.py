@@ -1,0 +1,54 @@
+"""Slurm on a login node behind ssh: submitted, watched and cancelled over one connection."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real import sshd as sshds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.real.slurm_place import Place
+    from tests.real.sshd import Sshd
+
+pytestmark = [pytest.mark.slurm, pytest.mark.needs("ssh")]
+
+
+@pytest.fixture
+def login(place: Place, tmp_path: Path) -> Iterator[Sshd]:
+    """Return a login node of the private cluster: an sshd whose sessions know it."""
+    conf = place.cluster.env["SLURM_CONF"]
+    folder = tmp_path / "login"
+    folder.mkdir()
+    made = sshds.start(folder, f"SetEnv SLURM_CONF={conf}")
+    yield made
+    made.process.terminate()
+    made.process.wait()
+
+
+def test_a_run_is_submitted_and_told_over_ssh(place: Place, login: Sshd) -> None:
+    first = place.lab.job("first")
+    second = place.lab.job("second", needs=[first])
+    place.target(address="far", ssh_config=str(login.config))
+    said = place.run()
+    states = place.states()
+
+    assert "submitted in 2 sbatch calls" in said
+    assert ["succeeded"] * 2 == [states[job] for job in (first, second)]
+    assert ["look"] == re.findall(r"round trip \d+: (\w+)", place.repx("status", "-vv"))
+
+
+def test_a_job_in_slurm_is_cancelled_over_ssh(place: Place, login: Sshd) -> None:
+    job = place.lab.job("long", script="sleep 60")
+    place.target(address="far", ssh_config=str(login.config))
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(job))
+    place.repx("cancel", "--all")
+    place.cluster.drain()
+
+    assert "failed" == place.states()[job]
