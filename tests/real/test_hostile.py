@@ -92,7 +92,7 @@ STAGES: Final = {
 def _as_bash_has_it(value: object) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, separators=(",", ":")).replace("e+", "e")
+    return json.dumps(value, separators=(",", ":"))
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -392,7 +392,7 @@ def test_a_reader_that_leaves_early(many: Place) -> None:
 
         assert done.returncode in (0, 141), (line, done.stderr)  # 0: the pipe held it all
         assert len(done.stdout.splitlines()) == 1
-        assert not done.stderr, line
+        assert done.stderr in ("", "2000 would run\n"), line
 
 
 def _on_a_terminal(here: Place, *words: str, **env: str) -> str:
