@@ -82,13 +82,15 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     home = lab_folder(lab)
     wanted = _wanted(files, home, _folders(plan, home, place))
     facts = {f"{home}/{path}": _facts(lab, files, path) for path in wanted.files}
-    held = frozenset(store.holds(facts))
+    manifest, entry = _manifest(lab), _entry(lab, files)
+    sum_of_entry = hashlib.sha256(entry).hexdigest()
+    held = frozenset(store.holds({**facts, manifest: (_PLAIN, len(entry), sum_of_entry)}))
     lacking = {key: fact for key, fact in facts.items() if key not in held}
     contents = {_content(fact): key.removeprefix(f"{home}/") for key, fact in lacking.items()}
     known = {_content(fact): fact for fact in lacking.values()}
     there = frozenset(store.holds(known)) if known else frozenset[str]()
     missing = {key: path for key, path in contents.items() if key not in there}
-    metadata = _metadata(lab, files, store)
+    metadata = [] if manifest in held else [*_metadata(lab, files), (manifest, _PLAIN, entry, "")]
     size = store.write_many(chain(_outgoing(files, missing, known), metadata))
     if lacking:
         store.name_many({key: _content(fact) for key, fact in lacking.items()})
@@ -207,17 +209,17 @@ class _Checked:
         return content
 
 
-def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
-    """Return the metadata under names that carry the Lab's id; the manifest comes last.
+def _entry(lab: Lab, files: LabFiles) -> bytes:
+    """Return the manifest as it stands in a store.
 
-    The manifest holds the sums of the rest, so where it is the same, so is the rest.
+    It holds the sums of the rest and is written last: where it is the same, so is the rest.
     """
+    return _json(json.loads(files.read(lab.manifest)) | {"metadata": metadata_name(lab, "top")})
+
+
+def _metadata(lab: Lab, files: LabFiles) -> list[Outgoing]:
+    """Return the metadata, but for the manifest, under names that carry the Lab's id."""
     renamed = {run.metadata: metadata_name(lab, run.name) for run in lab.runs.values()}
-    top = metadata_name(lab, "top")
-    manifest = _manifest(lab)
-    entry = _json(json.loads(files.read(lab.manifest)) | {"metadata": top})
-    if store.read(manifest) == entry:
-        return []
     written = {}
     for path, name in renamed.items():
         document = json.loads(files.read(path))
@@ -225,7 +227,7 @@ def _metadata(lab: Lab, files: LabFiles, store: Store) -> list[Outgoing]:
         document["dependencies"] = {renamed.get(k, k): v for k, v in dependencies.items()}
         written[f"{ARTIFACTS}/{name}"] = _json(document)
     root = json.loads(files.read(lab.metadata)) | {"runs": list(renamed.values())}
-    written |= {f"{ARTIFACTS}/{top}": _json(root), manifest: entry}
+    written[f"{ARTIFACTS}/{metadata_name(lab, 'top')}"] = _json(root)
     return [(key, _PLAIN, content, "") for key, content in written.items()]
 
 

@@ -72,14 +72,14 @@ class Seen:
         self._locks([lock])
         submitted, ended = f"{folder}/submitted.tsv", f"{folder}/ended"
         self._read([submitted, ended, f"{folder}/{DIALECT}"])
-        self.contents[f"{folder}/{LAST_EVENT}"] = self.contents[f"{folder}/{QUIET}"] = None
+        quiet = closed.is_quiet(self._tree, folder.partition("/")[2])
+        self.contents[f"{folder}/{QUIET}"] = b"yes" if quiet else None
+        self.contents[f"{folder}/{LAST_EVENT}"] = None
         if self.held[lock]:
             self._read([f"{folder}/{name}" for name in AGENT])
         elif lock in self.there:
             last = self._tree.ending(f"{folder}/events.jsonl", 1)[2]
             self.contents[f"{folder}/{LAST_EVENT}"] = last
-            if closed.is_quiet(self._tree, folder.partition("/")[2]):
-                self.contents[f"{folder}/{QUIET}"] = b"yes"
         begun = self.contents[submitted]
         over = b"%d\n" % len(begun or b"")
         if begun is not None and not (self.contents[ended] or b"").startswith(over):

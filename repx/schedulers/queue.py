@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import seen, submissions
 from repx.errors import CommandError, CommandNotFoundError, RepxError, SchedulerError
-from repx.places import holder
+from repx.places import holder, look
 from repx.schedulers import MEMBERS
 from repx.schedulers.contract import Answer, Signal
 
@@ -54,11 +54,13 @@ def _answer(store: Store, scheduler: Scheduler, known: Sequence[Known]) -> Answe
 def close_ended(store: Store) -> None:
     """Close the submissions that have ended, so that nobody opens them again.
 
+    ``store`` is as a look saw it, which tells whether anything changes there still.
     Where the store may not be written, they stay.
     """
     ended = {
         name: record
         for name in submissions.ids(store)
+        if store.read(f"{submissions.FOLDER}/{name}/{look.QUIET}") is not None
         for scheduler in MEMBERS.values()
         if (record := scheduler.ended(store, name)) is not None
     }
