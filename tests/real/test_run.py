@@ -231,7 +231,8 @@ def test_what_runs_on_another_machine_is_not_cancelled_from_here(
     here = recorded("sweep")
     submission = here.store / "submissions/20260101-000000-aaaaaa"
     submission.mkdir(parents=True)
-    (submission / "plan.json").write_text(json.dumps({"tasks": []}))
+    job = next(iter(here.states()))
+    (submission / "plan.json").write_text(json.dumps({"tasks": [{"job": job}]}))
     innocent = subprocess.Popen(["sleep", "600"])
     lock = submission / "agent.lock"
     lock.write_text(f"login2 {innocent.pid}\n")
