@@ -92,5 +92,5 @@ def closed(store: Store, name: str) -> Store:
 
 def look(store: Store, jobs: Collection[JobId]) -> Store:
     """Look once at these jobs and at all live submissions; return the store as it was seen."""
-    seen = store.files.look(progress.through(jobs, "looking at jobs:"))
+    seen = store.look(progress.through(jobs, "looking at jobs:"))
     return replace(store, files=SeenFiles(store.files, frozenset(jobs), *seen))

@@ -170,6 +170,10 @@ class Store:
         """Remove files and folders with all they hold; what is not there is no error."""
         self._do("remove", keys[0], lambda: self.files.remove(keys))
 
+    def look(self, jobs: Iterable[JobId]) -> tuple[Any, ...]:
+        """Return what one look sees of jobs and of all live submissions, for ``repx.seen``."""
+        return self._do("list", "", lambda: self.files.look(jobs))
+
     def locked(self, key: str) -> bool:
         """Return whether a process holds the lock file; False where there are no locks."""
         return bool(self.files.locked([key]))

@@ -98,7 +98,9 @@ def _files(store: Store, home: str) -> dict[str, int]:
 
 
 def _print(store: Store, home: str, path: str) -> None:
-    there = [console.plain(each) for each in _files(store, home)]
+    kinds = store.files.kinds([f"{home}/{each}" for each in _files(store, home)])
+    files = (key.removeprefix(f"{home}/") for key, (kind, _) in kinds.items() if kind == "file")
+    there = [console.plain(each) for each in files]
     if posixpath.normpath(path) not in there:
         known = f"there are: {', '.join(there[:10])}" if there else "the job has left no files yet"
         raise InputError(

@@ -5,6 +5,7 @@ one by one, each inside the one before. A file is written under a name that nobo
 ``incoming``, and renamed. Annotations suit Python 3.6, which login nodes still have.
 """
 
+import contextlib
 import errno
 import fcntl
 import glob
@@ -61,14 +62,16 @@ class Tree:
             return []
 
     def kinds(self, keys: "Sequence[str]") -> "dict[str, tuple[str, int]]":
-        """Return for each key that names anything what it is, and its size in bytes."""
+        """Return for each key that names anything what it is, and its size in bytes.
+
+        A link is what it leads to, and a link only where it leads nowhere.
+        """
         found = {}
         for key in keys:
-            try:
-                there = os.lstat(self.path(key))
-            except OSError:
-                continue
-            found[key] = (_kind(there.st_mode), there.st_size)
+            for ask in (os.lstat, os.stat):  # the second, where it leads anywhere, decides
+                with contextlib.suppress(OSError):
+                    there = ask(self.path(key))
+                    found[key] = (_kind(there.st_mode), there.st_size)
         return found
 
     def glob(self, patterns: "Sequence[str]") -> "list[str]":
@@ -85,7 +88,8 @@ class Tree:
         for key in keys:
             for parent, folders, here in os.walk(self.path(key)):
                 folders.sort()
-                for name in sorted(here + [each for each in folders if _is_link(parent, each)]):
+                here += [each for each in folders if os.path.islink(f"{parent}/{each}")]
+                for name in sorted(here):
                     path = f"{parent}/{name}"
                     found[path[len(self.root) + 1 :]] = os.lstat(path).st_size
         return found
@@ -385,10 +389,6 @@ def _kind(mode: int) -> str:
     if stat.S_ISLNK(mode):
         return "link"
     return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
-
-
-def _is_link(parent: str, name: str) -> bool:
-    return os.path.islink(f"{parent}/{name}")
 
 
 def _is_locked(path: str) -> bool:

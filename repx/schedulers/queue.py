@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from repx import seen, submissions
-from repx.errors import CommandError, CommandNotFoundError, RepxError, SchedulerError
+from repx.errors import (
+    CommandError,
+    CommandNotFoundError,
+    RepxError,
+    SchedulerError,
+    StorageError,
+)
 from repx.places import holder, look
 from repx.schedulers import MEMBERS
 from repx.schedulers.contract import Answer, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from repx.model import JobId
     from repx.schedulers.contract import Known, Order, Scheduler
     from repx.status import JobState
     from repx.store import Store
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +51,19 @@ def reported(store: Store) -> dict[JobId, JobState]:
 
 
 def _known(store: Store, scheduler: Scheduler, names: Sequence[str]) -> list[Known]:
-    return [each for name in names if (each := scheduler.known(store, name)) is not None]
+    told = (_unless_closed_to_us(scheduler.known, store, name) for name in names)
+    return [each for each in told if each is not None]
+
+
+def _unless_closed_to_us(
+    tell: Callable[[Store, str], T | None], store: Store, name: str
+) -> T | None:
+    """Return what is told of a submission; one that another user keeps closed is passed over."""
+    try:
+        return tell(store, name)
+    except StorageError as error:
+        log.warning("%s; passed over", error.message)
+        return None
 
 
 def _answer(store: Store, scheduler: Scheduler, known: Sequence[Known]) -> Answer:
@@ -60,9 +80,9 @@ def close_ended(store: Store) -> None:
     ended = {
         name: record
         for name in submissions.ids(store)
-        if store.read(f"{submissions.FOLDER}/{name}/{look.QUIET}") is not None
+        if store.read_many([f"{submissions.FOLDER}/{name}/{look.QUIET}"])
         for scheduler in MEMBERS.values()
-        if (record := scheduler.ended(store, name)) is not None
+        if (record := _unless_closed_to_us(scheduler.ended, store, name)) is not None
     }
     if not ended:
         return
