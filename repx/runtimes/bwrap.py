@@ -116,8 +116,8 @@ repx_say_undeclared() {
       [[ $word == /?* && -e $word && $said != *" $word "* ]] || continue
       repx_unseen "$word" || continue
       said+="$word "
-      line='repx: isolated: the program asked for %s, which is not among its inputs\n'
-      printf "$line" "$word" >>"$log"
+      printf 'repx: isolated: the program asked for %s, %s\n' "$word" \
+        'which is not among its inputs' >>"$log"
     done
   done
 }

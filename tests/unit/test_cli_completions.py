@@ -53,7 +53,7 @@ def tab(folder: Path, *words: str) -> list[str]:
         (["repx", "log", "15h0xgj4swj9-s"], ["15h0xgj4swj9-stage-a-generate-1.0"]),
         (["repx", "run", "--stage", "stage-a"], ["stage-a-generate", "stage-analysis"]),
         (["repx", "run", "--target", "c"], ["cluster"]),
-        (["repx", "list", "jobs", "--status", "s"], ["succeeded", "skipped"]),
+        (["repx", "list", "jobs", "--status", "s"], ["succeeded", "stale", "skipped"]),
         (["repx", "-l", "nowhere", "run", ""], []),
         (["repx", "completions", "f"], ["fish"]),
     ],
