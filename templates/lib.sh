@@ -71,6 +71,8 @@ repx_main() {
   trap 'repx_exceptional stopped timeout USR1' USR1
   repx_home=$repx_store/outputs/$repx_job
   repx_record=$repx_folder/repx repx_out=$repx_folder/out
+  [[ ! -L $repx_home && ! -L $repx_folder && ! -L $repx_record ]] ||
+    repx_exceptional broken "a link stands where a job's folder belongs: $repx_home"
   if [[ $repx_unit != main ]]; then
     # shellcheck source=templates/scatter-gather.sh
     . "$repx_here/scatter-gather.sh"

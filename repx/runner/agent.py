@@ -160,6 +160,7 @@ class Agent:
             return True
         job = self.tally.names[unit.task]
         record = self.store.record(job)
+        files.refuse_links(os.fsencode(record), os.path.dirname(os.fsencode(record)))
         os.makedirs(record, exist_ok=True)
         lock = locks.take(f"{record}/lock")
         if lock is None:

@@ -43,6 +43,14 @@ def _put(path: bytes, text: bytes, flag: int) -> None:
         os.close(file)
 
 
+def refuse_links(*folders: bytes) -> None:
+    """Raise OSError where a link stands for a folder of a job: it could lead anywhere."""
+    for folder in folders:
+        if os.path.islink(folder):
+            why = "a link stands where a job's folder belongs"
+            raise OSError(errno.ELOOP, why, os.fsdecode(folder))
+
+
 def flush(path: bytes) -> None:
     """Bring a file, or all that a folder holds, to the disk. Raises OSError."""
     for folder, _, names in os.walk(path) if os.path.isdir(path) else ():

@@ -136,6 +136,7 @@ class Worker:
             for folder in (given.folder, given.record, given.out):
                 os.mkdir(folder)
         except (FileExistsError, FileNotFoundError) as error:
+            files.refuse_links(given.home, given.folder, given.record)
             for folder in (given.record, given.out):
                 os.makedirs(folder, exist_ok=True)
             return isinstance(error, FileNotFoundError)

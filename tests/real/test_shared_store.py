@@ -120,3 +120,30 @@ def test_a_hostile_neighbour_cannot_lead_a_run_out_of_the_store(people: People) 
     one.start("/usr/bin/python3", "-m", "repx", "run", cwd=ours).communicate(timeout=120)
 
     assert precious.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("place", ["", "repx"])
+def test_a_link_for_a_job_s_folder_is_refused(people: People, place: str) -> None:
+    """Bob can build the same Lab, so he knows where Anne's run is going to write."""
+    store = _store(people, 0o2777)
+    one, two = people.person(ANNE), people.person(BOB)
+    ours = one.project(_lab("mine"), **_profile(store))
+    (job,) = (path.name for path in (ours / "result" / "jobs").iterdir())
+    target = one.home / "precious"
+    (target / "out").mkdir(parents=True)
+    (target / "out" / "kept").write_text("mine\n")
+    for path in (target, target / "out", target / "out" / "kept"):
+        os.chown(path, ANNE, ANNE)
+    trap = store / "outputs" / job / place
+    two.start("mkdir", "-p", "-m", "777", trap.parent).communicate()
+    two.start("chmod", "-R", "777", store / "outputs").communicate()
+    two.start("ln", "-s", target, trap).communicate()
+    before = sorted(target.rglob("*"))
+
+    said = one.repx("run", cwd=ours, code=1)
+    script = one.start("bash", "-c", f"bash {store}/submissions/*/jobs/*.sh", cwd=ours)
+    by_hand, _ = script.communicate(timeout=60)
+
+    assert "a link stands where a job's folder belongs" in said
+    assert (3, True) == (script.returncode, "a link stands" in by_hand)
+    assert before == sorted(target.rglob("*"))
