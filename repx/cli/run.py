@@ -81,6 +81,7 @@ def run(
         return engine.prepare(opened.lab, wish(opened.lab), store, target, resources, explain)
 
     plan = planned()
+    scheduler.check(plan)
     if dry_run:
         from repx.cli import reasons  # most runs need none
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from repx import document
-from repx.config import xdg
+from repx.config import sbatch, xdg
 from repx.config.entry import Entry
 from repx.errors import ProblemsError
 from repx.target import Resources, Retries, RetryReason, Rule, Rules
@@ -27,15 +27,6 @@ _FIELDS: Final = {
     "time": "time",
     "partition": "partition",
 }
-
-# sbatch options that the scripts set themselves: users cannot set them.
-RESERVED: Final = frozenset(
-    (
-        *("array", "begin", "chdir", "comment", "dependency", "error", "export", "hold"),
-        *("job-name", "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable"),
-        *("quiet", "requeue", "signal", "test-only", "wait", "wrap"),
-    )
-)
 
 
 def load(path: Path, env: Mapping[str, str]) -> Rules:
@@ -108,10 +99,21 @@ def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, 
     for name, value in options.data.items():
         if name in key_of:
             options.report(name, f"options: write '{key_of[name]}:' instead of '{name}'")
-        elif name in RESERVED:
-            options.report(name, f"options: '{name}' is for repx itself to set")
+        elif mistake := _mistake(name):
+            options.report(name, f"options: {mistake}")
         found[name] = value
     return found
+
+
+def _mistake(name: str) -> str | None:
+    """Return what is wrong with the name of an option; one of the site's own is not known here."""
+    found = sbatch.matching(name)
+    if found and found[0].name != name:
+        full = f"'{found[0].name}'" if len(found) == 1 else "its long name"
+        return f"'{name}' is an abbreviation, write {full}"
+    if found and found[0].by is sbatch.By.REPX:
+        return f"'{name}' is for repx itself to set"
+    return None
 
 
 def _rule(entry: Entry, number: int) -> Rule:

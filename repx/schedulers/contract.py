@@ -129,7 +129,11 @@ class Scheduler(Protocol):
         ...
 
     def check(self, plan: Plan) -> None:
-        """Raise OutOfReachError when a job waits for one that this scheduler cannot wait for."""
+        """Raise an error for a plan that this scheduler cannot run, before anything is written.
+
+        OutOfReachError when a job waits for one that it cannot wait for, InputError for options
+        that it cannot be given.
+        """
         ...
 
     def start(self, folder: str, limits: Limits) -> Words:

@@ -256,6 +256,21 @@ def test_mistakes_in_targets_yaml(recorded: Callable[..., Place], golden: Golden
     assert here.left() == ["result", "targets.yaml"]
 
 
+def test_options_of_sbatch_that_a_lab_may_not_set(empty: Place, golden: Golden) -> None:
+    empty.use(scheduler="slurm", slurm={"max_array_size": 1000})
+    said = ""
+    for opt in ("--outp=/etc/x", "-Oo/etc/x", "--acount=x", "--uid 0", "--exclusive job.sh"):
+        stage = {"outputs": {"o": "$out/o"}, "run": "touch o", "resources": {"sbatch_opts": [opt]}}
+        lab = {"stages": {"fit": stage}, "pipelines": {"p": ["fit"]}, "runs": {"r": {}}}
+        empty.write("lab.yaml", json.dumps(lab))
+        empty.repx("build")
+        said += f"# {opt}\n" + empty.session("render -o scripts", "run --dry-run", "run")
+        assert not empty.store.exists()
+        assert not (empty.folder / "scripts").exists()
+
+    golden("bad-input/sbatch-opts.txt", said)
+
+
 def test_a_target_that_does_not_exist(recorded: Callable[..., Place], golden: Golden) -> None:
     here = recorded("sweep")
     said = here.session("run --target heer", "targets check heer")

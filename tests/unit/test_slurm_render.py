@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -213,14 +212,27 @@ def test_a_site_replaces_single_blocks(tmp_path: Path) -> None:
     assert "repx_run" in script
 
 
-def test_what_the_scripts_rely_on_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    ours = ("--output=/dev/null", "-d singleton", "-Jx", "-o/tmp/x", "--quiet", "--job-na x")
-    asked = Resources(sbatch_opts=("'--account=x y'", "-p main", "--exclusive", *ours))
-    with caplog.at_level(logging.WARNING):
-        lines = [directives.line(each) for each in directives.of_resources(TARGET, asked)]
+def test_sbatch_opts_come_last_by_their_long_names() -> None:
+    asked = Resources(sbatch_opts=("'--account=x y'", "-p main", "--exclusive", "-N", "2"))
+    lines = [directives.line(each) for each in directives.of_resources(TARGET, asked)]
 
-    assert ["'--account=x y'", "-p main", "--exclusive"] == lines[-3:]
-    assert len(ours) == len(caplog.records)
+    assert ["--account='x y'", "--partition=main", "--exclusive", "--nodes=2"] == lines[-4:]
+
+
+def test_a_refused_option_names_its_job() -> None:
+    fine, bad = task("a-fine", sbatch_opts=("-p x",)), task("a-fit", sbatch_opts=("--out=/etc/x",))
+
+    directives.check([fine])
+    with pytest.raises(InputError, match=r"^job a-fit-1\.0: sbatch_opts: '--out=/etc/x' sets "):
+        directives.check([fine, bad])
+
+
+def test_a_refused_option_of_a_step_names_its_job() -> None:
+    steps = scattered("a-sum")
+    bad = dataclasses.replace(steps.units[1], ladder=(Resources(sbatch_opts=("--hold",)),))
+
+    with pytest.raises(InputError, match=r"^job a-sum-1\.0: sbatch_opts: '--hold' sets --hold"):
+        directives.check([dataclasses.replace(steps, units=(steps.units[0], bad))])
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb"])

@@ -347,6 +347,20 @@ def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
         ("slurm: {options: {mem: 3}}", "options: write 'mem:' instead of 'mem'"),
         ("slurm: {options: {mail-user: x}}", "options: write 'mail_user:' instead of 'mail-user'"),
         ("slurm: {options: {output: x}}", "options: 'output' is for repx itself to set"),
+        ("slurm: {options: {version: true}}", "options: 'version' is for repx itself to set"),
+        ("slurm: {options: {arr: 1-9}}", "options: 'arr' is an abbreviation, write 'array'"),
+        (
+            "slurm: {options: {ou: x}}",
+            "options: 'ou' is an abbreviation, write 'output'",
+        ),
+        (
+            "slurm: {options: {cluster-: x}}",
+            "options: 'cluster-' is an abbreviation, write 'cluster-constraint'",
+        ),
+        (
+            "slurm: {options: {n: 3}}",
+            "options: 'n' is an abbreviation, write its long name",
+        ),
         ("slurm: {bundle: [{cpus: 1}]}", "bundle[0]: the key 'name' is missing"),
         (
             "resources: {rules: [{bundle: a}]}",

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from repx.config import units
-from repx.config.rules import RESERVED
+from repx.config import sbatch, units
 from repx.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from repx.plan import Task
     from repx.target import Resources, Target
-
-log = logging.getLogger(__name__)
 
 # An option with its dashes, and its value; None for a flag.
 Directive: TypeAlias = tuple[str, str | None]
-
-_SHORT: Final = frozenset(  # those of RESERVED that have a short name
-    ("-D", "-H", "-J", "-Q", "-W", "-a", "-b", "-d", "-e", "-o")
-)
 
 
 def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
     """Return what one job asks for; later settings replace earlier ones, ``sbatch_opts`` come last.
 
     The order is: the target's options, then resources. Raises InputError for ``sbatch_opts`` that
-    a shell could not read.
+    sbatch does not know or nobody but repx or the target may set.
     """
     asked: dict[str, str | int | bool | None] = {"export": "NONE", **target.slurm.options}
     asked |= {
@@ -44,6 +37,22 @@ def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
     }
     asked |= resources.slurm
     return (*_given(asked), *_words(resources.sbatch_opts))
+
+
+def check(tasks: Iterable[Task]) -> None:
+    """Raise InputError for a job with ``sbatch_opts`` that it cannot have; few are different."""
+    seen: set[tuple[str, ...]] = {()}
+    for task in tasks:
+        for unit in task.units:
+            words = unit.resources.sbatch_opts
+            if words in seen:
+                continue
+            seen.add(words)
+            try:
+                tuple(_words(words))
+            except InputError as error:
+                message = f"job {task.job.id}: {error.message}"
+                raise InputError(message, hint=error.hint) from error
 
 
 def warning(target: Target, time_s: int | None) -> tuple[int, tuple[Directive, ...]]:
@@ -77,22 +86,8 @@ def _given(asked: Mapping[str, str | int | bool | None]) -> Iterator[Directive]:
 
 
 def _words(options: Iterable[str]) -> Iterator[Directive]:
-    """Read whole options as sbatch does: ``--account=x``, ``-p main``, ``--exclusive``."""
-    for option in options:
-        try:
-            words = shlex.split(option)
-        except ValueError as error:
-            message = f"sbatch_opts: {option!r}: {error}"
-            raise InputError(message, hint="write each option as in a shell's command") from error
-        if words and _is_ours(words[0]):
-            log.warning("sbatch_opts: %s is left out: repx sets it itself", option)
-        elif words:
-            yield shlex.join(words), None
-
-
-def _is_ours(word: str) -> bool:
-    """Tell whether a word is one of our options, also shortened or with its value."""
-    if not word.startswith("--"):
-        return word[:2] in _SHORT
-    name = word[2:].partition("=")[0]
-    return bool(name) and any(ours.startswith(name) for ours in RESERVED)
+    try:
+        for name, value in sbatch.read(options):
+            yield f"--{name}", value
+    except InputError as error:
+        raise InputError(f"sbatch_opts: {error.message}", hint=error.hint) from error

@@ -59,7 +59,10 @@ class Slurm:
         )
 
     def check(self, plan: Plan) -> None:
-        """Raise OutOfReachError when a job waits for one that is not in Slurm."""
+        """Raise OutOfReachError when a job waits for one not in Slurm, InputError for options."""
+        from repx.schedulers.slurm import directives
+
+        directives.check(plan.tasks)
         waited = {job for task in plan.tasks for job in task.needs}
         waited.update(job for gate in plan.gates for job in gate.jobs)
         for job, by in plan.alive.items():

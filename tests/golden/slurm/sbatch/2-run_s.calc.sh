@@ -13,7 +13,7 @@
 #SBATCH --mail-type=END,FAIL
 #SBATCH --exclusive
 #SBATCH --nice=0
-#SBATCH -C fast
+#SBATCH --constraint=fast
 #SBATCH --signal=B:USR1@60
 #SBATCH --requeue
 
