@@ -24,6 +24,7 @@ PROGRAMS: Final = {
     "nix": ("nix-build", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
+    "sbatch": ("sbatch",),
     "slurm": ("slurmctld",),
     "slurm-accounting": ("slurmdbd", "mariadbd"),
     "ssh": ("ssh", "sshd"),

@@ -20,6 +20,11 @@ DIRECTIVES: Final[Mapping[str, str]] = {
     "gres": "gres",
     "gpus": "gpus",
     "constraint": "constraint",
+    "nodes": "nodes",
+    "ntasks": "ntasks",
+    "ntasks_per_node": "ntasks-per-node",
+    "licenses": "licenses",
+    "reservation": "reservation",
 }
 _FIELDS: Final = {
     "mem": "mem",

@@ -253,6 +253,25 @@ def test_mail_of_single_jobs_is_an_option_like_any_other() -> None:
     assert {"mail-type": "END"} == asked.slurm
 
 
+@pytest.mark.parametrize(
+    ("written", "option"),
+    [
+        ("nodes: 2", ("nodes", 2)),
+        ("nodes: 2-4", ("nodes", "2-4")),
+        ("ntasks: 8", ("ntasks", 8)),
+        ("ntasks_per_node: 4", ("ntasks-per-node", 4)),
+        ("licenses: 'matlab:2'", ("licenses", "matlab:2")),
+        ("reservation: course", ("reservation", "course")),
+    ],
+)
+def test_keys_of_slurm_are_options_of_sbatch(written: str, option: tuple[str, object]) -> None:
+    name, value = option
+    asked = resolve(f"rules: [{{{written}}}]")
+
+    assert {name: value} == asked.slurm
+    assert {f"slurm.{name}"} == {key for key in asked.sources if key.startswith("slurm.")}
+
+
 def test_later_files_win() -> None:
     both = read("defaults: {cpus: 1, time: 1}\nrules: [{mem: 1G}]") + read(
         "defaults: {cpus: 8}\nrules: [{mem: 8G}]"

@@ -346,6 +346,11 @@ def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
         ("slurm: {signal: 70000}", "signal: 70000 is more than 65535"),
         ("slurm: {options: {mem: 3}}", "options: write 'mem:' instead of 'mem'"),
         ("slurm: {options: {mail-user: x}}", "options: write 'mail_user:' instead of 'mail-user'"),
+        (
+            "slurm: {options: {ntasks-per-node: 3}}",
+            "options: write 'ntasks_per_node:' instead of 'ntasks-per-node'",
+        ),
+        ("slurm: {ntasks: 0}", "ntasks: 0 is less than 1"),
         ("slurm: {options: {output: x}}", "options: 'output' is for repx itself to set"),
         ("slurm: {options: {version: true}}", "options: 'version' is for repx itself to set"),
         ("slurm: {options: {arr: 1-9}}", "options: 'arr' is an abbreviation, write 'array'"),
