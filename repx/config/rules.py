@@ -23,6 +23,7 @@ DIRECTIVES: Final[Mapping[str, str]] = {
     "nodes": "nodes",
     "ntasks": "ntasks",
     "ntasks_per_node": "ntasks-per-node",
+    "exclusive": "exclusive",
     "licenses": "licenses",
     "reservation": "reservation",
 }

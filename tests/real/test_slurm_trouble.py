@@ -28,7 +28,7 @@ def test_status_tells_who_waits_for_what_and_who_runs_where(place: Place) -> Non
     big = place.lab.job("big", hints={"cpus": 8})
     huge = place.lab.job("huge", hints={"cpus": 8})
     held = place.lab.job("held", needs=[runs])
-    place.target(slurm={"options": {"exclusive": True}})
+    place.target(slurm={"exclusive": True})
     place.repx("run", runs)
     place.cluster.wait(lambda: place.started(runs))
     place.repx("run")

@@ -77,7 +77,7 @@ def test_without_any_file_the_lab_decides() -> None:
 def test_defaults_yield_to_the_lab_and_rules_win_field_by_field() -> None:
     asked = resolve(
         """
-defaults: {mem: 1G, time: 10, partition: p, options: {nice: 1, exclusive: true}}
+defaults: {mem: 1G, time: 10, partition: p, exclusive: true, options: {nice: 1}}
 rules:
   - {mem: 3G, cpus: 3, options: {nice: 2}}
   - {stage: train, cpus: 4, gpus: 1, sbatch_opts: [--x]}
@@ -259,6 +259,9 @@ def test_mail_of_single_jobs_is_an_option_like_any_other() -> None:
         ("nodes: 2", ("nodes", 2)),
         ("nodes: 2-4", ("nodes", "2-4")),
         ("ntasks: 8", ("ntasks", 8)),
+        ("exclusive: true", ("exclusive", True)),
+        ("exclusive: false", ("exclusive", False)),
+        ("exclusive: user", ("exclusive", "user")),
         ("ntasks_per_node: 4", ("ntasks-per-node", 4)),
         ("licenses: 'matlab:2'", ("licenses", "matlab:2")),
         ("reservation: course", ("reservation", "course")),

@@ -155,7 +155,8 @@ def test_every_field_arrives(tmp_path: Path) -> None:
       constraint: a|b
       mail_type: END
       mail_user: me
-      options: {exclusive: true, nice: 5}
+      exclusive: true
+      options: {nice: 5}
       prologue: |
         one
         two
