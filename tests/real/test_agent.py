@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import random
@@ -18,20 +17,9 @@ import pytest
 
 from repx.target import Resources
 from tests.real.folders import TOUCH, Folder, MakeFolder, Work, ended, wait_until
+from tests.real.traced import ROOT, SLEEP, TRACE, is_locked, reasons, wait_for_trace
 
 pytestmark = pytest.mark.real
-
-ROOT: Final = "root=${out%/outputs/*}\njob=${out%/out} job=${job##*/}\n"
-TRACE: Final = f'{ROOT}echo "$job" >>"$root/trace"\n'
-SLEEP: Final = f"{TRACE}sleep 60\n{TOUCH}"
-
-
-def _traced(made: Folder, job: str) -> None:
-    wait_until(lambda: job in made.traced())
-
-
-def _reason(made: Folder, job: str) -> list[str]:
-    return [event["reason"] for event in made.events("end") if event["job"] == job]
 
 
 # --- order and failure -----------------------------------------------------------------------
@@ -103,7 +91,7 @@ def test_keep_going_skips_only_what_needs_the_failed_job(folder: MakeFolder) -> 
     assert [("b", "bad"), ("c", "bad")] == [
         (event["job"], event["because"]) for event in made.events("skip")
     ]
-    assert ["exit 3"] == _reason(made, "bad")
+    assert ["exit 3"] == reasons(made, "bad")
 
 
 def test_a_failed_job_is_tried_again(folder: MakeFolder) -> None:
@@ -112,7 +100,7 @@ def test_a_failed_job_is_tried_again(folder: MakeFolder) -> None:
 
     assert 0 == made.agent()[0]
     assert 3 == made.marker("a", "SUCCESS")["attempt"]
-    assert ["exit 1", "exit 1", ""] == _reason(made, "a")
+    assert ["exit 1", "exit 1", ""] == reasons(made, "a")
     assert [1, 2, 3] == [event["attempt"] for event in made.events("start")]
 
 
@@ -163,94 +151,10 @@ def test_jobs_find_the_locale_and_nothing_of_ours_in_their_environment(
     assert ["REPX_UNIT"] == [name for name in found if name.startswith("REPX_")]
 
 
-# --- stopping --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "reason"),
-    [(signal.SIGINT, "cancelled"), (signal.SIGTERM, "cancelled"), (signal.SIGUSR1, "timeout")],
-)
-def test_a_signal_ends_all_jobs(folder: MakeFolder, number: int, reason: str) -> None:
-    made = folder({name: Work(body=SLEEP) for name in "abc"})
-    agent = made.start_agent("-j2")
-    _traced(made, "b")
-
-    agent.send_signal(number)
-
-    code, said = ended(agent)
-    assert 130 == code
-    assert said.endswith("0 succeeded, 2 failed, 0 skipped, 1 not started\n")
-    assert [reason, reason] == [made.marker(job)["reason"] for job in "ab"]
-    assert [] == made.markers("c")
-    assert "interrupted" == made.events("agent-end")[0]["reason"]
-
-
-def test_a_second_signal_kills(folder: MakeFolder) -> None:
-    stubborn = f"trap '' TERM\n{TRACE}sleep 60 &\necho $! >\"$out/pid\"\nwait\nsleep 60\n"
-    made = folder({"a": Work(body=stubborn)})
-    agent = made.start_agent(REPX_GRACE_S="30")
-    wait_until((made.home("a") / "out/pid").exists)
-    time.sleep(0.2)
-
-    agent.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    agent.send_signal(signal.SIGINT)
-
-    assert 130 == ended(agent)[0]
-    assert [] == made.markers("a")
-    wait_until(lambda: not _locked(made, "a"), 5)
-
-
-def _locked(made: Folder, job: str) -> bool:
-    with (made.record(job) / "lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def test_single_jobs_are_cancelled_by_name(folder: MakeFolder) -> None:
-    """Running, waiting for their turn, waiting for others: the rest goes on."""
-    made = folder(
-        {
-            "runs": Work(body=SLEEP),
-            "queued": Work(body=TRACE + TOUCH),
-            "needs": Work(needs=("queued",)),
-            "goes-on": Work(body=TRACE + TOUCH),
-        }
-    )
-    (made.path / "cancel").write_text("goes-on\n")  # of an earlier life: does not count
-    agent = made.start_agent("-j1")
-    _traced(made, "runs")
-
-    with (made.path / "cancel").open("a") as stream:
-        stream.write("runs\nqueued\n")
-    agent.send_signal(signal.SIGHUP)
-
-    assert 1 == ended(agent)[0]
-    assert "cancelled" == made.marker("runs")["reason"]
-    assert ["goes-on"] == made.succeeded()
-    assert ["cancelled"] == _reason(made, "queued")
-    assert [("needs", "queued")] == [(e["job"], e["because"]) for e in made.events("skip")]
-
-
-def test_cancelling_everything_is_like_a_signal(folder: MakeFolder) -> None:
-    made = folder({name: Work(body=SLEEP) for name in "ab"})
-    agent = made.start_agent("-j1")
-    _traced(made, "a")
-
-    (made.path / "cancel").write_text("*\n")
-    agent.send_signal(signal.SIGHUP)
-
-    assert 130 == ended(agent)[0]
-    assert "cancelled" == made.marker("a")["reason"]
-
-
 def test_it_sleeps_while_nothing_happens(folder: MakeFolder) -> None:
     made = folder({"a": Work(body=SLEEP)})
     agent = made.start_agent()
-    _traced(made, "a")
+    wait_for_trace(made, "a")
     time.sleep(0.5)
     before = _switches(agent.pid)
     time.sleep(1.5)
@@ -275,7 +179,7 @@ def _switches(pid: int) -> str:
 def test_a_second_agent_on_a_folder_is_refused(folder: MakeFolder) -> None:
     made = folder({"a": Work(body=SLEEP)})
     agent = made.start_agent()
-    _traced(made, "a")
+    wait_for_trace(made, "a")
 
     code, said = made.agent()
 
@@ -301,7 +205,7 @@ def test_jobs_promised_by_another_agent_are_waited_for(folder: MakeFolder) -> No
     other = folder(works, name="s1")
     made = folder({"mine": Work(body=TRACE + TOUCH, needs=("second",))}, name="s2")
     agent = other.start_agent("-j1")
-    _traced(other, "first")
+    wait_for_trace(other, "first")
 
     assert 0 == made.agent()[0]
     assert ["first", "second", "mine"] == made.traced()
@@ -318,7 +222,7 @@ def test_a_job_that_another_agent_gave_up_is_not_waited_for_for_ever(folder: Mak
 def test_a_job_that_runs_by_hand_is_not_started(folder: MakeFolder) -> None:
     made = folder({"a": Work(body=f"{TRACE}sleep 1\n{TOUCH}"), "b": Work(needs=("a",))})
     by_hand = made.start_script("a")
-    _traced(made, "a")
+    wait_for_trace(made, "a")
 
     assert 0 == made.agent()[0]
     assert ["a"] == made.traced()
@@ -346,7 +250,7 @@ def test_a_killed_wrapper_takes_its_job_along_and_is_told(folder: MakeFolder) ->
     os.kill(int(path.read_text()), signal.SIGKILL)
 
     assert 1 == ended(agent)[0]
-    assert ["wrapper died: signal 9"] == _reason(made, "a")
+    assert ["wrapper died: signal 9"] == reasons(made, "a")
     assert ([], ["b"]) == (made.markers("a"), made.succeeded())
 
 
@@ -432,7 +336,7 @@ def test_a_cancelled_scatter_gather_job_frees_its_lock(folder: MakeFolder) -> No
 
     assert 1 == ended(agent)[0]
     assert ["b"] == made.succeeded()
-    assert not _locked(made, "sg")
+    assert not is_locked(made, "sg")
 
 
 # --- what is not a plan ----------------------------------------------------------------------
@@ -455,7 +359,7 @@ def test_a_missing_script_fails_its_job(folder: MakeFolder) -> None:
 
     assert 1 == made.agent("--keep-going")[0]
     assert ["b"] == made.succeeded()
-    assert "the job script could not work (exit code 127)" in _reason(made, "a")[0]
+    assert "the job script could not work (exit code 127)" in reasons(made, "a")[0]
 
 
 def test_half_an_event_of_a_crash_spoils_no_other(folder: MakeFolder) -> None:
