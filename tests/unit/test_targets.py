@@ -132,10 +132,7 @@ def test_fields_not_given_have_defaults(tmp_path: Path) -> None:
     assert SlurmOptions() == found.slurm
 
 
-def test_every_field_arrives(tmp_path: Path) -> None:
-    found = target(
-        tmp_path,
-        """
+EVERY_FIELD: Final = """
     node_local_path: /fast
     scheduler: slurm
     runtime: [bwrap, native]
@@ -167,7 +164,13 @@ def test_every_field_arrives(tmp_path: Path) -> None:
       signal: 8
       requeue: true
       bundle: {name: b, stage: s, job: ["*-j", k], cpus: 1, mem: 1G, time: 1h, count: 2}
-""",
+"""
+
+
+def test_every_field_arrives(tmp_path: Path) -> None:
+    found = target(
+        tmp_path,
+        EVERY_FIELD,
         HOME="/home/me",
     )
 
