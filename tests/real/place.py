@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHANGING = (
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-f]{6}\b"), "SUBMISSION"),
+    (re.compile(r"(?<=/content/)[0-9a-f]{64}x?"), "SUM"),
     (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{32}\b"), "HASH"),
     (re.compile(r"\b(?=[a-z]*[0-9])[0-9a-z]{12}-(?=[a-z])"), "HASH-"),
     (re.compile(r"\b\d+(\.\d+)?s\b"), "TIME"),
