@@ -133,6 +133,11 @@ class Store:
         except OSError as error:
             raise _error("read", self.path(key), error.strerror or str(error)) from error
 
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """Return the keys that name a file or a folder; a link that leads nowhere is none."""
+        kinds = self._do("read", "", lambda: self.files.kinds(keys)) if keys else {}
+        return {key for key, (kind, _) in kinds.items() if kind != "link"}
+
     def sizes_of(self, keys: Sequence[str]) -> dict[str, int]:
         """Return the size of each of the files that is there."""
         kinds = self._do("read", keys[0], lambda: self.files.kinds(keys))

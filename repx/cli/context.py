@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -280,6 +281,19 @@ def command(
     return lambda function: click.command(name, cls=RepxCommand, examples=examples, **attributes)(
         click.pass_obj(function)
     )
+
+
+def to_paste(*words: str) -> str:
+    """Return a command line of repx that means the same Lab and target as this one."""
+    current = click.get_current_context(silent=True)
+    context = (current and current.find_object(Context)) or Context()
+    given = (
+        ("-l", context.lab_path if context.lab_path != DEFAULT_LAB else None),
+        ("--target", context.target_name),
+        ("--targets", context.targets_file),
+    )
+    options = [word for name, value in given if value for word in (name, str(value))]
+    return f"repx {shlex.join([*words, *options])}"
 
 
 def group(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from repx import console, graph, status
+from repx import console, gone, graph, status
 from repx.cli import origin, phases
+from repx.cli.context import to_paste
 from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
@@ -121,8 +122,13 @@ def failures(
     logs: Callable[[JobId], Iterable[str]] = lambda _: (),
 ) -> None:
     """Tell of failed jobs, a few at most; ``logs`` are what their scheduler wrote of them."""
-    for job, reason in list(failed.items())[:_FAILURES_SHOWN]:
+    shown = dict(list(failed.items())[:_FAILURES_SHOWN])
+    makers = gone.makers(store, lab, shown)
+    for job, reason in shown.items():
         failure(lab, job, store, reason)
+        if job in makers:
+            again = to_paste("run", "--force", prefix(makers[job]))
+            console.note(f"  again: {again}  # {short_id(makers[job])} made the input that is gone")
         for path in logs(job):
             console.note(f"  scheduler: {path}")
     if len(failed) > _FAILURES_SHOWN:
@@ -146,7 +152,7 @@ def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     console.note(f"  log:   {store.path(log)}")
     silent = reason.startswith("exit ") and not last_words
     trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""
-    console.note(f"  debug: repx debug-run {shlex.quote(_prefix(job))}{trace}")
+    console.note(f"  debug: repx debug-run {shlex.quote(prefix(job))}{trace}")
 
 
 def parameters(lab: Lab, job: JobId) -> dict[str, object]:
@@ -171,7 +177,7 @@ def _brief(value: object) -> str:
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
 
 
-def _prefix(job: JobId) -> str:
+def prefix(job: JobId) -> str:
     """Return the hash of an id where it has one: enough to name the job."""
     return job.partition("-")[0] or job
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, select
+from repx import console, engine, gone, select
 from repx import status as states_of
 from repx.cli import complete, phases, report, watching
-from repx.cli.context import command
+from repx.cli.context import command, to_paste
+from repx.errors import InputError
 from repx.model import short_id, value_text
 from repx.status import ALIVE, Agent, ByHand, State
 from repx.store import FAIL
@@ -33,6 +34,7 @@ _TOLD_EACH: Final = 10
     repx status training             one run, job by job, and why
     repx status --json | jq .counts  for machines
     repx status --follow             watch what a detached run is doing
+    repx status --check              are all outputs still there?
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
@@ -42,12 +44,19 @@ _TOLD_EACH: Final = 10
     is_flag=True,
     help="Watch what runs now, to its end. With --json: print the states then.",
 )
-def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Look whether the outputs of jobs that succeeded are still there; exit code 1 if not.",
+)
+def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) -> int:
     """Show what is done, what runs, what failed and why.
 
     Names are runs, groups (@name), job ids or unique beginnings of one; with names every job
     is listed, without only those that run or failed.
     """
+    if follow and check:
+        raise InputError("--follow and --check do not go together", hint="check when it has ended")
     opened = context.lab_to_look_at()
     store = context.store()
     lab = opened.lab
@@ -59,16 +68,55 @@ def status(context: Context, names: tuple[str, ...], follow: bool) -> int:
             if context.json:
                 console.json(_document(lab, chosen, engine.observe(lab, store)))
     states = engine.observe(lab, store)
+    lacking = _lacking(lab, store, states, chosen, check=check)
+    code = 1 if check and lacking else 0
     if context.json:
-        console.json(_document(lab, chosen, states))
-        return 0
+        told = {"gone": lacking} if check or lacking else {}
+        console.json(_document(lab, chosen, states) | told)
+        return code
     if names:
         _jobs(lab, store, ((job, states[job]) for job in chosen))
     else:
         _runs(lab, states)
         _remarkable(lab, store, states)
+    _gone(lacking, check=check)
     console.note(report.states_line(states_of.counts(states[job].state for job in chosen)))
-    return 0
+    return code
+
+
+def _lacking(
+    lab: Lab,
+    store: Store,
+    states: Mapping[JobId, JobState],
+    chosen: Iterable[JobId],
+    *,
+    check: bool,
+) -> dict[JobId, tuple[str, ...]]:
+    """Return jobs whose outputs are gone: of those chosen, or of those that failures name."""
+    if check:
+        done = (lab.jobs[job] for job in chosen if states[job].state is State.SUCCEEDED)
+        found = gone.outputs(store, done)
+    else:
+        found = {}
+    failed = {job: states[job].reason for job in chosen if states[job].state is State.FAILED}
+    makers = {*gone.makers(store, lab, failed).values()} - found.keys()
+    return found | gone.outputs(store, [lab.jobs[job] for job in makers], unchecked=True)
+
+
+def _gone(lacking: Mapping[JobId, tuple[str, ...]], *, check: bool) -> None:
+    """List jobs whose outputs are gone, and say how to make these again."""
+    if not lacking:
+        if check:
+            console.note("every declared output is there")
+        return
+    console.out()
+    shown = list(lacking)[:_TOLD_EACH]
+    rows = [(job, ", ".join(lacking[job])) for job in shown]
+    console.table(("job", "outputs that are gone"), rows)
+    if len(lacking) > len(shown):
+        console.note(f"and {len(lacking) - len(shown)} more; --json has them all")
+    again = to_paste("run", "--force", *map(report.prefix, shown))
+    console.note(f"hint: `{again}` makes them again, and what stands on them")
 
 
 def _runs(lab: Lab, states: Mapping[JobId, JobState]) -> None:

@@ -1,0 +1,82 @@
+"""Declared outputs that were there when their job ended and are gone since: who can make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repx import launch
+from repx.model import SELF
+from repx.store import FAIL, SUCCESS, as_object
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from repx.model import Job, JobId, Lab
+    from repx.store import Store
+
+
+def outputs(
+    store: Store, jobs: Iterable[Job], *, unchecked: bool = False
+) -> dict[JobId, tuple[str, ...]]:
+    """Return, of jobs that have succeeded, the names of the outputs that are gone.
+
+    Two round trips at most, however many jobs. What a target let be missing was never there.
+    RepX 0.5 looks at no output, and leaves an empty marker: its jobs count if ``unchecked``.
+    """
+    declared = {job.id: launch.outputs(job.final, f"outputs/{job.id}/out") for job in jobs}
+    there = store.present([key for keys in declared.values() for key in keys.values()])
+    absent = {
+        job: names
+        for job, keys in declared.items()
+        if (names := [name for name, key in keys.items() if key not in there])
+    }
+    never = _never_there(store, absent, unchecked=unchecked)
+    found = {job: tuple(n for n in absent[job] if n not in names) for job, names in never.items()}
+    return {job: names for job, names in found.items() if names}
+
+
+def _never_there(
+    store: Store, jobs: Collection[JobId], *, unchecked: bool
+) -> dict[JobId, Collection[str]]:
+    """Return which outputs each job did not write, of the jobs of which that is known."""
+    keys = {job: f"outputs/{job}/repx/{SUCCESS}" for job in jobs}
+    markers = store.read_many(list(keys.values()))
+    said = {job: as_object(markers[key]) for job, key in keys.items() if key in markers}
+    return {job: _names(marker) for job, marker in said.items() if marker or unchecked}
+
+
+def _names(marker: Mapping[str, object]) -> Collection[str]:
+    names = marker.get("missing")
+    return names if isinstance(names, list) else ()
+
+
+def makers(store: Store, lab: Lab, failed: Mapping[JobId, str]) -> dict[JobId, JobId]:
+    """Return, by jobs that failed for a missing input, the job whose output is gone.
+
+    ``failed`` has the reasons. Nothing is asked of the store where none of them is that.
+    """
+    found = {job: maker for job, why in failed.items() if (maker := _maker(lab.jobs[job], why))}
+    scattered = {
+        f"outputs/{job}/scatter/repx/{FAIL}": job
+        for job, why in failed.items()
+        if why == "scatter failed"
+    }
+    for key, content in store.read_many(list(scattered)).items():
+        job = scattered[key]
+        if maker := _maker(lab.jobs[job], str(as_object(content).get("reason"))):
+            found[job] = maker
+    if not found:
+        return {}
+    makers = [lab.jobs[maker] for maker in set(found.values())]
+    gone = outputs(store, makers, unchecked=True)
+    return {job: maker for job, maker in found.items() if maker in gone}
+
+
+def _maker(job: Job, reason: str) -> JobId | None:
+    """Return the job that makes the input which a reason names."""
+    for executable in job.executables.values():
+        for source in executable.inputs:
+            made = source.job_id not in (None, SELF)
+            if made and reason.startswith(f"missing input: {source.target} ("):
+                return source.job_id
+    return None

@@ -1,0 +1,137 @@
+"""An output that somebody deleted: who made it is named, and the command that makes it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tests.real.slurm_place import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.real.slurm_cluster import Cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Place:
+    made = Place(folder=tmp_path, cluster=cast("Cluster", SimpleNamespace(env=dict(os.environ))))
+    made.target(scheduler="local", input_wait_s=0)
+    return made
+
+
+def gone(here: Place, *words: str, code: int = 1) -> dict[str, list[str]]:
+    process = here.start("status", "--check", "--json", *words)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, out + err
+    document: dict[str, Any] = json.loads(out)
+    found: dict[str, list[str]] = document["gone"]
+    return found
+
+
+def pasted(here: Place, said: str) -> str:
+    """Run the command that an answer offers, as it stands there."""
+    found = re.search(r"repx (run --force [^`#\n]+)", said)
+    assert found, said
+    words = shlex.split(found[1])
+    return here.repx(*words)
+
+
+def output(here: Place, job: str) -> Path:
+    return here.store / "outputs" / job / "out/o"
+
+
+def test_check_names_the_job_and_its_command_makes_the_output_again(here: Place) -> None:
+    first = here.lab.job("first")
+    second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
+    here.repx("run")
+    whole = here.repx("status", "--check")
+    output(here, first).unlink()
+    unasked = here.repx("status")
+    found = gone(here)
+    said = here.repx("status", "--check", code=1)
+    pasted(here, said)
+
+    assert "every declared output is there" in whole
+    assert "gone" not in unasked
+    assert {first: ["o"]} == found
+    assert first[:12] in said
+    assert {} == gone(here, code=0)
+    assert "done" == here.out(first) == here.out(second)
+
+
+def test_a_job_that_lacks_its_input_names_who_made_it(here: Place) -> None:
+    first = here.lab.job("first")
+    second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
+    here.repx("run", first)
+    output(here, first).unlink()
+    ran = here.repx("run", code=1)
+    said = here.repx("status")
+    pasted(here, ran)
+    later = here.repx("status")
+    here.repx("run")
+
+    assert f"again: repx run --force {first.partition('-')[0]}" in ran
+    assert f"repx run --force {first.partition('-')[0]}" in said
+    assert "--force" not in later
+    assert "done" == here.out(second)
+
+
+def test_a_scatter_that_lacks_its_input_names_who_made_it(here: Place) -> None:
+    first = here.lab.job("first")
+    here.lab.scattered("many", needs=[first], steps={"one": ("echo x >o", (), {})})
+    here.repx("run", first)
+    output(here, first).unlink()
+    ran = here.repx("run", code=1)
+
+    assert f"again: repx run --force {first.partition('-')[0]}" in ran
+    assert f"repx run --force {first.partition('-')[0]}" in here.repx("status")
+
+
+def test_what_was_never_written_is_not_gone(here: Place) -> None:
+    """The target lets a glob, an empty name and an output that nobody writes be missing."""
+    here.target(scheduler="local", missing_outputs="warn")
+    job = here.lab.job("loose", "echo 1 >a.csv; echo 1 >kept")
+    more = {"all": "$out/*.csv", "none": "", "kept": "$out/kept"}
+    here.lab.jobs[job]["executables"]["main"]["outputs"].update(more)
+    here.repx("run")
+    before = gone(here, code=0)
+    (here.store / "outputs" / job / "out/kept").unlink()
+
+    assert {} == before
+    assert {job: ["kept"]} == gone(here)
+
+
+def test_a_link_into_nowhere_is_gone_and_a_success_of_repx_0_5_is_passed_over(here: Place) -> None:
+    linked, old = here.lab.job("linked"), here.lab.job("old")
+    here.repx("run")
+    output(here, linked).unlink()
+    output(here, linked).symlink_to("nowhere")
+    output(here, old).unlink()
+    (here.repx_dir(old) / "SUCCESS").write_text("")
+
+    assert {linked: ["o"]} == gone(here)
+
+
+def test_a_whole_folder_is_gone_and_names_narrow_the_look(here: Place) -> None:
+    first, other = here.lab.job("first"), here.lab.job("other")
+    here.repx("run")
+    shutil.rmtree(output(here, first).parent)
+
+    assert {first: ["o"]} == gone(here, first)
+    assert {} == gone(here, other, code=0)
+
+
+def test_check_and_follow_do_not_go_together(here: Place) -> None:
+    here.lab.job("first")
+
+    assert "do not go together" in here.repx("status", "--check", "--follow", code=2)
