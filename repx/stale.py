@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import graph, plan
 from repx.places import look
-from repx.status import GATE, JobState, State
+from repx.status import JobState, State
 from repx.store import SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from repx.model import JobId, Lab
     from repx.plan import Plan
@@ -54,26 +55,33 @@ def states(store: Store, lab: Lab, reported: Mapping[JobId, JobState]) -> dict[J
     """Return the states of the jobs that are stale, of those that were reported as succeeded."""
     return {
         job: JobState(state=State.STALE, reason=culprit)
-        for job, culprit in _found(store, lab).items()
+        for job, culprit in culprits(store, lab).items()
         if job in reported and reported[job].state is State.SUCCEEDED
     }
 
 
-def _found(store: Store, lab: Lab) -> dict[JobId, JobId]:
-    """Return jobs of a Lab whose results are of before, each with a job that ran again since."""
+def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> dict[JobId, JobId]:
+    """Return jobs of a Lab whose results are of before, each with a job that ran again since.
+
+    Where ``jobs`` are given, the others are not looked at.
+    """
     records = _records(store)
-    if not records:
+    noted = {job for record in records.values() for job in record["jobs"]}
+    asked = noted & (lab.jobs.keys() if jobs is None else set(jobs))
+    if not asked:
         return {}
+    needs = plan.gated(lab, ())
+    above = graph.closure(needs, asked)
     named = {job for record in records.values() for part in record.values() for job in part}
-    markers = _markers(store, named & lab.jobs.keys())
+    markers = _markers(store, named & above)
     unchanged, changed = set(), set()
     for record in records.values():
-        jobs, because = record["jobs"], record["because"]
-        unchanged |= {job for job, text in jobs.items() if markers.get(job) == text}
-        changed |= {job for job, text in because.items() if markers.get(job) != text}
-    needs = plan.gated(lab, ())
-    culprit = plan.downstream(needs, graph.order(needs), changed)
-    return {job: culprit[job] for job in unchanged & culprit.keys() if not job.startswith(GATE)}
+        unchanged |= {job for job, text in record["jobs"].items() if markers.get(job) == text}
+        again = record["because"].items()
+        changed |= {job for job, text in again if job in above and markers.get(job) != text}
+    around = {node: needs[node] for node in above}
+    culprit = plan.downstream(around, graph.order(around), changed)
+    return {job: culprit[job] for job in asked & unchanged & culprit.keys()}
 
 
 def _records(store: Store) -> dict[str, dict[str, dict[JobId, str]]]:
@@ -88,6 +96,7 @@ def _records(store: Store) -> dict[str, dict[str, dict[JobId, str]]]:
     return read
 
 
+@lru_cache(maxsize=16)  # whoever asks for one job after the other reads the same again
 def _parsed(content: bytes) -> dict[str, dict[JobId, str]] | None:
     try:
         record: Any = json.loads(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from repx.model import short_id
 from repx.results.conditions import PARAMETER_PREFIX
 from repx.results.loading import optional
 from repx.results.values import flatten
@@ -13,6 +14,7 @@ from repx.status import State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from repx.model import JobId
     from repx.results.job import Job
     from repx.results.jobs import Jobs
     from repx.results.marker import Marker
@@ -24,8 +26,10 @@ def of_jobs(jobs: Jobs) -> Any:  # noqa: ANN401  # pandas has no types here
     """Return status, timings and effective parameters, one row per job."""
     pandas = optional("pandas", "a table of jobs")
     markers = jobs.markers()
+    stale = jobs.stale({job: ended.outcome for job, ended in markers.items()})
     table = of_rows(
-        (job.id, _facts(job, markers.get(job.id)), job.effective_params) for job in jobs
+        (job.id, _facts(job, markers.get(job.id), stale.get(job.id)), job.effective_params)
+        for job in jobs
     )
     if len(table):
         for column in ("duration_s", "cpu_s", "start"):  # numbers, also where no job has one
@@ -64,14 +68,18 @@ def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[
     return found
 
 
-def _facts(job: Job, ended: Marker | None) -> dict[str, object]:
+def _facts(job: Job, ended: Marker | None, culprit: JobId | None) -> dict[str, object]:
+    """Return what is known of a job; ``culprit`` is the job because of which it is stale."""
+    status, reason = (ended.outcome, ended.reason) if ended else (State.PENDING, "")
+    if culprit is not None:
+        status, reason = State.STALE, f"{short_id(culprit)} ran again since"
     return {
         "name": job.name,
         "stage": job.stage,
         "run": ", ".join(job.runs),
-        "status": str(ended.outcome if ended else State.PENDING),
+        "status": str(status),
         "duration_s": ended.duration_s if ended else None,
         "cpu_s": ended.cpu_s if ended else None,
         "start": ended.start if ended else None,
-        "reason": ended.reason if ended else "",
+        "reason": reason,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from repx import stale
 from repx.errors import InputError, did_you_mean
 from repx.model import SELF, short_id, stage_of
 from repx.results import loading, marker
@@ -26,6 +27,7 @@ T = TypeVar("T")
 _WAYS_OUT: Final[Mapping[State, str]] = {
     State.FAILED: "log --stderr",
     State.PENDING: "run",
+    State.STALE: "run",
     State.SUCCEEDED: "run --force",  # somebody has removed the file
 }
 
@@ -87,9 +89,16 @@ class Job:
 
     @property
     def status(self) -> State:
-        """Return succeeded, failed, or pending as long as the job has not ended."""
+        """Return succeeded, stale, failed, or pending as long as the job has not ended.
+
+        Stale: it succeeded, and a job on which it stands has run again since.
+        """
         ended = self.marker
-        return State.PENDING if ended is None else ended.outcome
+        if ended is None:
+            return State.PENDING
+        done = ended.outcome is State.SUCCEEDED
+        is_stale = done and stale.culprits(self.lab.store, self.lab.model, [self.id])
+        return State.STALE if is_stale else ended.outcome
 
     @property
     def marker(self) -> marker.Marker | None:

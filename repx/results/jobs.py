@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, overload
 
+from repx import stale
 from repx.model import StageType, stage_of
 from repx.results import conditions, frame, marker, values
 from repx.results.job import Job
@@ -121,12 +122,18 @@ class Jobs(Sequence[Job]):
         return frame.of_jobs(self)
 
     def outcomes(self) -> dict[JobId, State]:
-        """Return which jobs have succeeded or failed, by id; the others are left out."""
-        return marker.outcomes(self._lab.store, [job.definition for job in self])
+        """Return which jobs have succeeded, are stale or failed, by id; others are left out."""
+        found = marker.outcomes(self._lab.store, [job.definition for job in self])
+        return found | dict.fromkeys(self.stale(found), State.STALE)
 
     def markers(self) -> dict[JobId, Marker]:
         """Return how the jobs ended, by id; those that have not are left out."""
         return marker.read_all(self._lab.store, [job.definition for job in self])
+
+    def stale(self, ended: Mapping[JobId, State]) -> dict[JobId, JobId]:
+        """Return the stale ones of jobs that ended, each with a job that ran again since."""
+        done = [job for job, outcome in ended.items() if outcome is State.SUCCEEDED]
+        return stale.culprits(self._lab.store, self._lab.model, done)
 
     def _passing(self, tests: Sequence[Condition]) -> Jobs:
         """Return the jobs that pass tests of what the Lab says."""

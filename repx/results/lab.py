@@ -123,8 +123,8 @@ class Lab:
     def graph(self) -> Any:  # noqa: ANN401  # networkx has no types here
         """Return a ``networkx.DiGraph``: ids of jobs, edges from a job to those that read from it.
 
-        Each job has the attributes ``name``, ``stage``, ``runs``, ``status`` (succeeded, failed
-        or pending, as the store says now) and ``params``, the effective ones.
+        Each job has the attributes ``name``, ``stage``, ``runs``, ``status`` (succeeded, stale,
+        failed or pending, as the store says now) and ``params``, the effective ones.
         """
         from repx.results import network
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STATUSES: Final = (State.SUCCEEDED, State.FAILED, State.PENDING)
+STATUSES: Final = (State.SUCCEEDED, State.STALE, State.FAILED, State.PENDING)
 _ENDLESS_S: Final = 1e12  # some 30,000 years
 OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 """SUCCESS first: it wins when both exist."""

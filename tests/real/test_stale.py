@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from repx_py import Lab
 from tests.real.slurm_place import Place
 
 if TYPE_CHECKING:
@@ -79,3 +80,23 @@ def test_where_nothing_was_forced_nothing_is_written(chain: tuple[Place, str, st
 
     assert not (here.store / "stale").exists()
     assert "--force is not there" in here.repx("run", "--only", code=2)
+
+
+def test_an_analysis_shows_it_as_stale_too(chain: tuple[Place, str, str, str]) -> None:
+    """One by one, filtered, as a table and as a graph: the states are those of `status`."""
+    here, first, second, third = chain
+    ids = [first, second, third]
+    lab = Lab.from_path(here.folder / "result", store=here.store)
+    fresh = [lab.job(job).status for job in ids]
+    here.repx("run", first, "--force", "--only")
+    one_by_one = {job: str(lab.job(job).status) for job in ids}
+    table = lab.jobs().to_dataframe()
+    graph = lab.graph()
+
+    assert ["succeeded"] * 3 == fresh
+    assert here.states() == one_by_one
+    assert one_by_one == table["status"].to_dict()
+    assert one_by_one == {job: graph.nodes[job]["status"] for job in ids}
+    assert "ran again since" in table.loc[third, "reason"]
+    assert {second, third} == set(lab.jobs(status="stale").ids)
+    assert (first,) == lab.jobs(status="succeeded").ids

@@ -235,7 +235,9 @@ def test_table_asks_the_store_once_for_all_jobs(lab: Lab, monkeypatch: pytest.Mo
     lab.jobs(status="succeeded")
     lab.graph()
 
-    assert asked == ["names", "markers", "read_many", *["names", "markers"] * 2]
+    # The last of each is the list of forced runs, because of which jobs may be stale.
+    table, others = ["names", "markers", "read_many", "names"], ["names", "markers", "names"]
+    assert asked == [*table, *others * 2]
 
 
 def test_empty_selection_is_an_empty_table(lab: Lab) -> None:
