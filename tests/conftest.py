@@ -69,14 +69,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     That is for `pytest --dist loadgroup`. A worker starts one cluster for all files it gets.
     """
+    docker = {item.path for item in items if "docker" in _components(item)}
     for item in items:
         if not item.path.is_relative_to(UNIT) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            group = "docker" if item.path in docker else item.path.stem  # one daemon, not several
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose component is missing, or fail it where that component is required."""
-    components = [name for mark in item.iter_markers("needs") for name in mark.args]
+    components = _components(item)
     if item.get_closest_marker("slurm"):
         components.append("slurm")
     for name in components:
@@ -101,6 +103,10 @@ def _note_process(event: str, _arguments: tuple[object, ...]) -> None:
 
 _processes: list[str] = []
 sys.addaudithook(_note_process)
+
+
+def _components(item: pytest.Item) -> list[str]:
+    return [name for mark in item.iter_markers("needs") for name in mark.args]
 
 
 def _missing(component: str) -> str | None:

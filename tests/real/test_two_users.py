@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from repx import console, store, submissions
+from repx.schedulers import queue
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,10 +38,7 @@ def test_a_submission_that_cannot_be_read_is_named_and_passed_over(
         folder.chmod(0o755)
     code = (
         f"import os; os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-        "from repx import store, submissions\n"
-        "from repx.schedulers import queue\n"
-        "from repx.console import listen\n"
-        "listen()\n"
+        "console.listen()\n"
         f"there = store.local({str(here.store)!r})\n"
         "assert {} == queue.reported(there)\n"
         "assert {} == submissions.plan(there, '20200101-000000-000001')\n"
@@ -55,7 +55,9 @@ def _run(code: str) -> int:
     if child == 0:
         status = 1
         try:
-            exec(code, {})  # noqa: S102  # the test's own text
+            # Other users may be unable to read what is not imported yet.
+            known = {"console": console, "queue": queue, "store": store, "submissions": submissions}
+            exec(code, known)  # noqa: S102  # the test's own text
             status = 0
         except BaseException:  # noqa: BLE001  # told by the exit code
             traceback.print_exc()
