@@ -122,11 +122,16 @@ repx_scancel() {
   scancel ${cluster:+--clusters="$cluster"} "${@%%;*}"
 }
 
-# ARGUMENT...: scontrol, asked again while the controller does not answer.
+# ARGUMENT...
 repx_scontrol() {
+  repx_patiently scontrol ${cluster:+--clusters="$cluster"} "$@"
+}
+
+# COMMAND...: run it, and again while the controller does not answer. Sets said.
+repx_patiently() {
   local wait
   for wait in 1 2 4 8 16 0; do
-    said=$(scontrol ${cluster:+--clusters="$cluster"} "$@" 2>&1) && return
+    said=$("$@" </dev/null 2>&1) && return
     repx_no_answer "$said" || return 1
     ((wait == 0)) || sleep "$wait"
   done

@@ -134,13 +134,19 @@ def test_more_jobs_than_may_be_submitted(
 
 
 def test_an_array_larger_than_the_limit_is_refused_with_what_to_say(place: Place) -> None:
-    """Nothing else is queued, so waiting would be in vain; what is to be said is tried out."""
+    """Nothing else is queued, so waiting would be in vain; what is to be said is tried out.
+
+    Slurm also answers "no" to a trial when no node is up, which says nothing of the limit.
+    """
     add_qos(place, "tiny-qos", "MaxSubmitJobsPerUser=4")
     for _ in range(6):
         place.lab.job("many")
     place.target(slurm={"qos": "tiny-qos"})
+    nodes = ("scontrol", "update", "NodeName=n[1-2]")
+    place.cluster.sh(*nodes, "State=DRAIN", "Reason=test")
     said = place.repx("run", code=3)
     left = place.cluster.queue()
+    place.cluster.sh(*nodes, "State=RESUME")
     place.target(slurm={"qos": "tiny-qos", "max_submit": 4})
     place.run()
 

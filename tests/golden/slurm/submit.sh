@@ -121,9 +121,11 @@ too_large() {
   refused "$1" "it has $2 jobs; say slurm: { max_submit: $low } in targets.yaml, and arrays are cut to fit; then: repx run"
 }
 
-# NAME JOBS
+# NAME JOBS: within the limit? What else may be said of them, such as that no node is up, is no matter here.
 would_fit() {
-  sbatch ${cluster:+--clusters="$cluster"} --test-only --array="1-$2" "sbatch/$1.sh" </dev/null &>/dev/null
+  local said
+  repx_patiently sbatch ${cluster:+--clusters="$cluster"} --test-only --array="1-$2" "sbatch/$1.sh" ||
+    [[ $said != *SubmitJob* ]]
 }
 
 # NAME: leave it, and what follows, to the job in Slurm.
