@@ -24,6 +24,7 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         *("--security-opt", "no-new-privileges", "--pids-limit", str(_PROCESSES)),
         *("--tmpfs", "/tmp:rw,exec,mode=1777"),  # noqa: S108  # a mount of the job's own
         *("--network", "host" if walls.network else "none", "--log-driver", "none"),
+        *("--label", f"repx.store={walls.base}", "--label", f"repx.folder={launch.folder}"),
     ]
     if asked.cpus:
         words.append(f"--cpus={asked.cpus}")
@@ -100,9 +101,20 @@ repx_begin_container() {
   local sum
   sum=$(printf %s "$repx_record" | sha256sum)
   repx_at_name=("repx-${sum:0:24}")
-  repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
   repx_why="an earlier attempt left the container ${repx_at_name[0]}, which cannot be removed"
-  ! repx_tool container inspect "${repx_at_name[0]}" >/dev/null 2>&1
+  repx_remove_container
+}
+
+# Remove the container, running or not; 1 when it is still there. An engine that is busy with the
+# container's end may refuse to for a while.
+repx_remove_container() {
+  local tries
+  for ((tries = 1; tries <= 20; tries++)); do
+    repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
+    repx_tool container inspect "${repx_at_name[0]}" >/dev/null 2>&1 || return 0
+    sleep 0.5
+  done
+  return 1
 }
 
 # TERM, after the grace KILL, and gone.
@@ -114,6 +126,7 @@ repx_end_container() {
 repx_after_container() {
   [[ $repx_status != 137 || $(repx_tool container inspect --format '{{.State.OOMKilled}}' \
     "${repx_at_name[0]}" 2>/dev/null) != true ]] || repx_oom=1
-  repx_tool rm --force "${repx_at_name[0]}" >/dev/null 2>&1
+  repx_remove_container ||
+    repx_exceptional say "the container ${repx_at_name[0]} cannot be removed"
 }
 """

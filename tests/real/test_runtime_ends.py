@@ -74,17 +74,23 @@ def begin(here: Place, mark: str) -> subprocess.Popen[str]:
     return process
 
 
+def containers(here: Place, runtime: str) -> list[str]:
+    """Return the containers of this store; others on the machine may have some of their own."""
+    if runtime not in {"docker", "podman"}:
+        return []
+    done = subprocess.run(
+        [runtime, "ps", "--all", "--quiet", f"--filter=label=repx.store={here.store}"],
+        env={**os.environ, **here.env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
 def nothing_left(here: Place, mark: str, runtime: str) -> None:
     wait_for(lambda: not alive(mark), f"left: {alive(mark)}", 30)
-    if runtime in {"docker", "podman"}:
-        done = subprocess.run(
-            [runtime, "ps", "--all", "--quiet"],
-            env={**os.environ, **here.env},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert "" == done.stdout
+    assert [] == containers(here, runtime)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -133,6 +139,7 @@ def test_what_outlives_a_killed_script_is_ended_before_the_next_attempt(
     again = begin(here, mark)
 
     assert 4 == len(alive(mark)), "those of one attempt only"
+    assert (runtime in {"docker", "podman"}) == len(containers(here, runtime))
     here.repx("cancel", "--all")
     again.communicate(timeout=60)
     nothing_left(here, mark, runtime)
