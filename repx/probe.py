@@ -13,7 +13,7 @@ from repx.schedulers import MEMBERS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from repx.places.command import Completed, Run
     from repx.target import Target
@@ -23,15 +23,9 @@ _MISSING: Final = 127
 _TIMED_OUT: Final = 124
 _SANDBOX: Final = "bwrap --unshare-all --ro-bind / / --tmpfs /tmp --proc /proc --dev /dev true"
 _NAMESPACES: Final = "unshare --user --map-current-user --keep-caps setpriv --version"
-_PYTHON: Final = "import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 9))"
-_COMMANDS: Final[Mapping[str, str]] = {
+_COMMANDS: Final = {
     "bash": "bash --version",
     "flock": "flock --version",
-    "python3": f"python3 -c '{_PYTHON}' || {{ echo older than 3.9; exit 1; }}",
-    "sbatch": "sbatch --version",
-    "squeue": "squeue --version",
-    "scancel": "scancel --version",
-    "scontrol": "scontrol --version && scontrol ping",
     "bwrap": f"bwrap --version && {_SANDBOX}",
     "apptainer": "apptainer --version",
     "ch-run": f"export USER=${{USER:-nobody}}; ch-run --version && {_NAMESPACES}",
@@ -103,9 +97,10 @@ def target(run: Run, profile: Target) -> list[Finding]:
 
     Raises CommandNotFoundError where there is no bash, CommandError when it does not answer.
     """
-    own = schedulers.of(profile).tools
-    tools = _tried(run, {**dict.fromkeys(own, "true"), **_COMMANDS})
-    needs = {name: MEMBERS[name].tools for name in SchedulerName} | {profile.scheduler: own}
+    needs = {name: MEMBERS[name].tools for name in SchedulerName}
+    needs[profile.scheduler] = schedulers.of(profile).tools
+    asked = {tool: words for each in needs.values() for tool, words in each.items()}
+    tools = _tried(run, asked | _COMMANDS)
     return [
         store(run, profile.base_path),
         *(_finding(Part.TOOL, name, name, tools) for name in ("bash", "flock")),
@@ -154,10 +149,11 @@ def _finding(part: Part, name: str, tool: str, tools: Mapping[str, tuple[int, st
 
 
 def _scheduler(
-    name: SchedulerName, needed: Sequence[str], tools: Mapping[str, tuple[int, str]]
+    name: SchedulerName, needed: Iterable[str], tools: Mapping[str, tuple[int, str]]
 ) -> Finding:
     """Judge a scheduler by its tools: the first that does not work, or else the first."""
-    tool = next((tool for tool in needed if tools[tool][0] != 0), needed[0])
+    first, *_ = needed
+    tool = next((tool for tool in needed if tools[tool][0] != 0), first)
     return _finding(Part.SCHEDULER, name, tool, tools)
 
 

@@ -136,10 +136,10 @@ repx_note_missing() {
   repx_missing="\"missing\":[$names]"
 }
 
-# A Slurm job's own control group tells whether the kernel killed for memory (cgroup v2, v1).
+# A batch job's own control group tells whether the kernel killed for memory (cgroup v2, v1).
 repx_out_of_memory() {
   local word count
-  [[ -n ${SLURM_JOB_ID-} ]] && repx_memory_file memory.events memory.oom_control || return
+  [[ -n $repx_by ]] && repx_memory_file memory.events memory.oom_control || return
   while read -r word count; do
     [[ $word != oom_kill ]] || ((count == 0)) || return 0
   done <"$REPLY"
@@ -161,13 +161,11 @@ repx_memory_file() {
   return 1
 }
 
-# Set `by` to who runs the unit, and repx_rss to the peak memory of its Slurm job, where known.
-repx_slurm_facts() {
-  by=slurm:${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-none}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
-  if [[ -n ${SLURM_JOB_ID-} ]] && repx_memory_file memory.peak memory.max_usage_in_bytes; then
-    read -r repx_rss <"$REPLY"
-    [[ -n $repx_rss && $repx_rss != *[!0-9]* ]] || repx_rss=null
-  fi
+# Set repx_rss to the peak memory of the batch job that runs the unit, where it is known.
+repx_peak_memory() {
+  repx_memory_file memory.peak memory.max_usage_in_bytes || return
+  read -r repx_rss <"$REPLY"
+  [[ -n $repx_rss && $repx_rss != *[!0-9]* ]] || repx_rss=null
 }
 
 repx_no_program() {
@@ -322,7 +320,7 @@ repx_become_otherwise() {
 
 # What is ours of the environment is not the program's business.
 repx_unset_ours() {
-  unset REPX_ATTEMPT REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
+  unset REPX_ATTEMPT REPX_BY REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
   [[ -z $repx_our_locale ]] || unset LC_ALL
 }
 

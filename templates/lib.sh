@@ -36,12 +36,13 @@ shopt -s nullglob dotglob
 
 repx_attempt=${REPX_ATTEMPT:-$((${SLURM_RESTART_COUNT//[!0-9]/} + 1))}
 repx_grace_s=${REPX_GRACE_S:-10} repx_lock_mode=${REPX_LOCK-} repx_lock_fd=${REPX_LOCK_FD-}
-repx_rung=${REPX_RUNG:-0} repx_reaper=${REPX_REAPER-}
+repx_rung=${REPX_RUNG:-0} repx_reaper=${REPX_REAPER-} repx_by=${REPX_BY-}
 repx_our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster when it loads no locale
 # Nonsense in these variables is as good as nothing.
 [[ $repx_attempt && $repx_attempt != *[!0-9]* ]] || repx_attempt=1
 [[ $repx_grace_s && $repx_grace_s != *[!0-9]* ]] || repx_grace_s=10
 [[ $repx_rung && $repx_rung != *[!0-9]* ]] || repx_rung=0
+[[ $repx_by != *[!A-Za-z0-9:._-]* ]] || repx_by=''
 [[ $repx_lock_fd != *[!0-9]* && -e /dev/fd/$repx_lock_fd ]] || repx_lock_fd=''
 [[ $repx_reaper != *[!0-9]* ]] || repx_reaper=''
 repx_exceptional_read=''
@@ -146,7 +147,7 @@ repx_become() {
   local given=() entry path=${PATH-/usr/bin:/bin}
   while IFS= read -r -d '' entry; do
     case $entry in
-      REPX_ATTEMPT=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
+      REPX_ATTEMPT=* | REPX_BY=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
       REPX_UNIT=* | PWD=* | =*) ;;
       LC_ALL=*) [[ -n $repx_our_locale ]] || given+=("$entry") ;;
       *=*) given+=("$entry") ;;
@@ -193,14 +194,14 @@ repx_succeed() {
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.
 repx_mark() {
-  local stat='' fields used by=$repx_scheduler host=$HOSTNAME rung=$((repx_rung * 3))
+  local stat='' fields used by=${repx_by:-$repx_scheduler} host=$HOSTNAME rung=$((repx_rung * 3))
   # Ended children's cpu time, user and system: proc(5), fields 16 and 17; a tick is 1/100 s.
   [[ ! -r /proc/self/stat ]] || read -r stat </proc/self/stat
   # shellcheck disable=SC2206 # split at blanks on purpose; the name in brackets is cut off
   fields=(${stat##*) })
   ((used = ${fields[13]:-0} + ${fields[14]:-0} - repx_ticks, repx_ticks += used))
   [[ ! -r /proc/sys/kernel/hostname ]] || read -r host </proc/sys/kernel/hostname
-  [[ $by != slurm ]] || repx_exceptional slurm_facts
+  [[ -z $repx_by ]] || repx_exceptional peak_memory
   ((rung + 3 <= ${#repx_asks[@]})) || rung=$((${#repx_asks[@]} - 3))
   repx_now
   printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s%s}\n' \

@@ -174,9 +174,15 @@ repx_ranges() {
 limit_s=0 warning_s=0 retries=0 grace_s=0
 stopped='' child='' sleeper=''
 
+# Tell job files and the runner in their markers' words who runs them.
+repx_by() {
+  export REPX_BY=slurm:${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+}
+
 # JOB [PHASE]...: run the job's script; exit with its code.
 repx_run() {
   local attempt code
+  repx_by
   trap 'repx_warned' USR1
   trap 'repx_pass_on TERM' TERM INT
   for ((attempt = 1; ; attempt++)); do
@@ -260,6 +266,7 @@ repx_bundle() {
   local folder=bundles/$1 before code
   [[ -e $folder/jobs ]] || ln -s ../../jobs "$folder/jobs"
   before=$(repx_successes "$folder/events.jsonl")
+  repx_by
   trap 'repx_warned' USR1
   trap 'repx_pass_on HUP' HUP
   trap 'stopped=TERM' TERM INT # Slurm tells every process; a second time would mean: at once

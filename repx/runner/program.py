@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 
 from repx.runner import files, jobfile, remains
 from repx.runner.jobfile import NeedsShell
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
 PATH: Final = b"/usr/bin:/bin"  # where the environment has none
 PER_RUNG: Final = 3  # cpus, mem and time
+STARTER: Final = re.compile(rb"[A-Za-z0-9:._-]+")  # what REPX_BY may be
 
 
 class Program:
@@ -29,7 +31,9 @@ class Program:
         if text["room"] or any(map(os.path.lexists, words.get("later", ()))):
             raise NeedsShell
         self.job, self.unit, self.store = text["job"], text["unit"], text["store"]
-        self.scheduler, self.submission = text["scheduler"], text["submission"]
+        self.submission = text["submission"]
+        started_by = os.environb.get(b"REPX_BY", b"")
+        self.by = started_by if STARTER.fullmatch(started_by) else text["scheduler"]
         self.out = text["folder"] + b"/out"
         self.outputs, self.needs = words["outputs"][1::2], words["needs"][1::2]
         self.asks, self.durable = words["asks"], text["durability"] == b"full"
@@ -89,15 +93,6 @@ class Program:
         last = len(self.asks) - PER_RUNG
         start = min(rung * PER_RUNG, last)
         return self.asks[start : start + PER_RUNG]
-
-    def runner(self) -> bytes:
-        """Return ``local`` or ``slurm:ID``."""
-        if self.scheduler != b"slurm":
-            return self.scheduler
-        given = os.environb.get
-        array, element = given(b"SLURM_ARRAY_JOB_ID"), given(b"SLURM_ARRAY_TASK_ID")
-        known = array or given(b"SLURM_JOB_ID") or b"none"
-        return b"slurm:" + known + (b"_" + element if element else b"")
 
     def complete(self) -> None:
         """Append the line that RepX 0.5 reads when a job has succeeded; a hint only."""

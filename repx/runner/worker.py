@@ -38,7 +38,7 @@ ENDINGS: Final = {
 WATCHED: Final = {signal.SIGCHLD, *ENDINGS}
 PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores
 OURS: Final = {  # of the environment, and not the job's business
-    *(b"REPX_ATTEMPT", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
+    *(b"REPX_ATTEMPT", b"REPX_BY", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
     *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT"),
 }
 
@@ -323,7 +323,7 @@ def success(given: Assignment, program: Program, start: float, ended: Ended) -> 
         time.time(),
         host,
         given.attempt,
-        program.runner(),
+        program.by,
         program.submission,
         ended.cpu_s,
         ended.rss,

@@ -111,8 +111,8 @@ class Scheduler(Protocol):
         ...
 
     @property
-    def tools(self) -> tuple[str, ...]:
-        """Return the programs that a place must have; `repx targets check` tries them."""
+    def tools(self) -> Mapping[str, str]:
+        """Return the programs that a place must have, and the command that tries each."""
         ...
 
     @property

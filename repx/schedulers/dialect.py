@@ -73,12 +73,12 @@ class DialectScheduler:
         return self.dialect.name if self.dialect else SchedulerName.DIALECT.value
 
     @property
-    def tools(self) -> tuple[str, ...]:
-        """Return the programs that the dialect file names."""
+    def tools(self) -> Mapping[str, str]:
+        """Return the programs that the dialect file names; that they are there has to do."""
         if self.dialect is None:
-            return ()
+            return {}
         commands = (self.dialect.submit, self.dialect.query, self.dialect.cancel)
-        return tuple(dict.fromkeys(words[0] for words in commands))
+        return {words[0]: "true" for words in commands}
 
     def ask_site(self, target: Target) -> None:
         """Return None: the dialect file says everything."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 _SCRIPT: Final = 0o755
+_PYTHON: Final = "import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 9))"
+_TOOLS: Final[Mapping[str, str]] = {
+    "python3": f"python3 -c '{_PYTHON}' || {{ echo older than 3.9; exit 1; }}"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,12 @@ class Local:
 
     name: str = SchedulerName.LOCAL.value
     script: str = "run.sh"
-    tools: tuple[str, ...] = ("python3",)
     attended: bool = True
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """Return what the agent needs."""
+        return _TOOLS
 
     def ask_site(self, target: Target) -> None:
         """Return None: the agent finds out by itself how large its machine is."""

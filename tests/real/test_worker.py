@@ -157,6 +157,25 @@ def test_the_program_finds_the_same_environment_and_descriptors(
 
 
 @pytest.mark.parametrize(
+    ("told", "by"), [("slurm:12_3", "slurm:12_3"), ('"},{', "local"), ("", "local")]
+)
+def test_marker_says_who_ran_the_job_by_hand_and_in_a_worker(
+    folder: MakeFolder, told: str, by: str
+) -> None:
+    made = folder({"by-hand": Work(body=TOUCH), "in-a-worker": Work(body=TOUCH)})
+
+    assert 0 == made.script("by-hand", REPX_BY=told)[0]
+    worker = employ(made, REPX_BY=told)
+    worker.assign("in-a-worker")
+    worker.answer()
+    worker.end()
+
+    assert [by, by] == [
+        made.marker(job, "SUCCESS")["scheduler"] for job in ("by-hand", "in-a-worker")
+    ]
+
+
+@pytest.mark.parametrize(
     ("number", "reason"),
     [(signal.SIGTERM, "cancelled"), (signal.SIGINT, "cancelled"), (signal.SIGUSR1, "timeout")],
 )

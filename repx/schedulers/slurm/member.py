@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from repx.store import Store
     from repx.target import Resources, Target
 
+_TOOLS: Final[Mapping[str, str]] = {
+    "sbatch": "sbatch --version",
+    "squeue": "squeue --version",
+    "scancel": "scancel --version",
+    "scontrol": "scontrol --version && scontrol ping",
+}
 _IDS_PER_CALL: Final = 2000
 _ASK_S: Final = 9.0  # whoever looks is told within ten seconds that the controller is away
 
@@ -37,8 +43,12 @@ class Slurm:
 
     name: str = SchedulerName.SLURM.value
     script: str = "submit.sh"
-    tools: tuple[str, ...] = ("sbatch", "squeue", "scancel", "scontrol")
     attended: bool = False
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """Return what submitting, asking and cancelling need."""
+        return _TOOLS
 
     def ask_site(self, target: Target) -> Words | None:
         """Return the question for MaxArraySize, unless the target says it."""
