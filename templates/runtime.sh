@@ -219,10 +219,11 @@ repx_signal_below() {
   done 2>/dev/null
 }
 
-# PROGRAM: set REPLY to the interpreter its first line names; 1 where it names none.
+# PROGRAM: set REPLY to the interpreter its first line names, repx_argument to what it is given
+# first; 1 where it names none.
 repx_interpreter() {
   local first=''
   [[ -r $1 ]] && IFS= read -r -n 1000 -d $'\n' first <"$1" 2>/dev/null
   [[ $first == '#!'* ]] || return
-  read -r REPLY _ <<<"${first:2}"
+  read -r REPLY repx_argument _ <<<"${first:2}"
 }

@@ -37,11 +37,13 @@ repx_try_charliecloud() {
   return 1
 }
 
-# Words before ch-run: namespaces, and in them a folder with all that the program sees.
+# Words before ch-run: namespaces, and in them a folder with all that the program sees. All of it
+# ends with the process that starts it.
 repx_charliecloud_outer() {
   local alone=(--net)
   [[ -z $repx_network ]] || alone=()
   repx_at_outer=(env "USER=${USER:-$(id -un)}"
+    setpriv --pdeathsig KILL
     unshare --user --map-current-user --keep-caps --pid --ipc --uts --mount-proc --kill-child
     "${alone[@]}" "$BASH" -c "$repx_charliecloud_inside" repx "$repx_node/view")
 }

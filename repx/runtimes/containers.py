@@ -19,7 +19,8 @@ _PROCESSES: Final = 4096
 def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
     """Return the words that run a launch in a container."""
     words = [
-        *("@tool", "run", "--name", "@name", "--hostname", HOSTNAME, "@user", "@init", "@gpus"),
+        *("@start", "@tool", "run", "--name", "@name", "--hostname", HOSTNAME),
+        *("@input", "@user", "@init", "@gpus"),
         *("--read-only", "--pull", "never", "--cap-drop", "ALL"),
         *("--security-opt", "no-new-privileges", "--pids-limit", str(_PROCESSES)),
         *("--tmpfs", "/tmp:rw,exec,mode=1777"),  # noqa: S108  # a mount of the job's own
@@ -35,9 +36,8 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         words += _mount(mount)
     for name, value in environment(walls).items():
         words += ["--env", f"{name}={value}"]
-    program, *arguments = launch.words
-    words += ["--workdir", launch.out, "--entrypoint", program, f"{IMAGE}:{walls.image}"]
-    return (*words, *map(literal, arguments))
+    words += ["--workdir", launch.out, "--entrypoint", "@entry", f"{IMAGE}:{walls.image}"]
+    return (*words, "@guard", *map(literal, launch.words[1:]))
 
 
 def _mount(mount: Mount) -> list[str]:
@@ -102,8 +102,53 @@ repx_begin_container() {
   sum=$(printf %s "$repx_record" | sha256sum)
   repx_at_name=("repx-${sum:0:24}")
   repx_why="an earlier attempt left the container ${repx_at_name[0]}, which cannot be removed"
-  repx_remove_container
+  repx_remove_container || return
+  repx_at_start=() repx_at_input=() repx_at_guard=() repx_at_entry=("$repx_executable")
+  if [[ -n ${repx_attended-} ]]; then
+    repx_at_input=(--rm --interactive)
+    [[ ! -t 0 ]] || repx_at_input+=(--tty)
+  else
+    repx_guard
+  fi
 }
+
+# A container outlives its client, be that killed. So its first process reads from the client, who
+# never says a word: the end of that tells that the client is gone. It is the program's own bash.
+repx_guard() {
+  local silence=$repx_here/nodes/${HOSTNAME//\//}.silence
+  repx_interpreter "$repx_executable" || return 0
+  [[ $REPLY == */bash || "$REPLY $repx_argument" == "/usr/bin/env bash" ]] || return 0
+  [[ -p $silence ]] || mkfifo -- "$silence" 2>/dev/null || [[ -p $silence ]] || return 0
+  repx_at_start=("$BASH" -c 'exec "$@" <>"$0"' "$silence")
+  repx_at_input=(--interactive)
+  repx_at_entry=("$REPLY")
+  repx_at_guard=(-c "$repx_guard_inside" "$repx_grace_s" "$repx_executable")
+  [[ $REPLY != */env ]] || repx_at_guard=(bash "${repx_at_guard[@]}")
+  repx_at_init=()
+}
+
+# GRACE, in $0: run the words that are given; end all when stdin does.
+repx_guard_inside='
+set -m
+exec 3<&0 </dev/null
+"$@" 3<&- &
+program=$!
+exec 2>/dev/null
+trap "kill -TERM -1" TERM
+{
+  trap "" TERM
+  read -r _ <&3
+  kill -TERM -1
+  sleep "$0"
+  kill -KILL -1
+} >/dev/null &
+exec 3<&-
+while :; do
+  wait "$program"
+  status=$?
+  kill -0 "$program" || exit "$status"
+done
+'
 
 # Remove the container, running or not; 1 when it is still there. An engine that is busy with the
 # container's end may refuse to for a while.
@@ -119,7 +164,7 @@ repx_remove_container() {
 
 # TERM, after the grace KILL, and gone.
 repx_end_container() {
-  repx_tool stop --time "$repx_grace_s" "${repx_at_name[0]}" >/dev/null 2>&1
+  repx_tool stop -t "$repx_grace_s" "${repx_at_name[0]}" >/dev/null 2>&1
 }
 
 # Whatever has become of the client, nothing of the container stays.

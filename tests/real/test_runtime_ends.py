@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -121,18 +122,39 @@ def test_time_limit_ends_everything(
     nothing_left(here, mark, runtime)
 
 
+def kill_all(here: Place, process: subprocess.Popen[str], *words: str) -> None:
+    """Kill all of repx, and of a runtime what has these words in its command line."""
+    process.kill()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        line = path.read_bytes() if path.exists() else b""
+        ours = str(here.store).encode() in line and b"sleep" not in line[:6]
+        if ours and all(word.encode() in line for word in words):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nothing_goes_on_when_all_of_repx_is_killed(
+    isolated: Callable[..., Place], runtime: str, mark: str
+) -> None:
+    """Also of a container: the words of its own first process are not those of its client."""
+    here = isolated(lab(LONG.format(mark=mark)), runtime)
+    process = begin(here, mark)
+
+    for word in ("start.py", "/jobs/", "--read-only"):  # runner, job file, a container's client
+        kill_all(here, process, word)
+
+    wait_for(lambda: not alive(mark), f"left: {alive(mark)}", 30)
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_what_outlives_a_killed_script_is_ended_before_the_next_attempt(
     isolated: Callable[..., Place], runtime: str, mark: str
 ) -> None:
     here = isolated(lab(LONG.format(mark=mark)), runtime)
     process = begin(here, mark)
-    for path in Path("/proc").glob("[0-9]*/cmdline"):  # all of repx and of the runtime's client
-        words = path.read_bytes() if path.exists() else b""
-        if str(here.store).encode() in words and b"sleep" not in words[:6]:
-            os.kill(int(path.parent.name), signal.SIGKILL)
-    process.kill()
-    process.communicate(timeout=60)
+    kill_all(here, process)
 
     (out,) = here.store.glob("outputs/*/out")
     (out / "begun").unlink()

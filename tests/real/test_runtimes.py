@@ -256,17 +256,6 @@ def test_isolate_lets_pass_what_is_declared(defined: Callable[..., Place]) -> No
     assert ["succeeded"] * 2 == list(here.by_stage().values())
 
 
-def test_debug_run_is_inside_the_isolation(isolated: Callable[..., Place]) -> None:
-    here = isolated(chain(LOOK), "bwrap", [image_labs.shell_layer(), FLAVOUR])
-    here.repx("run", "--trust", "--stage", "make")
-    job = next(path.name for path in here.store.glob("outputs/*-make-*"))
-
-    said = here.repx("debug-run", "--trust", job, "-c", "hostname; cat /etc/flavour; ../run; ls")
-
-    assert "repx\nfrom the image\n" in said
-    assert "table.csv" in said
-
-
 tables: dict[str, list[list[str]]] = {}
 
 
