@@ -231,7 +231,7 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
         case State.FAILED:
             why = "failed before"
         case State.LOST:
-            why = "was cut off before"
+            why = "was interrupted before"
         case State.RUNNING:
             why = "runs"
         case _:

@@ -32,19 +32,21 @@ _SELECTION = (
         shell_complete=complete.stages,
         help="Only this stage.",
     ),
-    click.option("--failed", is_flag=True, help="Only jobs that failed or were cut off."),
+    click.option("--failed", is_flag=True, help="Only jobs that failed or were interrupted."),
     click.option(
-        "--force", is_flag=True, help="Run again what has succeeded, too, and what stands on it."
+        "--force",
+        is_flag=True,
+        help="Also run jobs that succeeded, and the jobs that depend on them.",
     ),
     click.option(
         "--only",
         is_flag=True,
-        help="With --force: leave what stands on these jobs; it is shown as stale.",
+        help="With --force: do not run dependent jobs; they are shown as stale.",
     ),
 )
 _LIMITS = (
     click.option(
-        "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At most N at once."
+        "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Run at most N jobs at once."
     ),
     click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="Use at most N cores."),
     click.option("--mem", metavar="SIZE", help="Use at most this much memory, e.g. 16G."),

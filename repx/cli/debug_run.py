@@ -72,8 +72,9 @@ def debug_run(
 def _tell(folder: str, job: Job, phase: str) -> None:
     part = "" if phase == "main" else f", {phase}"
     console.note(f"debugging {short_id(job.id)}{part} in {folder}/out")
-    console.note("  ../run is its program with its arguments; ../inputs.json, ../parameters.json")
-    console.note("  its results and its state stay as they are; `exit` leaves")
+    console.note("  ../run starts the job's program with its arguments")
+    console.note("  ../inputs.json and ../parameters.json hold what it is given")
+    console.note("  The job is not touched. Type `exit` to leave.")
 
 
 def _shell(folder: str, line: str | None, *, isolated: bool) -> list[str]:

@@ -34,7 +34,9 @@ _SHOWN: Final = 10
         """
 )
 @click.argument("name", metavar="JOB", shell_complete=complete.one_job)
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=50, help="How many.  [50]")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, help="Number of lines.  [50]"
+)
 @click.option("-e", "--stderr", is_flag=True, help="What went to stderr, not to stdout.")
 @click.option("-f", "--follow", is_flag=True, help="Print more as it comes, until the job ends.")
 @click.option(

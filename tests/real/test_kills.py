@@ -232,7 +232,7 @@ def test_what_was_cut_off_is_called_so_and_runs_again(victim: Victim) -> None:
 
     assert Counter(victim.here.states().values())["lost"] == 2
     planned = victim.here.repx("run", "--dry-run")
-    assert "2\tfirst\twas cut off before (killed without a trace)" in planned
+    assert "2\tfirst\twas interrupted before (killed without a trace)" in planned
     victim.work_s = 0
     victim.run()
     assert len(victim.succeeded()) == 14
