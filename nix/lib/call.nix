@@ -32,6 +32,15 @@ rec {
     else
       builtins.head parts;
 
+  # Of some arguments those that a function names, or all where it takes any (`x:`, `{ ... }:`).
+  # Only XML tells of the dots.
+  asked =
+    f: arguments:
+    if match ".*(<varpat|<unevaluated|ellipsis=\"1\").*" (builtins.toXML f) != null then
+      arguments
+    else
+      intersectAttrs (functionArgs f) arguments;
+
   # What a file, a function or a plain attribute set describes. Functions get packages by name,
   # and of `extra` what they ask for.
   describe =
@@ -39,21 +48,15 @@ rec {
     what:
     let
       value = if isFile what then import what else what;
-      asked = intersectAttrs (functionArgs value) (extra // { inherit pkgs; });
-      result = pkgs.callPackage value asked;
+      result = pkgs.callPackage value (asked value (extra // { inherit pkgs; }));
     in
     if isFunction value then
       (if isAttrs result then removeAttrs result [ "override" "overrideDerivation" ] else result)
     else
       value;
 
-  # Call a function with the arguments it names, or with all where it names none.
-  apply =
-    f: arguments:
-    let
-      names = functionArgs f;
-    in
-    f (if names == { } then arguments else intersectAttrs names arguments);
+  # Call a function with the arguments it asks for.
+  apply = f: arguments: f (asked f arguments);
 
   # Attributes by themselves, or what a function of `parameters` makes of them.
   resolve =

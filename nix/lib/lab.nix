@@ -200,7 +200,7 @@ let
       containerMode ? "unified",
       runContainerMode ? "per-run",
       flakeLock ? if flake == null then null else "${flake}/flake.lock",
-      nixpkgsRevision ? revisionOf pkgs,
+      nixpkgsRevision ? revisionOf flake pkgs,
       hostTools ? true,
     }:
     let
@@ -251,12 +251,17 @@ let
         inherit (all) byName;
       };
 
+  # `import nixpkgs { }` does not know its revision, but the flake's input that it lies in does.
   revisionOf =
-    pkgs:
+    flake: pkgs:
     let
       lib = pkgs.lib or { };
+      isSource = input: (input.outPath or null) == toString (pkgs.path or "");
+      found = filter isSource (attrValues (if flake == null then { } else flake.inputs or { }));
+      input = head found;
+      own = (lib.trivial.revisionWithDefault or (default: default)) (lib.version or "unknown");
     in
-    (lib.trivial.revisionWithDefault or (_: null)) (lib.version or "unknown");
+    if found == [ ] then own else input.rev or (input.narHash or own);
 
   # Static programs for targets; every program of a package, or those named.
   tools =
@@ -315,7 +320,7 @@ let
           ]) whole.runs;
       result = derivation {
         name = "hpc-experiment-lab";
-        inherit (pkgs) system;
+        inherit (pkgs.stdenv.hostPlatform) system;
         # Nix calls a builder by its last name alone, from which Python cannot tell where it is.
         builder = "${pkgs.bash}/bin/bash";
         args = [

@@ -160,7 +160,7 @@ in
         in
         derivation {
           name = "check-${definition.key}";
-          inherit (pkgs) system;
+          inherit (pkgs.stdenv.hostPlatform) system;
           builder = "${pkgs.bash}/bin/bash"; # as for a Lab
           args = [
             "-c"

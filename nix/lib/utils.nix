@@ -6,7 +6,6 @@ let
     baseNameOf
     concatStringsSep
     filter
-    genList
     head
     isAttrs
     isList
@@ -109,14 +108,7 @@ in
   list =
     values:
     if isList values then parameter values else fail "utils.list" "it needs a list, not ${text.typeName values}";
-  range =
-    first: last:
-    if !(builtins.isInt first && builtins.isInt last) then
-      fail "utils.range" "it needs two whole numbers"
-    else if first > last then
-      fail "utils.range" "the range from ${toString first} to ${toString last} is empty"
-    else
-      genList (n: first + n) (last - first + 1);
+  range = import ./range.nix { inherit text; };
   files =
     src:
     scan {

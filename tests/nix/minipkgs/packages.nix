@@ -157,10 +157,57 @@ let
       }
     else
       result;
+  # The phases that packages of our tests use.
+  mkDerivation =
+    given:
+    let
+      attributes = if builtins.isFunction given then given (attributes // { outPath = "${package}"; }) else given;
+      name = attributes.name or "${attributes.pname}-${attributes.version}";
+      plain = builtins.removeAttrs attributes [ "meta" "passthru" "name" ];
+      package = run name plain ''
+        runHook() { eval "''${!1-}"; }
+        cd "$(mktemp -d)"
+        [ -z "''${src-}" ] || [ -n "''${dontUnpack-}" ] || { cp -r "$src" source; chmod -R u+w source; [ ! -d source ] || cd source; }
+        for phase in build install; do
+          lines="''${phase}Phase"
+          eval "''${!lines-}"
+        done
+      '';
+    in
+    package // (attributes.passthru or { }) // { meta = attributes.meta or { }; };
+
+  writeTextFile =
+    {
+      name,
+      text,
+      executable ? false,
+      destination ? "",
+      ...
+    }:
+    run name
+      {
+        inherit text executable destination;
+        passAsFile = [ "text" ];
+      }
+      ''
+        mkdir -p "$(dirname "$out$destination")"
+        cp "$textPath" "$out$destination"
+        [ -z "$executable" ] || chmod +x "$out$destination"
+      '';
 in
 {
-  inherit lib system;
+  inherit lib writeTextFile;
   pkgs = self;
+  path = ./.;
+  # As nixpkgs of 2026 has it: whoever still asks for it fails.
+  system = throw "'system' has been renamed to/replaced by 'stdenv.hostPlatform.system'";
+  stdenv = {
+    inherit mkDerivation;
+    hostPlatform = {
+      inherit system;
+      isLinux = true;
+    };
+  };
   callPackage =
     what: arguments:
     let
@@ -170,23 +217,27 @@ in
 
   runCommand = run;
   runCommandLocal = run;
-  writeText =
-    name: text:
-    run name {
+  writeText = name: text: writeTextFile { inherit name text; };
+  writeTextDir =
+    path: text:
+    writeTextFile {
       inherit text;
-      passAsFile = [ "text" ];
-    } ''cp "$textPath" "$out"'';
-  writeScript = name: text: self.writeScriptBin name text + "/bin/${name}";
+      name = builtins.baseNameOf path;
+      destination = "/${path}";
+    };
+  writeScript =
+    name: text:
+    writeTextFile {
+      inherit name text;
+      executable = true;
+    };
   writeScriptBin =
     name: text:
-    run name {
-      inherit text;
-      passAsFile = [ "text" ];
-    } ''
-      mkdir -p "$out/bin"
-      cp "$textPath" "$out/bin/${name}"
-      chmod +x "$out/bin/${name}"
-    '';
+    writeTextFile {
+      inherit name text;
+      executable = true;
+      destination = "/bin/${name}";
+    };
   writeShellScriptBin = name: text: self.writeScriptBin name "#!${self.bash}/bin/bash\n${text}\n";
   symlinkJoin =
     { name, paths, ... }:
