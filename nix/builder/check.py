@@ -1,21 +1,23 @@
-"""Checks one script at build time: syntax, shellcheck's warnings, commands that nothing provides.
+"""Checks a stage when a Lab is built: syntax, shellcheck's warnings, commands nothing provides.
 
-Nix starts it with a description of the script; every problem is told with the place in the
-user's file, and then the build fails.
+Nix starts it with a description of the stage's programs, for all values of its parameters; every
+problem is told with its place in the user's file, and then the build fails.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nix.builder import commands
+from nix.builder import commands, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,55 +34,25 @@ class Problem:
 
     line: int
     message: str
+    is_warning: bool = False
 
 
-@dataclass(frozen=True)
-class Script:
-    """What is checked: lines of bash, the folders on their PATH, and where they were written."""
-
-    stage: str
-    phase: str
-    file: str
-    line: int
-    definition: str
-    lines: str
-    path: Sequence[str]
-
-    def place(self, line: int) -> str:
-        """Return file, line and stage for a line of the script."""
-        where = f"{self.file}:{_written_at(self.definition, self.line, line)}"
-        phase = "" if self.phase == "main" else f", {self.phase}"
-        return f"{where}: stage '{self.stage}'{phase}"
-
-
-def _written_at(definition: str, start: int, line: int) -> int:
-    """Return the line of the file for a line of the script whose `run` begins at ``start``."""
-    for number, text in enumerate(definition.split("\n")[start - 1 :], start):
-        before, quotes, rest = text.partition("''")
-        if quotes:
-            return number + line - (0 if not rest.strip() else 1)
-        if before.lstrip().startswith(("outputs", "inputs")) and number > start + 1:
-            break
-    return start
-
-
-def problems(script: Script, bash: str, shellcheck: str) -> Iterator[Problem]:
-    """Yield what must be changed before the script can run."""
-    syntax = list(_syntax(script.lines, bash))
+def problems(lines: str, path: Sequence[str], bash: str, shellcheck: str) -> Iterator[Problem]:
+    """Yield what must be changed before the lines can run with ``path`` as their PATH."""
+    syntax = list(_syntax(lines, bash))
     yield from syntax
     if syntax:
         return
-    yield from _shellcheck(script.lines, shellcheck)
+    yield from _shellcheck(lines, shellcheck)
     try:
-        words = commands.words(script.lines)
+        words = commands.words(lines)
     except commands.NotUnderstoodError as error:
-        place = script.place(error.line)
-        print(f"warning: {place}: commands are not checked: {error}", file=sys.stderr)
+        yield Problem(error.line, f"commands are not checked: {error}", is_warning=True)
         return
     known = _builtins(bash)
     for word, line in words:
-        if word not in known and not _provided(word, script.path):
-            yield Problem(line, _missing(word, script.path))
+        if word not in known and not _provided(word, path):
+            yield Problem(line, _missing(word, path))
 
 
 def _syntax(lines: str, bash: str) -> Iterator[Problem]:
@@ -100,6 +72,7 @@ def _shellcheck(lines: str, shellcheck: str) -> Iterator[Problem]:
             yield Problem(comment["line"] - 1, message)
 
 
+@functools.cache
 def _builtins(bash: str) -> set[str]:
     return set(_run([bash, "-c", "compgen -bk"], "").stdout.split())
 
@@ -132,25 +105,45 @@ def _run(argv: Sequence[str], stdin: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, input=stdin, capture_output=True, check=False, encoding="utf-8")
 
 
-def _told(description: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
-    if description.get("script"):
-        where = f"{description['file']}: stage '{description['stage']}'"
-        found = interpreter_problems(description["script"], description["path"])
-        return [f"{where}: {message}" for message in found]
-    fields = {name: value for name, value in description.items() if name != "script"}
-    script = Script(**fields)
-    found_problems = problems(script, environment["bash"], environment["shellcheck"])
-    return [f"{script.place(each.line)}: {each.message}" for each in found_problems]
+def _told(
+    stage: str, program: Mapping[str, Any], definition: str, environment: Mapping[str, str]
+) -> list[str]:
+    """Return what is wrong with one program of a stage, each with its place."""
+    phase = "" if program["phase"] == "main" else f", {program['phase']}"
+    who = f"stage '{stage}'{phase}"
+    if program["script"]:
+        found = interpreter_problems(program["script"], program["path"])
+        return [f"error: {program['file']}: {who}: {message}" for message in found]
+    lines, tools = program["lines"], (environment["bash"], environment["shellcheck"])
+    told = list(problems(lines, program["path"], *tools))
+    rows = written.rows(definition, program["line"], lines) if told else []
+    return [
+        f"{'warning' if each.is_warning else 'error'}: "
+        f"{program['file']}:{rows[min(each.line, len(rows)) - 1]}: {who}: {each.message}"
+        for each in told
+    ]
 
 
 def main() -> int:
-    """Check the script; exit code 1 when it has a problem."""
+    """Check the programs of a stage; exit code 1 when one has a mistake."""
     with open(os.environ["descriptionPath"], encoding="utf-8") as stream:
         description = json.load(stream)
-    told = _told(description, os.environ)
+    # A function of parameters may give the same program for many values.
+    programs = {json.dumps(each): each for each in description["programs"]}.values()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(
+            lambda each: _told(
+                description["stage"],
+                each,
+                description["definitions"][each["definition"]],
+                os.environ,
+            ),
+            programs,
+        )
+        told = dict.fromkeys(message for messages in found for message in messages)
     for message in told:
-        print(f"error: {message}", file=sys.stderr)
-    if told:
+        print(message, file=sys.stderr)
+    if any(message.startswith("error") for message in told):
         return 1
     with open(os.environ["out"], "wb"):
         return 0

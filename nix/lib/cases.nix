@@ -16,7 +16,15 @@ let
     ;
   merged = foldl' (all: each: all // each) { };
 in
-{
+rec {
+  # What is at the ends of a tree.
+  leaves =
+    node:
+    if node ? leaf then
+      [ node.leaf ]
+    else
+      builtins.concatMap (each: leaves (builtins.elemAt each 1)) node.cases;
+
   # axes: [ { names; rows; } ], each row an attribute set with the names; fixed: the other
   # parameters; f: from parameters to data.
   tree =

@@ -14,6 +14,7 @@
 let
   inherit (builtins)
     attrNames
+    attrValues
     concatMap
     elem
     filter
@@ -198,7 +199,7 @@ in
               [ ]
           );
 
-      # What one stage is for some values of its parameters, and the scripts to check.
+      # What one stage is for some values of its parameters, and what of it is to check.
       entry =
         key: values:
         let
@@ -227,6 +228,7 @@ in
           )
         else
           {
+            checks = map (program: script.described { inherit pkgs program; }) (attrValues found.programs);
             inherit (found) pname resources;
             input_mappings = mappings;
             executables = mapAttrs (
@@ -238,16 +240,26 @@ in
               }
             ) wired;
           };
+      # A stage for all values of its parameters.
+      trees = mapAttrs (
+        key: definition:
+        let
+          axes = axesOf definition run.axes;
+          fixed = removeAttrs definition.parameters (concatMap (axis: axis.names) axes);
+        in
+        if definition.dynamic then
+          cases.tree {
+            inherit axes fixed;
+            f = entry key;
+          }
+        else
+          { leaf = entry key definition.parameters; }
+      ) definitions;
       blueprintOf =
         key:
         let
           definition = definitions.${key};
-          axes = axesOf definition run.axes;
-          tree = cases.tree {
-            inherit axes;
-            fixed = removeAttrs definition.parameters (concatMap (axis: axis.names) axes);
-            f = entry key;
-          };
+          tree = encoded definition.where trees.${key};
         in
         {
           inherit key;
@@ -255,16 +267,11 @@ in
           stage_type = definition.type;
           parameters = json.encode definition.where definition.parameters;
         }
-        // (
-          if definition.dynamic then
-            { variants = encoded definition.where tree; }
-          else
-            json.encode definition.where (entry key definition.parameters)
-        );
+        // (if definition.dynamic then { variants = tree; } else tree.leaf);
       encoded =
         at: node:
         if node ? leaf then
-          { leaf = json.encode at node.leaf; }
+          { leaf = json.encode at (removeAttrs node.leaf [ "checks" ]); }
         else
           {
             inherit (node) on;
@@ -273,17 +280,16 @@ in
               (encoded at (builtins.elemAt each 1))
             ]) node.cases;
           };
-      checksOf =
+      checkOf =
         key:
-        script.checks {
-          inherit pkgs;
-          definition = definitions.${key};
-          found = firsts.${key};
+        script.check {
+          inherit pkgs key;
+          programs = concatMap (leaf: leaf.checks) (cases.leaves trees.${key});
         };
     in
     builtins.seq (builtins.deepSeq ordered ordered) {
       inherit where needs definitions;
-      checks = concatMap checksOf keys;
+      checks = map checkOf keys;
       blueprint = {
         source = if call.isFile file then baseNameOf (toString file) else "inline";
         stages = map blueprintOf keys;

@@ -126,52 +126,62 @@ in
       // (if program.script == null then { inherit (program) lines; } else files key program);
     };
 
-  # One derivation for each script: it fails where the script has a mistake.
-  checks =
+  # What is checked of a program when the Lab is built: its script, and where that is written.
+  described =
+    { pkgs, program }:
+    let
+      # An expression on the command line has no file.
+      isWritten = program.at != null && match "/.*" (toString program.at.file) != null;
+    in
+    {
+      phase = program.name;
+      file =
+        if program.script != null then
+          call.label program.script
+        else if isWritten then
+          call.label program.at.file
+        else
+          "inline";
+      line = if isWritten then program.at.line else 0;
+      definition =
+        if isWritten then builtins.unsafeDiscardStringContext (builtins.readFile program.at.file) else "";
+      inherit (program) lines;
+      path = pathOf pkgs program;
+      script = if program.script == null then null else "${program.script}";
+    };
+
+  # One derivation for each stage: it fails where one of the described scripts has a mistake.
+  check =
     {
       pkgs,
-      definition,
-      found,
+      key,
+      programs,
     }:
     let
       python = pkgs.python3.withPackages (packages: [ packages.bashlex ]);
-      check =
-        program:
-        let
-          # An expression on the command line has no file.
-          place =
-            if program.at == null || match "/.*" (toString program.at.file) == null then null else program.at;
-          description = builtins.toJSON {
-            stage = definition.key;
-            phase = program.name;
-            file =
-              if program.script != null then
-                call.label program.script
-              else if place == null then
-                "inline"
-              else
-                call.label place.file;
-            line = if place == null then 0 else place.line;
-            definition = if place == null then "" else builtins.unsafeDiscardStringContext (builtins.readFile place.file);
-            inherit (program) lines;
-            path = pathOf pkgs program;
-            script = if program.script == null then null else "${program.script}";
-          };
-        in
-        derivation {
-          name = "check-${definition.key}";
-          inherit (pkgs.stdenv.hostPlatform) system;
-          builder = "${pkgs.bash}/bin/bash"; # as for a Lab
-          args = [
-            "-c"
-            "exec ${python}/bin/python3 ${source}/nix/builder/check.py"
-          ];
-          PYTHONPATH = "${source}";
-          bash = "${pkgs.bash}/bin/bash";
-          shellcheck = "${pkgs.shellcheck.bin or pkgs.shellcheck}/bin/shellcheck";
-          inherit description;
-          passAsFile = [ "description" ];
-        };
+      digest = program: builtins.hashString "sha256" program.definition;
     in
-    map check (builtins.attrValues found.programs);
+    derivation {
+      name = "check-${key}";
+      inherit (pkgs.stdenv.hostPlatform) system;
+      builder = "${pkgs.bash}/bin/bash"; # as for a Lab
+      args = [
+        "-c"
+        "exec ${python}/bin/python3 ${source}/nix/builder/check.py"
+      ];
+      PYTHONPATH = "${source}";
+      bash = "${pkgs.bash}/bin/bash";
+      shellcheck = "${pkgs.shellcheck.bin or pkgs.shellcheck}/bin/shellcheck";
+      description = builtins.toJSON {
+        stage = key;
+        programs = map (program: program // { definition = digest program; }) programs;
+        definitions = listToAttrs (
+          map (program: {
+            name = digest program;
+            value = program.definition;
+          }) programs
+        );
+      };
+      passAsFile = [ "description" ];
+    };
 }

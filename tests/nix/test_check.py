@@ -33,6 +33,19 @@ STAGE: Final = """\
   '';
 }
 """
+VARIANTS: Final = """\
+{ pkgs }:
+{
+  parameters = [ "n" ];
+  outputs = { parameters }: { o = "$out/${toString parameters.n}"; };
+  run = { outputs, parameters, ... }: ''
+    ${pkgs.lib.optionalString (outputs.o != "$out/1") "echo ${parameters.n}"}
+    echo "${parameters.n}" > "${outputs.o}"
+    ${pkgs.lib.optionalString (outputs.o == "$out/3") "third"}
+    ${pkgs.lib.optionalString (outputs.o != "$out/1") "last"}
+  '';
+}
+"""
 
 
 def told(nix: Nix, project: Path, *lines: str) -> str:
@@ -100,3 +113,23 @@ def test_a_program_must_say_its_language(nix: Nix, tmp_path: Path) -> None:
 
     log = nix.call("nix-store", "--read-log", nix.failed(done.stderr)).stdout
     assert "error: stages/fit.R: stage 'fit': nothing provides the command 'Rscript'" in log
+
+
+def test_the_program_of_every_value_is_checked(nix: Nix, tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/fit.nix").write_text(VARIANTS, encoding="utf-8")
+    lab = LAB.replace('name = "r";', 'name = "r"; parameters.n = [ 1 2 3 ];')
+
+    done = nix.built(lab, tmp_path)
+
+    log = nix.call("nix-store", "--read-log", nix.failed(done.stderr)).stdout
+    assert sorted(log.splitlines()) == [
+        (
+            "error: stages/fit.nix:8: stage 'fit': nothing provides the command 'third': add the "
+            "package that has it to runDependencies, for example [ pkgs.third ]"
+        ),
+        (
+            "error: stages/fit.nix:9: stage 'fit': nothing provides the command 'last': add the "
+            "package that has it to runDependencies, for example [ pkgs.last ]"
+        ),
+    ]
