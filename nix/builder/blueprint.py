@@ -8,7 +8,10 @@ import os
 import re
 from typing import Any
 
+from nix.builder import origins
 from repx.lab.expand import BlueprintError, store_name
+from repx.lab.expand.script import with_scripts
+from repx.lab.expand.stages import leaves
 
 _STORED = re.compile(r"/nix/store/[0-9a-z]{32}-([^/]+)(?:/.*?([^/]+))?")
 
@@ -18,15 +21,19 @@ def load(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as stream:
         blueprint: dict[str, Any] = json.load(stream, object_hook=_restored)
     files: dict[str, Any] = {}
+    definitions = blueprint.pop("definitions")
     own_names = dict(blueprint["own_names"])
     for run in blueprint["runs"]:
         for values in [*run["parameter_axes"].values(), *_columns(run)]:
             _name(own_names, values)
         for pipeline in run["pipelines"]:
             for stage in pipeline["stages"]:
-                for body in _bodies(stage):
-                    _keep(body, files)
-    return {**blueprint, "files": list(files.values()), "own_names": own_names}
+                for leaf in leaves(stage):
+                    for executable in leaf["executables"].values():
+                        origins.locate(executable["script"], definitions)
+                        _keep(executable["script"]["body"], files)
+    found = {**blueprint, "files": list(files.values()), "own_names": own_names}
+    return with_scripts(found)
 
 
 def _restored(value: dict[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
@@ -66,18 +73,6 @@ def _name(own_names: dict[str, str], values: list[Any]) -> None:
             own_names.setdefault(value, match[2] or match[1])
 
 
-def _bodies(stage: dict[str, Any]) -> list[dict[str, Any]]:
-    if "variants" in stage:
-        return [body for leaf in _leaves(stage["variants"]) for body in _bodies(leaf)]
-    return [executable["script"]["body"] for executable in stage["executables"].values()]
-
-
-def _leaves(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    if "leaf" in tree:
-        return [tree["leaf"]]
-    return [leaf for _, branch in tree["cases"] for leaf in _leaves(branch)]
-
-
 def _keep(body: dict[str, Any], files: dict[str, Any]) -> None:
     """Give the files of a program their names in the Lab's store."""
     for field in ("files", "python"):
@@ -95,13 +90,15 @@ def _files(tree: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     for name, file in tree.items():
         if not os.path.isdir(file["path"]):
             executable = bool(file.get("executable")) or os.access(file["path"], os.X_OK)
-            found.append((name, {"path": file["path"], "executable": executable}))
+            found.append((name, {**file, "executable": executable}))
             continue
         for folder, folders, names in os.walk(file["path"]):
             folders.sort()
             for each in sorted(names):
                 path = os.path.join(folder, each)
                 below = os.path.relpath(path, file["path"])
-                executable = os.access(path, os.X_OK)
-                found.append((f"{name}/{below}", {"path": path, "executable": executable}))
+                one = {"path": path, "executable": os.access(path, os.X_OK)}
+                if "origin" in file:
+                    one["origin"] = f"{file['origin']}/{below}"
+                found.append((f"{name}/{below}", one))
     return found

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nix.builder import blueprint, closure, tools
+from nix.builder import blueprint, closure, origins, tools
 from nix.builder.images import Images
 from repx.lab.expand import BlueprintError, expand
 
@@ -30,6 +30,7 @@ def main() -> int:
 
 def _add(described: dict[str, Any], writer: Writer) -> dict[str, str]:
     """Write what the Lab carries besides its jobs; return each run's image."""
+    writer.file(origins.PATH, [origins.text(described).encode()])
     if described["host_tools"]:
         tools.add(writer, described["host_tools"])
     mode = described["container_mode"]

@@ -16,21 +16,25 @@ in
 rec {
   isFile = what: isPath what || isString what;
 
-  # The last two parts of a path: enough to find the file, and the same in every checkout.
+  # A path as messages say it, the same in every checkout: of a flake's file all below the
+  # flake, of others the last two parts, which are enough to find the file.
   label =
     what:
     let
-      parts = match ".*/([^/]+/[^/]+)" (unsafeDiscardStringContext (toString what));
-      stored = match "[0-9a-z]{32}-[^/]*/(.*)" (builtins.head parts);
+      path = unsafeDiscardStringContext (toString what);
+      name = "[0-9a-z]{32}-";
+      stored = match "${builtins.storeDir}/(${name}[^/]*/(.*)|${name}([^/]*))" path;
+      parts = match ".*/([^/]+/[^/]+)" path;
+      below = builtins.elemAt stored 1;
     in
     if !(isFile what) then
       "inline"
-    else if parts == null then
-      toString what
     else if stored != null then
-      builtins.head stored
+      (if below == null then builtins.elemAt stored 2 else below)
+    else if parts != null then
+      builtins.head parts
     else
-      builtins.head parts;
+      path;
 
   # Of some arguments those that a function names, or all where it takes any (`x:`, `{ ... }:`).
   # Only XML tells of the dots.

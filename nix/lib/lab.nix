@@ -301,6 +301,7 @@ let
         runs = map (each: each.blueprint) made;
         container_mode = mode;
         own_names = concatMap (each: each.ownNames) made;
+        definitions = builtins.foldl' (all: each: all // each.definitions) { } made;
         host_tools = if hostTools then tools pkgs.pkgsStatic else [ ];
       };
       # The closure of this text is what the scripts and parameters refer to.

@@ -280,16 +280,13 @@ in
               (encoded at (builtins.elemAt each 1))
             ]) node.cases;
           };
-      checkOf =
-        key:
-        script.check {
-          inherit pkgs key;
-          programs = concatMap (leaf: leaf.checks) (cases.leaves trees.${key});
-        };
+      programs = mapAttrs (_: tree: concatMap (leaf: leaf.checks) (cases.leaves tree)) trees;
     in
     builtins.seq (builtins.deepSeq ordered ordered) {
-      inherit where needs definitions;
-      checks = map checkOf keys;
+      inherit where needs;
+      stages = attrValues definitions;
+      checks = map (key: script.check { inherit pkgs key; programs = programs.${key}; }) keys;
+      definitions = script.definitionsOf (concatMap (key: programs.${key}) keys);
       blueprint = {
         source = if call.isFile file then baseNameOf (toString file) else "inline";
         stages = map blueprintOf keys;

@@ -140,7 +140,7 @@ let
     where: axes: pipelines:
     let
       given = concatMap (axis: axis.names) axes;
-      stages = concatMap (each: attrValues each.definitions) pipelines;
+      stages = concatMap (each: each.stages) pipelines;
       declared = concatMap (
         stage: attrNames stage.parameters ++ map (name: "${stage.key}.${name}") (attrNames stage.parameters)
       ) stages;
@@ -226,6 +226,7 @@ in
         inherit pipelines;
         ownNames = concatMap ownNamesOf (attrValues (given.parameters or (given.params or { })));
         checks = concatMap (each: each.checks) pipelines;
+        definitions = foldl' (all: each: all // each.definitions) { } pipelines;
         blueprint = {
           inherit (given) name;
           hash_mode = given.hashMode or "pure";

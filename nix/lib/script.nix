@@ -89,6 +89,7 @@ let
               value = {
                 path = stored path;
                 executable = path == program.script;
+                origin = call.label path;
               };
             }) all
           );
@@ -105,8 +106,44 @@ let
           else
             null;
       };
+
+  # Where a program is written: a file, and of lines in a file of Nix also where they begin. An
+  # expression on the command line has no file.
+  written =
+    program:
+    let
+      isLines = program.script == null;
+      hasFile = isLines && program.at != null && match "/.*" (toString program.at.file) != null;
+    in
+    {
+      file =
+        if !isLines then
+          call.label program.script
+        else if hasFile then
+          call.label program.at.file
+        else
+          "inline";
+      line = if hasFile then program.at.line else 0;
+      definition = if hasFile then builtins.hashFile "sha256" program.at.file else "";
+      text =
+        if hasFile then
+          builtins.unsafeDiscardStringContext (builtins.readFile program.at.file)
+        else
+          "";
+    };
+  withoutText = program: removeAttrs program [ "text" ];
 in
-{
+rec {
+  # Described programs name their files of Nix by the content: here are the texts.
+  definitionsOf =
+    programs:
+    listToAttrs (
+      map (program: {
+        name = program.definition;
+        value = program.text;
+      }) programs
+    );
+
   make =
     {
       pkgs,
@@ -114,6 +151,7 @@ in
       program,
     }:
     {
+      written = withoutText (written program);
       # 11 letters: longer targets of links cost a block each on ext4.
       label = substring 0 11 key;
       notes =
@@ -126,25 +164,12 @@ in
       // (if program.script == null then { inherit (program) lines; } else files key program);
     };
 
-  # What is checked of a program when the Lab is built: its script, and where that is written.
+  # What is checked of a program when the Lab is built.
   described =
     { pkgs, program }:
-    let
-      # An expression on the command line has no file.
-      isWritten = program.at != null && match "/.*" (toString program.at.file) != null;
-    in
-    {
+    written program
+    // {
       phase = program.name;
-      file =
-        if program.script != null then
-          call.label program.script
-        else if isWritten then
-          call.label program.at.file
-        else
-          "inline";
-      line = if isWritten then program.at.line else 0;
-      definition =
-        if isWritten then builtins.unsafeDiscardStringContext (builtins.readFile program.at.file) else "";
       inherit (program) lines;
       path = pathOf pkgs program;
       script = if program.script == null then null else "${program.script}";
@@ -159,7 +184,6 @@ in
     }:
     let
       python = pkgs.python3.withPackages (packages: [ packages.bashlex ]);
-      digest = program: builtins.hashString "sha256" program.definition;
     in
     derivation {
       name = "check-${key}";
@@ -174,13 +198,8 @@ in
       shellcheck = "${pkgs.shellcheck.bin or pkgs.shellcheck}/bin/shellcheck";
       description = builtins.toJSON {
         stage = key;
-        programs = map (program: program // { definition = digest program; }) programs;
-        definitions = listToAttrs (
-          map (program: {
-            name = digest program;
-            value = program.definition;
-          }) programs
-        );
+        programs = map withoutText programs;
+        definitions = definitionsOf programs;
       };
       passAsFile = [ "description" ];
     };

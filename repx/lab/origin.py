@@ -7,15 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from repx.lab import nix_origin
 from repx.lab import record as records
 
 if TYPE_CHECKING:
     from repx.lab.record import Record
 
 # `/B/store/DIGEST-fit: line 7: x: command not found`, `File "/B/store/DIGEST-fit/fit.py", line 3`,
-# `/B/store/DIGEST-fit/fit.R:3`: bash, Python and most other languages.
+# `/B/store/DIGEST-fit/fit.R:3`: bash, Python and most other languages. A phase of a job is started
+# by its own name: `/B/jobs/ID-many/bin/many-step-one: line 7`.
 _PLACE: Final = re.compile(
-    r"/store/(?P<entry>[0-9a-z]{32}-[A-Za-z0-9._+-]+)(?:/(?P<file>[^\"'\n:]+))?"
+    r"/(?:store/(?P<entry>[0-9a-z]{32}-[A-Za-z0-9._+-]+)(?:/(?P<file>[^\"'\n:]+))?"
+    r"|(?P<phase>jobs/[0-9a-z]{32}-[A-Za-z0-9._+-]+/bin/[A-Za-z0-9._+-]+))"
     r"[\"']?(?:, line |: line |:| line )(?P<line>\d+)"
 )
 _TITLE: Final = re.compile(r"^# Stage (?P<stage>\S+?)(?:, (?P<phase>\S+))?\. Usage: ", re.MULTILINE)
@@ -29,11 +32,17 @@ def of(text: str, link: Path) -> str | None:
     ``link`` names the Lab. None where no place is the user's, or the Lab was built elsewhere.
     """
     record = records.read(link)
-    if record is None:
+    by_nix = nix_origin.read(link) if record is None else {}
+    if record is None and not by_nix:
         return None
     for match in reversed(list(_PLACE.finditer(text))):
         try:
-            found = _own_place(link, record, match)
+            entry = match["entry"] or (link / match["phase"]).readlink().name
+            if record is None:
+                program = "/".join(filter(None, (entry, match["file"])))
+                found = nix_origin.place(link, by_nix, program, int(match["line"]))
+            else:
+                found = _own_place(link, record, match, entry)
         except OSError:
             continue
         if found is not None:
@@ -41,8 +50,8 @@ def of(text: str, link: Path) -> str | None:
     return None
 
 
-def _own_place(link: Path, record: Record, match: re.Match[str]) -> str | None:
-    entry = link / "store" / match["entry"]
+def _own_place(link: Path, record: Record, match: re.Match[str], name: str) -> str | None:
+    entry = link / "store" / name
     source = link.parent / record.source
     line = int(match["line"])
     if match["file"]:

@@ -137,3 +137,13 @@ def test_a_lab_of_somebody_elses_has_no_origin(link: Path, tmp_path: Path) -> No
     assert origin.of(text, tmp_path / "nowhere") is None
     assert origin.of(text, link.resolve()) is None
     assert re.search("line", text)
+
+
+def test_a_phase_is_started_by_its_own_name(link: Path) -> None:
+    """Steps run as `jobs/ID/bin/NAME`, a link into the store."""
+    path, line = script(link, "nosuchstep")
+    (phase,) = (each for each in link.glob("jobs/*/bin/*") if each.readlink().name == path.name)
+
+    said = f"/b/labs/x/{phase.relative_to(link)}: line {line}: nosuchstep: command not found\n"
+
+    assert origin.of(said, link) == f"{link.parent}/lab.yaml:19"
