@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +54,7 @@ def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
 
     Raises StorageError when the store cannot be read.
     """
-    store = seen.look(store, lab.jobs)
+    store = seen.look(store, lab.jobs, queue.foreseen(store))
     reported = queue.reported(store)
     alive = {job for job, said in reported.items() if said.state in ALIVE}
     marked = store.markers(lab.jobs)
@@ -159,9 +159,11 @@ def _write(
     # What only looks needs none of these, and nothing to do no jinja2, which costs 70 ms.
     from repx import images, isolation, render, transfer
 
-    target = replace(target, base_path=store.root)  # with what only its place can expand
+    target = store.place.settled(target)
     scheduler = schedulers.of(target)
     scheduler.check(plan)
+    if scheduler.attended:
+        _ = store.place.python  # named before anything is sent, if it is missing
     key_of = transfer.places(opened.lab, opened.files)
     made, used = rooms_of(opened, {task.run for task in plan.tasks}, target)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of) + images.send(used, store)

@@ -24,18 +24,18 @@ def agent(
     store: Store,
     submission: str,
     *,
-    ended: Callable[[], bool],
+    pid: int = 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[list[Event]]:
     """Yield what happened since the last look, until the agent has ended; often nothing.
 
-    ``ended`` tells whether the agent is gone; what it wrote before is still yielded.
+    ``pid`` is the agent's process, where it may not have begun yet.
     """
+    lock = submissions.agent_lock(submission)
     key = f"{submissions.FOLDER}/{submission}/events.jsonl"
     inode, position, rest = 0, 0, b""
     while True:
-        last = ended()
-        inode, start, content = store.files.tail(key, inode, position)
+        last, inode, start, content = store.grown(key, (inode, position), lock, pid)
         position = start + len(content)
         *lines, rest = (rest + content).split(b"\n")
         news = list(submissions.parse_events(line.decode(errors="replace") for line in lines))

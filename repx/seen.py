@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from repx import progress
+from repx.places.command import Completed
 from repx.places.walk import SUBMISSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from repx.model import JobId
-    from repx.places import Files
+    from repx.places import Files, Place, Question
     from repx.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,35 @@ def closed(store: Store, name: str) -> Store:
     return replace(store, files=files)
 
 
-def look(store: Store, jobs: Collection[JobId]) -> Store:
-    """Look once at these jobs and at all live submissions; return the store as it was seen."""
-    seen = store.look(progress.through(jobs, "looking at jobs:"))
-    return replace(store, files=SeenFiles(store.files, frozenset(jobs), *seen))
+@dataclass(frozen=True, slots=True)
+class SeenPlace:
+    """A place of which some questions were asked before: by their words, what was answered."""
+
+    place: Place
+    answered: Mapping[tuple[str, ...], Completed] = field(default_factory=dict)
+
+    def __getattr__(self, verb: str) -> Any:  # noqa: ANN401  # a verb of the place
+        """Pass every other verb on."""
+        return getattr(self.place, verb)
+
+    def ask(self, questions: Sequence[Question[T]]) -> list[T]:
+        """Return the answers to all questions."""
+        if any(tuple(question.words) not in self.answered for question in questions):
+            return self.place.ask(questions)
+        return [question.read(self.answered[tuple(question.words)]) for question in questions]
+
+
+def look(store: Store, jobs: Collection[JobId], asked: Sequence[Question[Any]] = ()) -> Store:
+    """Look once at these jobs and at all live submissions; return the store as it was seen.
+
+    ``asked`` are questions that are likely to be asked next.
+    """
+    words = [(question.words, question.timeout_s) for question in asked]
+    seen, answers = store.look(progress.through(jobs, "looking at jobs:"), words)
+    answered = {
+        tuple(each): Completed(code=code, stdout=out, stderr=err)
+        for (each, _), (code, out, err) in zip(words, answers, strict=False)
+    }
+    place = cast("Place", SeenPlace(store.place, answered)) if answered else store.place
+    files = SeenFiles(store.files, frozenset(jobs), *seen)
+    return replace(store, place=place, files=files)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from repx.model import JobId
-    from repx.places import Facts, Files, Outgoing, Place
+    from repx.places import Answered, Asked, Facts, Files, Outgoing, Place
     from repx.target import Target
 
 log = logging.getLogger(__name__)
@@ -175,9 +175,17 @@ class Store:
         """Remove files and folders with all they hold; what is not there is no error."""
         self._do("remove", keys[0], lambda: self.files.remove(keys))
 
-    def look(self, jobs: Iterable[JobId]) -> tuple[Any, ...]:
+    def look(
+        self, jobs: Iterable[JobId], asked: Sequence[Asked] = ()
+    ) -> tuple[Any, list[Answered]]:
         """Return what one look sees of jobs and of all live submissions, for ``repx.seen``."""
-        return self._do("list", "", lambda: self.files.look(jobs))
+        return self._do("list", "", lambda: self.files.look(jobs, asked))
+
+    def grown(
+        self, key: str, at: tuple[int, int], lock: str, pid: int = 0
+    ) -> tuple[bool, int, int, bytes]:
+        """Return whether a file's writer has ended, and what was added to the file."""
+        return self._do("read", key, lambda: self.files.grown(key, at, lock, pid))
 
     def locked(self, key: str) -> bool:
         """Return whether a process holds the lock file; False where there are no locks."""

@@ -228,7 +228,8 @@ class Secret:
 class Target:
     """One profile of targets.yaml, complete: every default filled in, every path expanded.
 
-    ``base_path`` and ``node_local_path`` are absolute POSIX paths on the target;
+    ``base_path``, ``node_local_path`` and ``mount_paths`` are absolute POSIX paths on the target,
+    where it is this machine; on another one ``~`` and variables expand there (``Place.settled``).
     ``templates`` is an absolute path on this machine. ``share`` is group, read, private or
     empty: then the umask decides. ``runtimes`` is what the profile says, in order of preference;
     nothing where it does not.

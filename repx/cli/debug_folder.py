@@ -136,7 +136,7 @@ def _run(subject: Subject) -> RunName:
 def _room(subject: Subject) -> Room | None:
     """Return what the job runs in unless natively; its image is in the store then."""
     name = _run(subject)
-    target = dataclasses.replace(subject.target, base_path=subject.store.root)
+    target = subject.store.place.settled(subject.target)
     rooms, used = engine.rooms_of(subject.opened, [name], target)
     images.send(used, subject.store)
     return rooms.get(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from repx import console, launch, select
+from repx import console, launch, places, select
 from repx.cli import complete, debug_folder
 from repx.cli.choosing import trust_option
 from repx.cli.context import command
@@ -55,10 +55,12 @@ def debug_run(
     """
     opened = context.open_lab()
     context.trust(opened, asked_for=trust)
+    target = context.target()
+    places.of(target).share()
     subject = debug_folder.Subject(
         opened=opened,
-        store=context.store(),
-        target=context.target(),
+        store=context.store(target),
+        target=target,
         job=opened.lab.jobs[select.one_job(opened.lab, name)],
     )
     chosen = debug_folder.program(subject, phase)

@@ -35,13 +35,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "debug-run": ("repx.cli.debug_run:debug_run", "Open a shell in a job's exact environment."),
     "diff": ("repx.cli.diff:diff", "Say which jobs are new since the Lab before, and why."),
     "verify": ("repx.cli.verify:verify", "Check every file of a Lab against its checksum."),
+    "connect": ("repx.cli.connect:connect", "Authenticate at a target once for many commands."),
     "targets": ("repx.cli.targets:targets", "List the places where jobs can run, and check them."),
     "completions": ("repx.cli.completions:completions", "Print a completion script for a shell."),
 }
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Define": ("init", "build", "diff", "viz", "verify"),
-    "Run": ("run", "render", "status", "cancel", "pull", "push", "targets"),
+    "Run": ("run", "render", "status", "cancel", "pull", "push", "targets", "connect"),
     "Look": ("list", "show", "log", "trace-params", "usage", "debug-run"),
     "Shell": ("completions",),
 }

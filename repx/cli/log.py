@@ -15,8 +15,6 @@ from repx.schedulers import queue
 from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from repx.cli.context import Context
     from repx.model import JobId
     from repx.store import Store
@@ -66,7 +64,7 @@ def log(
         content = _scheduler_said(store, job, lines)
     console.raw(content)
     if follow:
-        _follow(store, key, (inode, position), lambda: _ended(store, job))
+        _follow(store, key, (inode, position), f"outputs/{job}/repx/lock")
     elif not content:
         _explain_silence(store, job, record, stderr=stderr)
     elif place := origin.line(content.decode(errors="replace")):
@@ -93,20 +91,13 @@ def _scheduler_said(store: Store, job: JobId, lines: int) -> bytes:
     return "".join(text.splitlines(keepends=True)[-lines:] if lines else []).encode()
 
 
-def _ended(store: Store, job: JobId) -> bool:
-    """Tell whether a job has left a marker, or was cut off; not whether one is yet to start."""
-    lock = f"outputs/{job}/repx/lock"
-    return not store.locked(lock) and (bool(store.markers([job])) or store.exists(lock))
-
-
-def _follow(store: Store, key: str, begin: tuple[int, int], ended: Callable[[], bool]) -> None:
+def _follow(store: Store, key: str, begin: tuple[int, int], lock: str) -> None:
     """Print what is added to a file until the job has ended; a new attempt begins it anew."""
     inode, position = begin
     if not inode:
         console.note("waiting for the job to start; Ctrl-C stops waiting, not the job")
     while True:
-        over = ended()  # asked first: what comes before the end is still printed
-        inode, start, content = store.files.tail(key, inode, position)
+        over, inode, start, content = store.grown(key, (inode, position), lock)
         console.raw(content)
         position = start + len(content)
         if over:

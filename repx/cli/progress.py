@@ -163,28 +163,34 @@ class Live:
         from rich.live import Live as RichLive
 
         self._started = time.monotonic()
+        self._tally: Tally | None = None
         self._live = RichLive(
-            console=Console(stderr=True, highlight=False), transient=True, refresh_per_second=8
+            console=Console(stderr=True, highlight=False),
+            transient=True,
+            refresh_per_second=8,
+            get_renderable=self._block,
         )
         self._live.start()
 
     def show(self, tally: Tally, news: list[Event]) -> None:
-        """Redraw; failures are printed above the block and stay."""
+        """Take note; failures are printed above the block, which is redrawn all the time."""
         for event in news:
             if remark := _remark(event):
                 self._live.console.print(
                     remark, style="red" if event.kind == "end" else "yellow", markup=False
                 )
-        self._live.update(self._block(tally))
+        self._tally = tally
 
     def stop(self) -> None:
         """Remove the block."""
         self._live.stop()
 
-    def _block(self, tally: Tally) -> Group:
+    def _block(self) -> Group:
         from rich.console import Group
         from rich.text import Text
 
+        if (tally := self._tally) is None:
+            return Group()
         elapsed = time.monotonic() - self._started
         full = round(_BAR_WIDTH * tally.ended / max(tally.total, 1))
         rows: list[RenderableType] = [

@@ -136,13 +136,10 @@ def _to_the_end(
     """Follow a submission; on Ctrl-C pass the wish to stop on to its scheduler."""
     tally = Tally(total=len(submission.plan.tasks))
     with _passing_interrupts_to(agent):
-        news = follow.agent(
-            store, submission.id, ended=lambda: agent.poll() is not None, sleep=agent.rest
-        )
-        show(news, tally)
+        show(follow.agent(store, submission.id, pid=agent.pid, sleep=agent.rest), tally)
     code = agent.poll()
     report.summary(opened.lab, store, submission, tally, as_json=as_json)
-    raise_for(tally, store, submission.id, f"exit code {code}")
+    raise_for(tally, store, submission.id, "" if code is None else f"exit code {code}")
     return _wait_for_others(opened.lab, store, submission.plan)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,7 @@ def check(context: Context, name: str | None) -> int:
     """
     target = profiles.choose(context.targets(), name or context.target_name)
     place = places.of(target)
-    target = dataclasses.replace(target, base_path=place.root)
+    target = place.settled(target)
     findings = probe.target(place.run, target)
     missing = probe.missing(target, findings)
     if context.json:

@@ -23,8 +23,7 @@ def agent(store: Store, submission: str) -> int:
     from repx.cli.progress import Tally, raise_for, watch
 
     total = len(submissions.plan(store, submission).get("tasks", ()))
-    lock = submissions.agent_lock(submission)
-    news = follow.agent(store, submission, ended=lambda: not store.locked(lock))
+    news = follow.agent(store, submission)
     try:
         console.note(f"submission {submission}; Ctrl-C stops watching, not the jobs")
         tally = watch(news, Tally(total=total))

@@ -48,22 +48,18 @@ class Places:
         self._folder = folder
 
     def remote(self, key: str) -> str | None:
-        """Return a path on the target."""
-        if key not in self._entry:
-            return None
-        return self._path(key, self._entry.get(key), here="address" not in self._entry)
-
-    def base(self) -> str:
-        """Return the folder of the store; at another machine, ``~`` and variables expand there."""
-        text = str(self._entry.get("base_path", ""))
-        if "address" in self._entry and text.startswith(("~/", "${", "/")):
-            return text
-        return self.remote("base_path") or ""
+        """Return a path on the target; at another machine, ``~`` and variables expand there."""
+        return self._there(key, self._entry.get(key)) if key in self._entry else None
 
     def remotes(self, key: str) -> tuple[str, ...]:
         """Return a list of paths on the target."""
+        return tuple(self._there(key, text) for text in self._entry.get(key, ()))
+
+    def _there(self, key: str, text: str) -> str:
         here = "address" not in self._entry
-        return tuple(self._path(key, text, here=here) for text in self._entry.get(key, ()))
+        if not here and (text == "~" or text.startswith(("~/", "${", "/"))):
+            return text
+        return self._path(key, text, here=here)
 
     def local(self, key: str) -> str | None:
         """Return a path on this machine."""
@@ -92,9 +88,8 @@ class Places:
         home = self._env.get("HOME")
         if here and home and text[1:2] in ("", "/"):
             return home + text[1:]
-        why = "~ of another machine is not known here"
-        if here:
-            why = "only ~ and ~/... expand" if home else "HOME is not set, so ~ does not expand"
+        unset = here and not home
+        why = "HOME is not set, so ~ does not expand" if unset else "only ~ and ~/... expand"
         self._entry.report(key, f"{key}: {why}: write the whole path")
         return text
 
@@ -114,7 +109,7 @@ def read(
     environment = entry.get("environment", {})
     return Target(
         name=name,
-        base_path=places.base(),
+        base_path=places.remote("base_path") or "",
         node_local_path=places.remote("node_local_path"),
         address=entry.get("address"),
         scheduler=SchedulerName(_scheduler(entry)),

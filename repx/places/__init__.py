@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 # Key, mode, content, sha256 of the content (empty: any content will do).
 Outgoing: TypeAlias = tuple[str, int, BinaryIO | bytes, str]
+# A command line and how many seconds it may take; its exit code, output and errors.
+Asked: TypeAlias = tuple[Sequence[str], float]
+Answered: TypeAlias = tuple[int, str, str]
 # Mode, size and sha256 that a file must have.
 Facts: TypeAlias = tuple[int, int, str]
 
@@ -75,8 +78,11 @@ class Files(Protocol):
     def markers(self, jobs: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
 
-    def look(self, jobs: Iterable[str]) -> tuple[Any, ...]:
-        """Return what ``repx.places.look`` sees of these jobs and of all live submissions."""
+    def look(self, jobs: Iterable[str], asked: Sequence[Asked]) -> tuple[Any, list[Answered]]:
+        """Return what ``repx.places.look`` sees of these jobs and of all live submissions.
+
+        And what Slurm answers to ``asked`` where it may have jobs and that saves a round trip.
+        """
 
     def locked(self, keys: Sequence[str]) -> list[str]:
         """Return the keys of lock files that a process holds."""
@@ -98,6 +104,16 @@ class Files(Protocol):
 
     def ending(self, key: str, lines: int) -> tuple[int, int, bytes]:
         """Return the file's inode, its size and its last lines."""
+
+    def grown(
+        self, key: str, at: tuple[int, int], lock: str, pid: int = 0
+    ) -> tuple[bool, int, int, bytes]:
+        """Return whether a file's writer has ended, and what ``tail`` returns.
+
+        Where asking takes a round trip, this waits a while for either. ``at`` is the inode and
+        the position that were seen, ``pid`` the writer's process, if known, ``lock`` what the
+        writer holds (``repx.places.growth``).
+        """
 
     def holds(self, wanted: Mapping[str, Facts]) -> list[str]:
         """Return the keys whose file is as wanted."""
@@ -143,7 +159,20 @@ class Place(Protocol):
 
     @property
     def python(self) -> str:
-        """Return a python3 that runs there."""
+        """Return a python3 there that the local scheduler can use.
+
+        Raises CommandNotFoundError where there is none.
+        """
+
+    @property
+    def user(self) -> str:
+        """Return the name of the account there."""
+
+    def settled(self, target: Target) -> Target:
+        """Return a target with every path of its profile as it is there.
+
+        Raises InputError for one that is not absolute there.
+        """
 
     def files(self, root: str, share: str = "") -> Files:
         """Return the files below a folder; ``share`` is a key of ``repx.places.tree.MODES``."""
@@ -173,6 +202,9 @@ class Place(Protocol):
 
     def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
         """Become another program at the place, with this terminal; does not return."""
+
+    def share(self) -> None:
+        """Let ``become`` do without an authentication of its own; before anything is asked."""
 
     def close(self) -> None:
         """End the connection, if there is one; the next question begins another."""

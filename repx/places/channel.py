@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1 << 18
-MODULES: Final = ("wire", "walk", "closed", "look", "names", "tree", "holder", "far")
-_TRIES: Final = 3
-_PAUSE_S: Final = 2
+MODULES: Final = (
+    *("wire", "walk", "regular", "growth", "closed", "look", "names", "tree", "holder", "far"),
+)
+# Pauses before a connection that broke is tried again, and one that was never there.
+_PAUSES_S: Final = (0, 2, 5, 10)
+_FIRST_PAUSES_S: Final = (2, 5)
+_BUSY: Final = "kex_exchange_identification"  # a server with too many logins at once
+_REFUSALS: Final = ("Permission denied", "verification failed", "Too many authentication failures")
+_SILENT_S: Final = 3
 _BOOT: Final = """
 import sys, types
 for name in ("repx", "repx.places"):
@@ -68,8 +74,10 @@ class Channel:
     A question that changes nothing is asked again over a new connection where the old one broke.
     """
 
-    def __init__(self, argv: Sequence[str], expanded: Sequence[str], name: str) -> None:
-        """Connect with ``argv``; the far end expands ``~`` and variables in ``expanded``."""
+    def __init__(
+        self, argv: Callable[[], Sequence[str]], expanded: Sequence[str], name: str
+    ) -> None:
+        """Connect with ``argv()``; the far end expands ``~`` and variables in ``expanded``."""
         self._argv = argv
         self._expanded = expanded
         self._name = name
@@ -77,6 +85,8 @@ class Channel:
         self._introduction: dict[str, Any] = {}
         self._later: deque[Callable[[], object]] = deque()
         self._busy = False
+        self._waiting = False
+        self._interjected = 0
         self.traffic: Final = Traffic()
 
     @property
@@ -96,16 +106,22 @@ class Channel:
         Raises OSError for what went wrong with a file there, ConnectionLostError otherwise.
         """
         request = {"do": do, "with": arguments, **more}
-        for attempt in range(_TRIES):
+        pauses = iter(_PAUSES_S if again else ())
+        while True:
             try:
                 return self._exchange(request)
             except (EOFError, BrokenPipeError, ValueError) as error:
                 self.close()
-                if not again or attempt == _TRIES - 1:
-                    raise self._lost(error) from error
-                log.warning("the connection to %s broke; connecting again", self._name)
-                time.sleep(_PAUSE_S * attempt)
-        raise AssertionError
+                lost = self._lost(error)
+            except ConnectionLostError as error:  # it could not be made again
+                if not self._introduction or any(word in error.message for word in _REFUSALS):
+                    raise
+                lost = error
+            pause = next(pauses, None)
+            if pause is None:
+                raise lost
+            log.warning("the connection to %s broke; connecting again", self._name)
+            time.sleep(pause)
 
     def give(self, do: str, key: object, files: Iterable[Outgoing], **more: object) -> Any:  # noqa: ANN401
         """Send files after a request, and return the answer."""
@@ -153,12 +169,20 @@ class Channel:
                 self.close()
         self._answered(wire.receive(pipe.output))
 
-    def later(self, call: Callable[[], object]) -> None:
-        """Call now or, in the middle of an exchange (from a signal handler), right after it."""
-        if self._busy:
-            self._later.append(call)
+    def interject(self, do: str, *arguments: object) -> None:
+        """Ask for something whose answer does not matter, from a signal handler.
+
+        While an answer is waited for, the far end hears of it at once; in the middle of sending
+        it is asked right after.
+        """
+        if self._waiting and self._pipe is not None:
+            self._interjected += 1
+            self._begin(self._pipe, {"do": do, "with": arguments})
+            self._pipe.input.flush()
+        elif self._busy:
+            self._later.append(lambda: self.ask(do, *arguments))
         else:
-            call()
+            self.ask(do, *arguments)
 
     def _begin(self, pipe: command.Pipe, request: dict[str, Any]) -> None:
         self.traffic.round_trips += 1
@@ -174,9 +198,14 @@ class Channel:
             if files is not None:
                 broken = self._send_files(pipe, files)
             pipe.input.flush()
+            self._waiting = True
             answer = wire.receive(pipe.output)
+            self._waiting = False
+            while self._interjected:
+                wire.receive(pipe.output)
+                self._interjected -= 1
         finally:
-            self._busy = False
+            self._busy = self._waiting = False
             if answer is None:  # Ctrl-C in the middle: what comes would answer another question
                 self.close()
             while self._later:
@@ -222,26 +251,42 @@ class Channel:
         return answer.get("ok")
 
     def _connected(self) -> command.Pipe:
-        if self._pipe is None:
-            pipe = command.pipe(self._argv)
-            code = zlib.compress(_program(self._expanded).encode())
+        pauses = iter(() if self._introduction else _FIRST_PAUSES_S)
+        while self._pipe is None:
             try:
+                self._pipe = self._connect()
+            except ConnectionLostError as error:
+                pause = next(pauses, None)
+                if pause is None or _BUSY not in error.message:
+                    raise
+                log.warning("%s does not take connections now; trying again", self._name)
+                time.sleep(pause)
+        return self._pipe
+
+    def _connect(self) -> command.Pipe:
+        pipe = command.pipe(self._argv())
+        code = zlib.compress(_program(self._expanded).encode())
+        try:
+            with pipe.aloud_after(_SILENT_S):
                 pipe.input.write(b"%d\n" % len(code) + code)
                 pipe.input.flush()
                 # A banner of the login shell may come first.
                 while not (line := pipe.output.readline()).endswith(wire.READY) and line:
                     log.info("%s says: %s", self._name, line.decode(errors="replace").rstrip())
                 self._introduction = wire.receive(pipe.output)
-            except (EOFError, BrokenPipeError) as error:
-                raise self._refused(pipe) from error
-            self._pipe = pipe
-        return self._pipe
+        except (EOFError, BrokenPipeError) as error:
+            raise self._refused(pipe) from error
+        except BaseException:  # Ctrl-C, where ssh asks for a password
+            pipe.kill()
+            raise
+        return pipe
 
     def close(self) -> None:
         """End the connection, if there is one."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
+            self._interjected = 0
 
     def _refused(self, pipe: command.Pipe) -> RepxError:
         code, said = pipe.close()
@@ -252,10 +297,10 @@ class Channel:
                 " single jobs by hand: bash jobs/<job>.sh, in a folder that `repx render` made",
             )
         lines = said.strip().splitlines()[-3:] or [f"ssh ended with exit code {code}"]
-        return ConnectionLostError(self._name, "\n".join(lines), self._argv)
+        return ConnectionLostError(self._name, "\n".join(lines), self._argv())
 
     def _lost(self, error: Exception) -> ConnectionLostError:
-        return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv)
+        return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv())
 
 
 class _Chunks:

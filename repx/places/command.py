@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess  # the one module allowed to: `sh` cannot leave a process behind
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NoReturn, Protocol
@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn, Protocol
 from repx.errors import CommandError, CommandNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import sh
 
@@ -181,14 +181,16 @@ def detach(
 class Pipe:
     """A process that is spoken with; it lives no longer than this one, and Ctrl-C spares it."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        """Take a process whose three streams are pipes."""
+    def __init__(self, process: subprocess.Popen[bytes], talk: IO[bytes]) -> None:
+        """Take a process whose two streams are pipes, and what it says on stderr."""
         assert process.stdin is not None  # noqa: S101  # for mypy: they are pipes
         assert process.stdout is not None  # noqa: S101
         self._process = process
+        self._talk = talk
         self.input: IO[bytes] = process.stdin
         self.output: IO[bytes] = process.stdout
         self._said: list[str] = []
+        self._aloud = False
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -198,10 +200,33 @@ class Pipe:
         return self._process.pid
 
     def _listen(self) -> None:
-        for line in self._process.stderr or ():
-            text = line.decode(errors="replace").rstrip()
-            log.info("%s", text)
-            self._said = [*self._said[-_SAID_LINES:], text]
+        with suppress(OSError):  # how a terminal ends
+            for line in self._talk:
+                text = line.decode(errors="replace").rstrip()
+                log.log(logging.WARNING if self._aloud else logging.INFO, "%s", text)
+                self._said = [*self._said[-_SAID_LINES:], text]
+
+    @contextmanager
+    def aloud_after(self, seconds: float) -> Iterator[None]:
+        """Show what the process says, once this takes longer: it may ask for something."""
+        timer = threading.Timer(seconds, self._speak)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._aloud = False
+
+    def _speak(self) -> None:
+        self._aloud = True
+        for text in self._said:
+            log.warning("%s", text)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> tuple[int, str]:
         """End the process, if need be by force; return its exit code and its last words."""
@@ -213,28 +238,48 @@ class Pipe:
             self._process.kill()
         code = self._process.wait()
         self._listener.join(_CLOSING_S)
-        for stream in (self.output, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        self.output.close()
+        if not self._listener.is_alive():  # else a process of its own still has the other end
+            self._talk.close()
         return code, "\n".join(self._said)
 
 
 def pipe(argv: Sequence[str]) -> Pipe:
-    """Start a process to speak with. It may ask on the terminal, as ssh does for a password."""
+    """Start a process to speak with. It may ask on the terminal, as ssh does for a password.
+
+    Its stderr is a terminal where ours is: else ssh does not say that a key wants to be touched.
+    """
     log.debug("%s |", shlex.join(argv))
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None  # inherited
+    ours, theirs = os.openpty() if os.isatty(2) else os.pipe()
+    talk = open(ours, "rb")  # noqa: PTH123, SIM115  # a descriptor, closed with the pipe
     try:
-        return Pipe(
-            subprocess.Popen(  # noqa: S603  # an argv list, no shell
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
+        process = subprocess.Popen(  # noqa: S603  # an argv list, no shell
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
         )
     except FileNotFoundError:
+        talk.close()
         raise _not_found(argv[0]) from None
     finally:
+        os.close(theirs)
         if in_main:
             signal.signal(signal.SIGINT, before)
+    return Pipe(process, talk)
+
+
+def attended(argv: Sequence[str]) -> int:
+    """Run a command that speaks with the user on the terminal; return its exit code.
+
+    Standard output is for data: what the command says there goes to stderr.
+    """
+    log.debug("%s", shlex.join(argv))
+    try:
+        return subprocess.run(  # noqa: S603  # an argv list, no shell
+            argv, stdin=subprocess.DEVNULL, stdout=2, check=False
+        ).returncode
+    except FileNotFoundError:
+        raise _not_found(argv[0]) from None
 
 
 def replace(argv: Sequence[str], *, cwd: Path, more_env: Mapping[str, str]) -> NoReturn:

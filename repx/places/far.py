@@ -3,14 +3,16 @@
 Standard library only, Python 3.6: it is sent there and runs alone. One request is one round trip.
 """
 
+import contextlib
 import os
 import platform
+import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _LOGIN_S = 20
-_LOOK_S = 0.05
+_RUNNER = (3, 9)
+_NEWEST = 20
 _NOT_FOUND = 127
 _LATE = 124
 
@@ -69,7 +72,9 @@ class Far:
     def _do(self, request: "dict[str, Any]", items: "_Items | None") -> object:
         arguments = request["with"]
         if "root" in request:
-            call = getattr(Tree(request["root"], request["share"]), request["do"])
+            tree = Tree(request["root"], request["share"])
+            tree.rest, tree.ask = self._rest, self.do_ask
+            call = getattr(tree, request["do"])
             if request["do"] == "chunks":
                 self._give(call(*arguments))
                 return None
@@ -82,6 +87,10 @@ class Far:
                 arguments.append(items)
             return call(*arguments)
         return getattr(self, f"do_{request['do']}")(*arguments)
+
+    def _rest(self, seconds: float) -> bool:
+        """Sleep; return early, and True, when the client says something or is gone."""
+        return bool(select.select([self._reader], [], [], seconds)[0])
 
     def _give(self, content: "Iterator[bytes]") -> None:
         """Send a file's content before the answer; nothing of it where it cannot be opened."""
@@ -172,19 +181,16 @@ class Far:
         self._started[process.pid] = process
         return process.pid
 
-    def do_wait(self, pid: int, seconds: float) -> "int | None":
-        """Return the exit code of a process that was started here, after some seconds at most."""
-        end = time.monotonic() + seconds
-        while True:
-            code = self._started[pid].poll()
-            if code is not None or time.monotonic() >= end:
-                return code
-            time.sleep(_LOOK_S)
+    def do_poll(self, pid: int) -> "int | None":
+        """Return the exit code of a process that was started here and has ended."""
+        return self._started[pid].poll() if pid in self._started else None
 
     def do_interrupt(self, pid: int) -> None:
-        """Send SIGINT to a process that was started here."""
-        if self._started[pid].poll() is None:
-            os.kill(pid, signal.SIGINT)
+        """Send SIGINT to a process that was started here, or over a connection before this one."""
+        started = self._started.get(pid)
+        if started is None or started.poll() is None:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGINT)
 
     def do_signal(self, lock: str, argument: str, number: int) -> "tuple[str, str]":
         """Signal the process of ours that holds a lock file."""
@@ -269,8 +275,25 @@ def _introduction(expanded: "list[str]") -> "dict[str, object]":
         "expanded": [_expanded(path) for path in expanded],
         "python": sys.executable,
         "version": list(sys.version_info[:2]),
+        "newer": _newer_python(),
         "host": platform.node(),
+        "user": _user(),
     }
+
+
+def _newer_python() -> str:
+    """Return a python3 that is new enough for the runner; empty where there is none."""
+    if sys.version_info >= _RUNNER:
+        return sys.executable
+    names = (f"python3.{minor}" for minor in range(_NEWEST, _RUNNER[1] - 1, -1))
+    return next(filter(None, map(shutil.which, names)), "")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # an account that the directory does not know just now
+        return ""
 
 
 def _expanded(path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from repx.places import Files, Place, Process, Question
+    from repx.target import Target
 
 T = TypeVar("T")
 
@@ -34,6 +37,15 @@ class Here:
     run = staticmethod(command.run)
     signal = staticmethod(holder.signal_holder)
 
+    @property
+    def user(self) -> str:
+        """Return the user's name."""
+        return pwd.getpwuid(os.geteuid()).pw_name
+
+    def settled(self, target: Target) -> Target:
+        """Return the target: its paths were expanded when its profile was read."""
+        return target
+
     def files(self, root: str, share: str = "") -> Files:
         """Return the files below a folder."""
         return Tree(root, share)
@@ -47,6 +59,9 @@ class Here:
     ) -> Process:
         """Start a process that outlives this one."""
         return command.detach(words, output=Path(output), cwd=Path(cwd), more_env=more_env)
+
+    def share(self) -> None:
+        """Do nothing: there is no connection."""
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -6,7 +6,7 @@ from repx.places import closed
 from repx.places.walk import SUBMISSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from repx.places.tree import Tree
 
@@ -26,7 +26,7 @@ class Seen:
     ``names`` are those of folders, ``contents`` those of files (None: there is none), ``problems``
     tell why others cannot be read. ``held`` tells of lock files whether a process has them, and
     ``there`` of those that none has whether they exist. ``marks`` are markers by job, and
-    ``unread`` says why others cannot be read.
+    ``unread`` says why others cannot be read. ``batches``: Slurm may have jobs.
     """
 
     def __init__(self, tree: "Tree") -> None:
@@ -39,6 +39,7 @@ class Seen:
         self.there = {}  # type: dict[str, tuple[str, int]]
         self.marks = {}  # type: dict[str, str]
         self.unread = {}  # type: dict[str, str]
+        self.batches = False
 
     def told(self) -> "tuple[object, ...]":
         """Return everything that was seen, in the order of the names above."""
@@ -83,6 +84,7 @@ class Seen:
         begun = self.contents[submitted]
         over = b"%d\n" % len(begun or b"")
         if begun is not None and not (self.contents[ended] or b"").startswith(over):
+            self.batches |= self.contents[f"{folder}/{DIALECT}"] is None
             children = self._list(f"{folder}/children")
             self._list(f"{folder}/logs")
             bundles = self._list(f"{folder}/bundles")
@@ -111,9 +113,15 @@ class Seen:
         self.problems.update(problems)
 
 
-def look(tree: "Tree", jobs: "Iterable[str]") -> "tuple[object, ...]":
-    """Return what one look at a store sees of these jobs and of all live submissions."""
+def look(
+    tree: "Tree", jobs: "Iterable[str]", asked: "Sequence[tuple[Sequence[str], float]]"
+) -> "tuple[tuple[object, ...], list[tuple[int, str, str]]]":
+    """Return what one look at a store sees of these jobs and of all live submissions.
+
+    Slurm is asked before markers are looked at: what it has forgotten by then has left its marker.
+    """
     seen = Seen(tree)
     seen.submissions()
+    answers = tree.ask(asked) if tree.ask and seen.batches else []
     seen.jobs(jobs)
-    return seen.told()
+    return seen.told(), answers

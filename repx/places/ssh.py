@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+import time
 from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeVar
 
 from repx.errors import CommandError, CommandNotFoundError, InputError
-from repx.places import command
+from repx.places import command, shared
 from repx.places.channel import REMOTE, Channel
 from repx.places.command import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from repx.places import Files, Outgoing, Process, Question
+    from repx.places import Answered, Asked, Files, Outgoing, Process, Question
     from repx.target import Target
 
 T = TypeVar("T")
@@ -24,6 +26,12 @@ _LATE: Final = 124
 _NOT_FOUND: Final = 127
 # A frozen connection is given up after a minute.
 _OPTIONS: Final = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+
+
+# How long a question for news may stay unanswered while there are none.
+_PATIENCE_S: Final = 20
+# So long a command's connection is kept that a terminal is opened over, too.
+_BRIEFLY: Final = "1m"
 
 
 def words(target: Target) -> list[str]:
@@ -38,9 +46,16 @@ class Ssh:
     def __init__(self, target: Target) -> None:
         """Name the machine; nothing is asked yet."""
         self.name = target.address or ""
+        self._target = target
         self._ssh = words(target)
-        argv = [*self._ssh, "-T", "--", self.name, REMOTE]
-        self.channel: Final = Channel(argv, [target.base_path], self.name)
+        self.shared: Final = shared.Shared(target, self._ssh)
+        paths = [target.base_path, target.node_local_path or "", *target.mount_paths]
+        self.channel: Final = Channel(lambda: self._argv("-T", REMOTE), paths, self.name)
+
+    def _argv(self, *last: str) -> list[str]:
+        """Return a call of ssh: options after the destination are none of ssh's."""
+        option, *remote = last
+        return [*self._ssh, *self.shared.options(), option, "--", self.name, *remote]
 
     @property
     def root(self) -> str:
@@ -48,19 +63,46 @@ class Ssh:
 
         Raises InputError where that gives no absolute path.
         """
-        path = str(self.channel.introduction["expanded"][0])
+        return self._there("base_path", 0)
+
+    def settled(self, target: Target) -> Target:
+        """Return a target with every path of the profile as it is there."""
+        local = None if target.node_local_path is None else self._there("node_local_path", 1)
+        mounts = (self._there("mount_paths", 2 + at) for at in range(len(target.mount_paths)))
+        return dataclasses.replace(
+            target, base_path=self.root, node_local_path=local, mount_paths=tuple(mounts)
+        )
+
+    def _there(self, key: str, at: int) -> str:
+        path = str(self.channel.introduction["expanded"][at])
         if path.startswith("/") and "${" not in path:
             return path
         raise InputError(
-            f"base_path: '{path}' on {self.name}: a variable is not set there, or the path is not"
+            f"{key}: '{path}' on {self.name}: a variable is not set there, or the path is not"
             " absolute",
             hint="write the whole path, or one with ~/ or ${HOME}",
         )
 
     @property
     def python(self) -> str:
-        """Return the python3 there."""
-        return str(self.channel.introduction["python"])
+        """Return a python3 there that the local scheduler can use.
+
+        Raises CommandNotFoundError where there is none that is new enough.
+        """
+        said = self.channel.introduction
+        if said["newer"]:
+            return str(said["newer"])
+        version = ".".join(map(str, said["version"]))
+        raise CommandNotFoundError(
+            f"python3 on {self.name} is {version}; the local scheduler needs 3.9 or newer there",
+            hint="load its module in your login shell's start-up file there, or use a batch"
+            " system: `scheduler: slurm` works with 3.6",
+        )
+
+    @property
+    def user(self) -> str:
+        """Return the account's name there."""
+        return str(self.channel.introduction["user"])
 
     def files(self, root: str, share: str = "") -> Files:
         """Return the files below a folder there."""
@@ -110,11 +152,17 @@ class Ssh:
         """End the connection; the next question begins another."""
         self.channel.close()
 
+    def share(self) -> None:
+        """Let ``become`` use this command's connection, so that the user authenticates once."""
+        if not self.shared.is_open() and not shared.is_configured(self._target, self._ssh):
+            self.shared.open(_BRIEFLY)
+
     def become(self, words: Sequence[str], *, cwd: str, more_env: Mapping[str, str]) -> NoReturn:
         """Become ssh with a terminal there."""
         given = [f"{name}={value}" for name, value in more_env.items()]
         line = f"cd {shlex.quote(cwd)} && exec env {shlex.join([*given, *words])}"
-        argv = [*self._ssh, "-t", "--", self.name, f"exec sh -c {shlex.quote(line)}"]
+        self.close()  # a server may allow one session at a time
+        argv = self._argv("-t", f"exec sh -c {shlex.quote(line)}")
         command.replace(argv, cwd=Path.cwd(), more_env={})
 
     def signal(self, lock: str, argument: str, number: int) -> tuple[str, str]:
@@ -133,19 +181,16 @@ class FarProcess:
 
     def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
-        return self._wait(0)
+        code = self._channel.ask("poll", self.pid, again=True)
+        return None if code is None else int(code)
 
     def rest(self, seconds: float) -> None:
-        """Wait so long, or until the process has ended."""
-        self._wait(max(seconds, _LEAST_REST_S))
+        """Sleep for a while, in which news gather: each question for them takes a round trip."""
+        time.sleep(max(seconds, _LEAST_REST_S))
 
     def interrupt(self) -> None:
-        """Send it SIGINT, as soon as the connection is free."""
-        self._channel.later(lambda: self._channel.ask("interrupt", self.pid))
-
-    def _wait(self, seconds: float) -> int | None:
-        code = self._channel.ask("wait", self.pid, seconds)
-        return None if code is None else int(code)
+        """Send it SIGINT."""
+        self._channel.interject("interrupt", self.pid)
 
 
 _LEAST_REST_S: Final = 0.5
@@ -183,9 +228,10 @@ class FarFiles:
         found, problems = self._ask("markers", list(jobs))
         return found, problems
 
-    def look(self, jobs: Iterable[str]) -> tuple[Any, ...]:
-        """Return what one look sees of these jobs and of all live submissions."""
-        return tuple(self._ask("look", list(jobs)))
+    def look(self, jobs: Iterable[str], asked: Sequence[Asked]) -> tuple[Any, list[Answered]]:
+        """Return what one look sees, and what Slurm answers where it may have jobs."""
+        seen, answers = self._ask("look", list(jobs), asked)
+        return seen, answers
 
     def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Return the contents of the files that exist, and why others cannot be read."""
@@ -209,6 +255,13 @@ class FarFiles:
         """Return the file's inode, its size and its last lines."""
         inode, size, content = self._ask("ending", key, lines)
         return inode, size, content
+
+    def grown(
+        self, key: str, at: tuple[int, int], lock: str, pid: int = 0
+    ) -> tuple[bool, int, int, bytes]:
+        """Return what has come to a file, and whether its writer has ended; wait for either."""
+        over, inode, start, content = self._ask("grown", key, at, lock, pid, _PATIENCE_S)
+        return over, inode, start, content
 
     def write_many(self, files: Iterable[Outgoing]) -> int:
         """Write files, each whole or not at all; return how many bytes."""

@@ -7,7 +7,6 @@ one by one, each inside the one before. A file is written under a name that nobo
 
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import os
@@ -16,12 +15,13 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from repx.places import closed, look, names
+from repx.places import closed, growth, look, names
+from repx.places.regular import READ, is_locked, only_regular, opened
 from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any, BinaryIO
 
 FAIL = "FAIL"
 SUCCESS = "SUCCESS"
@@ -33,10 +33,7 @@ DAY_S = 24 * 3600
 
 _CHUNK = 1 << 20
 _COMPARED_BYTES = 64 << 20
-_ENDING_FIRST = 1 << 16
-_ENDING_MOST = 64 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in the way must not block
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
@@ -47,6 +44,8 @@ class Tree:
         """Take the folder; it need not exist yet."""
         self.root = root
         self.modes = MODES.get(share)
+        self.rest: Callable[[float], object] = time.sleep
+        self.ask: Callable[[Any], list[tuple[int, str, str]]] | None = None
 
     def path(self, key: str) -> str:
         """Return the absolute path of a key."""
@@ -121,11 +120,16 @@ class Tree:
 
     def locked(self, keys: "Sequence[str]") -> "list[str]":
         """Return the keys of lock files that a process holds; none where there are no locks."""
-        return [key for key in keys if _is_locked(self.path(key))]
+        return [key for key in keys if is_locked(self.path(key))]
 
-    def look(self, jobs: "Iterable[str]") -> "tuple[object, ...]":
-        """Return what one look sees of these jobs and of all live submissions."""
-        return look.look(self, jobs)
+    def look(
+        self, jobs: "Iterable[str]", asked: "Sequence[tuple[Sequence[str], float]]"
+    ) -> "tuple[tuple[object, ...], list[tuple[int, str, str]]]":
+        """Return what one look sees of these jobs and of all live submissions.
+
+        Where Slurm may have jobs and the place has a way to ask, also its answers.
+        """
+        return look.look(self, jobs, asked)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Tree:
         """Yield each file that exists: its key, its mode, and the file, open until the next."""
         for key in keys:
             try:
-                descriptor = _opened(self.path(key))
+                descriptor = opened(self.path(key))
             except _ABSENT:
                 continue
             with open(descriptor, "rb") as file:
@@ -153,45 +157,23 @@ class Tree:
 
     def chunks(self, key: str) -> "Iterator[bytes]":
         """Yield a file's content piece by piece."""
-        with open(_opened(self.path(key)), "rb") as file:
+        with open(opened(self.path(key)), "rb") as file:
             yield from _chunks(file)
 
     def tail(self, key: str, inode: int, offset: int) -> "tuple[int, int, bytes]":
-        """Return the file's inode, where the rest of it begins, and the rest.
-
-        It begins at ``offset``, or at 0 where the file is another one than ``inode`` or has
-        become shorter. Inode 0: there is no file.
-        """
-        try:
-            descriptor = _opened(self.path(key))
-        except OSError:
-            return 0, 0, b""
-        with open(descriptor, "rb") as file:
-            there = os.fstat(descriptor)
-            if there.st_ino != inode or there.st_size < offset:
-                offset = 0
-            file.seek(offset)
-            return there.st_ino, offset, file.read()
+        """Return the file's inode, where the rest of it begins, and the rest (``growth.tail``)."""
+        return growth.tail(self.path(key), inode, offset)
 
     def ending(self, key: str, lines: int) -> "tuple[int, int, bytes]":
-        """Return the file's inode, its size and its last lines, never more than 64 MiB of them.
+        """Return the file's inode, its size and its last lines (``growth.ending``)."""
+        return growth.ending(self.path(key), lines)
 
-        Inode 0: there is no file.
-        """
-        try:
-            descriptor = _opened(self.path(key))
-        except OSError:
-            return 0, 0, b""
-        with open(descriptor, "rb") as file:
-            there = os.fstat(descriptor)
-            size, found = _ENDING_FIRST, []
-            while True:
-                file.seek(max(0, there.st_size - size))
-                found = file.read().splitlines(keepends=True)
-                if len(found) > lines or size >= min(there.st_size, _ENDING_MOST):
-                    break
-                size *= 4
-        return there.st_ino, there.st_size, b"".join(found[-lines:]) if lines > 0 else b""
+    def grown(
+        self, key: str, at: "tuple[int, int]", lock: str, pid: int = 0, limit_s: float = 0
+    ) -> "tuple[bool, int, int, bytes]":
+        """Return what has come to a file, and whether its writer has ended (``growth.grown``)."""
+        wait = growth.Wait(limit_s, self.rest)
+        return growth.grown(self.path(key), at, growth.Writer(self.path(lock), pid), wait)
 
     def holds(self, wanted: "Mapping[str, tuple[int, int, str]]") -> "list[str]":
         """Return the keys whose file has this mode, size and sha256 (looked at up to 64 MiB).
@@ -202,7 +184,7 @@ class Tree:
 
     def _has(self, key: str, mode: int, size: int, sha256: str) -> bool:
         try:
-            descriptor = os.open(self.path(key), _READ | os.O_NOFOLLOW)
+            descriptor = os.open(self.path(key), READ | os.O_NOFOLLOW)
         except OSError:
             return False
         with open(descriptor, "rb") as file:
@@ -235,7 +217,7 @@ class Tree:
             mode = self.mode(0o644)
             descriptor = os.open(name, flags | os.O_NONBLOCK, mode, dir_fd=walk.enter(folders))
             try:
-                _only_regular(descriptor)
+                only_regular(descriptor)
                 _write_all(descriptor, content)
             finally:
                 os.close(descriptor)
@@ -364,24 +346,8 @@ class Tree:
             os.fchmod(descriptor, mode)
 
 
-def _opened(path: str) -> int:
-    """Open a regular file for reading."""
-    descriptor = os.open(path, _READ)
-    try:
-        _only_regular(descriptor)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _only_regular(descriptor: int) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-
-
 def _content(path: str) -> bytes:
-    with open(_opened(path), "rb") as file:
+    with open(opened(path), "rb") as file:
         return file.read()
 
 
@@ -389,23 +355,6 @@ def _kind(mode: int) -> str:
     if stat.S_ISLNK(mode):
         return "link"
     return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
-
-
-def _is_locked(path: str) -> bool:
-    try:
-        descriptor = _opened(path)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def _token() -> str:

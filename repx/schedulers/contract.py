@@ -152,6 +152,13 @@ class Scheduler(Protocol):
         """Return what to ask the place about all jobs that may be alive."""
         ...
 
+    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
+        """Return what is likely to be asked where ``user`` has jobs; a look at the store asks it.
+
+        Words of ``questions`` that are the same are answered without a further round trip.
+        """
+        ...
+
     def joined(self, told: Sequence[Answer]) -> Answer:
         """Return the answers to all questions as one."""
         ...

@@ -96,6 +96,11 @@ class Local:
         del known
         return ()
 
+    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
+        """Return none: nobody is asked."""
+        del user
+        return ()
+
     def joined(self, told: Sequence[Answer]) -> Answer:
         """Return an empty answer: nothing was asked."""
         del told

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from repx.model import JobId
+    from repx.places import Question
     from repx.schedulers.contract import Known, Order, Scheduler
     from repx.status import JobState
     from repx.store import Store
@@ -48,6 +49,12 @@ def reported(store: Store) -> dict[JobId, JobState]:
         if known:
             found |= scheduler.told(store, known, _answer(store, scheduler, known))
     return found
+
+
+def foreseen(store: Store) -> list[Question[Answer]]:
+    """Return the questions that a look at the store should ask along."""
+    user = store.place.user
+    return [each for scheduler in MEMBERS.values() for each in scheduler.foreseen(user)]
 
 
 def _known(store: Store, scheduler: Scheduler, names: Sequence[str]) -> list[Known]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import stat
+import subprocess
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -202,6 +203,33 @@ def test_the_end_of_a_file_is_followed_into_the_next_attempt(files: Files) -> No
     write(files, "log", b"again\n")
     assert (0, b"again\n") == files.tail("log", inode, 14)[1:]
     assert b"again\n" == b"".join(files.chunks("log"))
+
+
+def test_what_grows_is_told_with_the_end_of_its_writer(files: Files, root: Path) -> None:
+    """Before it has begun a writer has not ended; it has when its lock or a marker is left."""
+    write(files, "job/log", b"one\n")
+    over, inode, start, content = files.grown("job/log", (0, 0), "job/lock")
+    assert (False, 0, b"one\n") == (over, start, content)
+    write(files, "job/lock")
+    with (root / "job" / "lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        files.append("job/log", b"two\n")
+        seen = files.grown("job/log", (inode, 4), "job/lock")
+        assert (False, inode, 4, b"two\n") == seen
+    assert (True, inode, 8, b"") == files.grown("job/log", (inode, 8), "job/lock")
+    files.remove(["job/lock"])
+    write(files, "job/FAIL")
+    assert files.grown("job/log", (inode, 8), "job/lock")[0]
+
+
+def test_a_writer_that_is_known_has_ended_with_its_process(files: Files) -> None:
+    write(files, "job/log", b"one\n")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert not files.grown("job/log", (0, 0), "job/lock", process.pid)[0]
+        process.kill()
+        _, inode, *_ = files.grown("job/log", (0, 0), "job/lock", process.pid)
+        process.wait()
+        assert files.grown("job/log", (inode, 4), "job/lock", process.pid)[0]
 
 
 def test_many_files_are_fetched_one_after_another(files: Files) -> None:

@@ -30,6 +30,16 @@ class Sshd:
     def config(self) -> Path:
         return self.folder / "ssh_config"
 
+    @property
+    def logins(self) -> int:
+        """Return how often somebody has authenticated."""
+        log = (self.folder / "sshd.log").read_text(errors="replace")
+        return sum(line.startswith("Accepted ") for line in log.splitlines())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
     def configure(self, *lines: str) -> Path:
         """Write the client's configuration, with more lines for the host, and return its path."""
         text = f"""\
@@ -45,9 +55,9 @@ Host far
         return self.config
 
 
-def start(folder: Path, *lines: str) -> Sshd:
+def start(folder: Path, *lines: str, program: str = SSHD or "") -> Sshd:
     """Start an sshd in the foreground, with more lines in its configuration."""
-    assert SSHD is not None
+    assert program
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd of Debian wants it
     for name in ("host", "client"):
         subprocess.run(
@@ -58,14 +68,15 @@ def start(folder: Path, *lines: str) -> Sshd:
         port = free.getsockname()[1]
     config = folder / "sshd_config"
     config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        "".join(f"{line}\n" for line in lines)  # the first value of a key counts
+        + f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/client.pub\nStrictModes no\nUsePAM no\n"
-        "Subsystem sftp internal-sftp\n" + "".join(f"{line}\n" for line in lines)
+        "Subsystem sftp internal-sftp\n"
     )
     key = (folder / "host.pub").read_text().split()[:2]
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(key)}\n")
     with (folder / "sshd.log").open("wb") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stdout=log, stderr=log)
+        process = subprocess.Popen([program, "-D", "-e", "-f", config], stdout=log, stderr=log)
     made = Sshd(folder, port, process)
     made.configure()
     end = time.monotonic() + 20
@@ -84,5 +95,4 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         pytest.skip("ssh is not installed: no sshd")
     made = start(tmp_path_factory.mktemp("sshd"))
     yield made
-    made.process.terminate()
-    made.process.wait()
+    made.stop()

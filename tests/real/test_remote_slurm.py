@@ -43,6 +43,21 @@ def test_a_run_is_submitted_and_told_over_ssh(place: Place, login: Sshd) -> None
     assert ["look"] == re.findall(r"round trip \d+: (\w+)", place.repx("status", "-vv"))
 
 
+def test_status_is_one_question_while_jobs_are_alive(place: Place, login: Sshd) -> None:
+    """Markers and the queue are looked at together."""
+    running = place.lab.job("running", script="sleep 60")
+    waiting = place.lab.job("waiting", needs=[running])
+    place.target(address="far", ssh_config=str(login.config))
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(running))
+
+    assert ["look"] == re.findall(r"round trip \d+: (\w+)", place.repx("status", "-vv"))
+    states = place.states()
+    assert {running: "running", waiting: "queued"} == states
+    place.repx("cancel", "--all")
+    place.cluster.drain()
+
+
 def test_a_job_in_slurm_is_cancelled_over_ssh(place: Place, login: Sshd) -> None:
     job = place.lab.job("long", script="sleep 60")
     place.target(address="far", ssh_config=str(login.config))

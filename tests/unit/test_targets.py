@@ -245,8 +245,8 @@ def test_path_expands_where_documented(tmp_path: Path, written: str, path: str) 
         ("base_path: $HOME/x", "base_path: variables are written ${HOME}, not $HOME"),
         ("base_path: ~you/x", "base_path: only ~ and ~/... expand: write the whole path"),
         (
-            "node_local_path: ~/x\n    address: login\n    base_path: /x",
-            "node_local_path: ~ of another machine is not known here: write the whole path",
+            "node_local_path: ~you/x\n    address: login\n    base_path: /x",
+            "node_local_path: only ~ and ~/... expand: write the whole path",
         ),
         (
             "base_path: x\n    address: login",

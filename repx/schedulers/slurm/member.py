@@ -104,6 +104,11 @@ class Slurm:
             by_cluster[each.cluster].append(each)
         return tuple(_question(cluster, ours) for cluster, ours in by_cluster.items())
 
+    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
+        """Return the question about the user's jobs on the usual cluster."""
+        words = queue.squeue_argv([user])
+        return (Question(words, lambda said: answers.read((), said), timeout_s=_ASK_S),)
+
     def joined(self, told: Sequence[Answer]) -> Answer:
         """Return the answers of all clusters as one."""
         return answers.joined(cast("Sequence[QueueAnswer]", told))
