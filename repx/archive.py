@@ -143,7 +143,7 @@ def _pack(store: Store, job: JobId, pack: IO[bytes]) -> None:
         gzip.GzipFile(fileobj=pack, mode="wb", compresslevel=6, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
-        for key, mode, file in store.files.fetch(keys):
+        for key, mode, file in store.files.fetch(keys, {}):
             with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
                 while chunk := file.read(_CHUNK):
                     content.write(chunk)

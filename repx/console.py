@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
 
 from repx import progress
@@ -64,7 +65,7 @@ def listen() -> None:
     log.handlers = [handler]
     log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(_look.verbosity, 2)])
     log.propagate = False
-    progress.listen(bar)
+    progress.listen(bar, partial(bar, shown_as=size))
 
 
 def set_verbosity(level: int) -> None:
@@ -226,7 +227,9 @@ def size(count: int) -> str:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(
+    what: str, total: int, shown_as: Callable[[int], str] = str
+) -> Iterator[Callable[[int], None]]:
     """Give a function that shows how many of ``total`` are done, on a terminal's stderr.
 
     Nothing is shown in the first second.
@@ -244,7 +247,8 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         shown, _look.bar_shown = now, True
         left = (now - start) / max(done, 1) * (total - done)
         percent = 100 * done // max(total, 1)
-        _talk(f"\r\x1b[K{what} {done}/{total} ({percent}%), {duration(left)} left")
+        count = f"{shown_as(done)}/{shown_as(total)}"
+        _talk(f"\r\x1b[K{what} {count} ({percent}%), {duration(left)} left")
 
     try:
         yield show

@@ -59,12 +59,14 @@ def send(wanted: Iterable[Image], store: Store) -> Sent:
     new = [image for digest, image in by_digest.items() if _manifest_key(digest) not in there]
     if not lacking and not new:
         return Sent()
-    size = store.write_many(chain(_layers(lacking), *map(_archive, new)))
+    total = sum(layer.size for layer in lacking)
+    layer_files = progress.in_bytes(_layers(lacking), total, "sending layers of images:")
+    size = store.write_many(chain(layer_files, *map(_archive, new)))
     return Sent(files=len(lacking) + 2 * len(new), size_bytes=size)
 
 
 def _layers(layers: list[Layer]) -> Iterator[Outgoing]:
-    for layer in progress.through(layers, "sending layers of images:"):
+    for layer in layers:
         with layer.open() as stream:
             yield layer_key(layer), _PLAIN, stream, layer.sha256
 

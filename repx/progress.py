@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
+    from typing import Any
 
+    Outgoing = tuple[str, int, Any, str]  # as `repx.places` has it
     Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 Item = TypeVar("Item")
@@ -15,13 +17,13 @@ Item = TypeVar("Item")
 _bars: list[Bar] = []
 
 
-def listen(bar: Bar) -> None:
-    """Have work shown from now on.
+def listen(bar: Bar, in_bytes: Bar) -> None:
+    """Have work shown from now on, counted in items or in bytes.
 
-    ``bar`` gets what is done and how many items it has, and gives a function to be told how
-    many of them are done.
+    A bar gets what is done and how many items it has, and gives a function to be told how many of
+    them are done.
     """
-    _bars[:] = [bar]
+    _bars[:] = [bar, in_bytes]
 
 
 def through(items: Collection[Item], doing: str) -> Iterator[Item]:
@@ -33,3 +35,44 @@ def through(items: Collection[Item], doing: str) -> Iterator[Item]:
         for number, item in enumerate(items):
             tell(number)
             yield item
+
+
+def in_bytes(files: Iterable[Outgoing], total: int, doing: str) -> Iterator[Outgoing]:
+    """Yield files, telling while they are read how many of ``total`` bytes are done."""
+    if not _bars:
+        yield from files
+        return
+    with _bars[1](doing, total) as tell:
+        count = _Count(tell)
+        for key, mode, content, sha256 in files:
+            if isinstance(content, bytes):
+                yield key, mode, content, sha256
+                count.add(len(content))
+            else:
+                yield key, mode, _Counted(content, count), sha256
+
+
+class _Count:
+    """How many bytes are done. Mutable."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self._done = 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        self._tell(self._done)
+
+
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: Any, count: _Count) -> None:  # noqa: ANN401  # what can be read
+        self.start = getattr(file, "start", 0)
+        self._read = file.read
+        self._count = count
+
+    def read(self, size: int) -> bytes:
+        content: bytes = self._read(size)
+        self._count.add(len(content))
+        return content

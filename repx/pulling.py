@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from repx import progress
+from repx.errors import StorageError
+from repx.places import carry
 from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
@@ -17,59 +20,91 @@ if TYPE_CHECKING:
     from repx.store import Store
 
 # What only the place where a job runs needs.
-_LEFT: Final = ("lock",)
+_LEFT: Final = ("lock", FAIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a pull came to: jobs there and their files that were brought, with their bytes."""
+    """What a pull came to.
+
+    ``jobs`` have their results there now, ``files`` of them were brought, ``size_bytes`` came over
+    the connection; ``passed`` are jobs that a process works on there.
+    """
 
     jobs: int
     files: int
     size_bytes: int
+    passed: Sequence[JobId] = ()
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many files were brought. Mutable."""
+
+    files: int = 0
 
 
 def pull(source: Store, target: Store, jobs: Collection[JobId], outputs: str | None) -> Pulled:
-    """Bring the results of jobs that have succeeded; takes four round trips.
+    """Bring the results of jobs that have succeeded; takes three round trips.
 
     ``outputs`` is a pattern for paths below ``out``; with one, jobs do not become complete, so
-    they get no marker. What was broken off goes on: files of the same size are not sent again.
+    they get no marker. Of what is there already, in whole or in part, the sum is compared, and
+    only the rest is sent.
     """
-    done = [job for job, name in source.markers(jobs).items() if name == SUCCESS]
-    markers = {job: f"outputs/{job}/repx/{SUCCESS}" for job in done}
-    theirs = source.read_many(list(markers.values()))
-    ours = target.read_many(list(markers.values()))
-    new = [job for job, key in markers.items() if theirs.get(key) != ours.get(key) or outputs]
-    keys = _lacking(source, target, new, outputs)
-    if not keys:
+    keys = {f"outputs/{job}/repx/{SUCCESS}": job for job in jobs}
+    theirs = source.read_many(list(keys))
+    ours = target.read_many(list(theirs))
+    done = [keys[key] for key in keys if key in theirs]
+    new = [keys[key] for key in keys if key in theirs and theirs[key] != ours.get(key)]
+    if not new:
         return Pulled(jobs=len(done), files=0, size_bytes=0)
-    size = target.write_many(_brought(source, keys))
-    return Pulled(jobs=len(done), files=len(keys), size_bytes=size)
+    how = carry.REPLACE if outputs is None else carry.SOME
+    files, size, passed = bring(source, target, new, how, outputs)
+    return Pulled(jobs=len(done) - len(passed), files=files, size_bytes=size, passed=passed)
 
 
-def _lacking(source: Store, target: Store, jobs: Sequence[JobId], outputs: str | None) -> list[str]:
-    """Return the files to bring, each job's marker behind its files."""
-    folders = [f"outputs/{job}" for job in jobs]
-    sizes = source.sizes(*folders)
-    there: Mapping[str, int] = target.sizes(*folders)
-    wanted = [
-        key
-        for key, size in sizes.items()
-        if there.get(key) != size or key.endswith(f"/repx/{SUCCESS}")
-    ]
-    chosen = [key for key in wanted if _is_wanted(key, outputs)]
-    return sorted(chosen, key=lambda key: (key.split("/")[1], key.endswith(f"/repx/{SUCCESS}")))
+def bring(
+    source: Store, target: Store, jobs: Sequence[JobId], how: str, outputs: str | None = None
+) -> tuple[int, int, Sequence[JobId]]:
+    """Bring jobs as ``repx.places.carry`` says; return files, bytes and who was passed over."""
+    wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), outputs)
+    if not wanted:
+        return 0, 0, ()
+    sizes = {key: size for key, (mode, size) in wanted.items() if not stat.S_IFMT(mode)}
+    begun = target.files.begun(sizes)
+    total = sum(sizes.values()) - sum(size for size, _ in begun.values())
+    count = _Count()
+    files = _brought(source, wanted, begun, count)
+    size, passed = target.receive(how, progress.in_bytes(files, total, "pulling:"))
+    return count.files, size, passed
+
+
+def _wanted(
+    found: Mapping[str, tuple[int, int]], outputs: str | None
+) -> dict[str, tuple[int, int]]:
+    """Return what to bring, job by job, each job's marker behind its files."""
+    chosen = [key for key in found if _is_wanted(key, outputs)]
+    chosen.sort(key=lambda key: (key.split("/")[1], key.split("/")[2:] == ["repx", SUCCESS]))
+    return {key: found[key] for key in chosen}
 
 
 def _is_wanted(key: str, outputs: str | None) -> bool:
     _, _, part, *rest = key.split("/")
     if outputs is not None:
         return part == "out" and fnmatch.fnmatchcase("/".join(rest), outputs)
-    return rest[-1:] != [FAIL] and key.rpartition("/")[2] not in _LEFT
+    return "/out/" in key or key.rpartition("/")[2] not in _LEFT
 
 
-def _brought(source: Store, keys: list[str]) -> Iterator[Outgoing]:
-    files = source.files.fetch(keys)
-    # The files come first: they have to be read to their end.
-    for (key, mode, file), _ in zip(files, progress.through(keys, "pulling files:"), strict=False):
-        yield key, mode, file, ""
+def _brought(
+    source: Store,
+    wanted: Mapping[str, tuple[int, int]],
+    begun: Mapping[str, tuple[int, str]],
+    count: _Count,
+) -> Iterator[Outgoing]:
+    try:
+        for key, mode, file in source.files.fetch(list(wanted), begun):
+            count.files += key not in begun or file.start < wanted[key][1]
+            yield key, mode, file, ""
+    except OSError as error:
+        path = str(error.filename or source.root)
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error

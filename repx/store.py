@@ -147,6 +147,14 @@ class Store:
         """Return the size of each file below the folders, by its key."""
         return self._do("list", "", lambda: self.files.sizes(folders))
 
+    def listing(self, folders: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return mode and size of what is in folders of jobs (``repx.places.carry``)."""
+        return self._do("list", "", lambda: self.files.listing(folders))
+
+    def receive(self, how: str, files: Iterable[Outgoing]) -> tuple[int, list[JobId]]:
+        """Write the files of jobs (``repx.places.carry``); return the bytes, and who was not."""
+        return self._do("write", "", lambda: self.files.receive(how, files))
+
     def write(self, key: str, content: bytes, mode: int = 0o644) -> int:
         """Write a file whole, or not at all; return its size in bytes."""
         return self.write_many([(key, mode, content, "")])

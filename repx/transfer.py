@@ -91,7 +91,9 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     there = frozenset(store.holds(known)) if known else frozenset[str]()
     missing = {key: path for key, path in contents.items() if key not in there}
     metadata = [] if manifest in held else [*_metadata(lab, files), (manifest, _PLAIN, entry, "")]
-    size = store.write_many(chain(_outgoing(files, missing, known), metadata))
+    programs = _outgoing(files, missing, known)
+    total = sum(known[key][1] for key in missing)
+    size = store.write_many(chain(progress.in_bytes(programs, total, "sending:"), metadata))
     if lacking:
         store.name_many({key: _content(fact) for key, fact in lacking.items()})
     links = store.link_many(wanted.links | {repx05.root(own_name(lab)): store.path(_manifest(lab))})

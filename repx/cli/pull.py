@@ -9,7 +9,7 @@ import click
 
 from repx import archive, console, progress, pulling, select
 from repx import store as stores
-from repx.cli import complete
+from repx.cli import complete, where
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.pulling import Pulled
@@ -31,6 +31,7 @@ _FOLDER: Final = Path("pulled")
     repx pull --target cluster            all results, to ./pulled
     repx pull training -o results         one run, to a folder of your own
     repx pull 3k9x2m --outputs '*.csv'    only some files of one job
+    repx pull --where lr=0.1              only jobs with this parameter
     repx pull --from /data/shared/results what others pushed, into the target
     """,
 )
@@ -43,12 +44,20 @@ _FOLDER: Final = Path("pulled")
     help="The store to bring them to.  [default: ./pulled; with --from, the target's]",
 )
 @click.option("--outputs", metavar="PATTERN", help="Only output files like this: '*.csv'.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only jobs with this parameter, also one of an upstream job. Repeatable.",
+)
 @click.option("--from", "url", metavar="URL", help="An archive: a folder, or a URL of fsspec.")
 def pull(
     context: Context,
     names: tuple[str, ...],
     output: Path | None,
     outputs: str | None,
+    conditions: tuple[str, ...],
     url: str | None,
 ) -> int:
     """Bring the results of jobs that have succeeded to this machine, or from an archive.
@@ -59,7 +68,8 @@ def pull(
     """
     if url is not None and outputs is not None:
         raise InputError("--from and --outputs exclude each other", hint="pull whole jobs")
-    jobs = select.jobs(context.open_lab().lab, names)
+    lab = context.open_lab().lab
+    jobs = where.chosen(lab, select.jobs(lab, names), conditions)
     if url is None:
         target = stores.local(str((output or _FOLDER).absolute()))
         done = pulling.pull(context.store(), target, jobs, outputs)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NoReturn, Protocol, Ty
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from repx.places.carry import Rest
     from repx.places.command import Completed
     from repx.target import Target
 
 T = TypeVar("T")
 
 # Key, mode, content, sha256 of the content (empty: any content will do).
-Outgoing: TypeAlias = tuple[str, int, BinaryIO | bytes, str]
+Outgoing: TypeAlias = "tuple[str, int, BinaryIO | Rest | bytes, str]"
 # A command line and how many seconds it may take; its exit code, output and errors.
 Asked: TypeAlias = tuple[Sequence[str], float]
 Answered: TypeAlias = tuple[int, str, str]
@@ -90,10 +91,25 @@ class Files(Protocol):
     def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
         """Return the contents of the files that exist, and why others cannot be read."""
 
-    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, int, BinaryIO]]:
-        """Yield each file that exists: its key, its mode, and the file, to be read before the next.
+    def listing(self, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return mode and size of each file, link and empty folder in folders of jobs."""
 
-        Nothing else may be asked before the end.
+    def fetch(
+        self, keys: Sequence[str], begun: Mapping[str, tuple[int, str]]
+    ) -> Iterator[tuple[str, int, Rest]]:
+        """Yield each that exists: its key, its mode, and the rest of it, to be read at once.
+
+        ``begun`` says what the receiver has: how many bytes, with which sum. Nothing else may be
+        asked before the end.
+        """
+
+    def begun(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
+        """Return what is there of files that will have these sizes, for ``fetch``."""
+
+    def receive(self, how: str, files: Iterable[Outgoing]) -> tuple[int, list[str]]:
+        """Write the files of jobs, each job's marker last; return the bytes, and who was not.
+
+        ``how`` is one of ``repx.places.carry``: NEW, REPLACE, SOME.
         """
 
     def chunks(self, key: str) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from repx.errors import CommandNotFoundError, ConnectionLostError
 from repx.places import command, wire
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
     from repx.errors import RepxError
     from repx.places import Outgoing
+    from repx.places.carry import Rest
 
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1 << 18
 MODULES: Final = (
-    *("wire", "walk", "regular", "growth", "closed", "look", "names", "tree", "holder", "far"),
+    *("wire", "walk", "regular", "growth", "closed", "look", "names", "carry", "tree", "holder"),
+    "far",
 )
 # Pauses before a connection that broke is tried again, and one that was never there.
 _PAUSES_S: Final = (0, 2, 5, 10)
@@ -87,6 +89,7 @@ class Channel:
         self._busy = False
         self._waiting = False
         self._interjected = 0
+        self._is_read = False  # by `fetch`: what is asked meanwhile would wait for ever
         self.traffic: Final = Traffic()
 
     @property
@@ -147,24 +150,26 @@ class Channel:
             answer = wire.receive(pipe.output)
         self._answered(answer)
 
-    def fetch(self, **request: object) -> Iterator[tuple[str, int, BinaryIO]]:
+    def fetch(self, **request: object) -> Iterator[tuple[str, int, Rest]]:
         """Yield files: key, mode, and what to read before the next. Nothing else may be asked."""
         pipe = self._connected()
         self._begin(pipe, {"do": "fetch", **request})
         pipe.input.flush()
         self._answered(wire.receive(pipe.output))
         over = False
+        self._is_read = True
         try:
             while (item := wire.receive(pipe.output)) is not None:
-                key, mode = item
-                file = _Chunks(wire.chunks(pipe.output), self.traffic)
-                yield key, mode, cast("BinaryIO", file)
+                key, mode, start = item
+                file = _Chunks(wire.chunks(pipe.output), self.traffic, start)
+                yield key, mode, cast("Rest", file)
                 file.drain()
             over = True
         except EOFError as error:
             self.close()
             raise self._lost(error) from error
         finally:
+            self._is_read = False
             if not over:  # the rest would answer another question
                 self.close()
         self._answered(wire.receive(pipe.output))
@@ -185,6 +190,8 @@ class Channel:
             self.ask(do, *arguments)
 
     def _begin(self, pipe: command.Pipe, request: dict[str, Any]) -> None:
+        if self._is_read:
+            raise AssertionError(f"{request['do']} is asked while files are fetched")
         self.traffic.round_trips += 1
         log.debug("%s: round trip %d: %s", self._name, self.traffic.round_trips, request["do"])
         wire.send(pipe.input, request)
@@ -233,7 +240,7 @@ class Channel:
         return broken
 
     def _send_file(self, pipe: command.Pipe, key: str, mode: int, content: Any, sha: str) -> None:  # noqa: ANN401
-        wire.send(pipe.input, (key, mode, sha))
+        wire.send(pipe.input, (key, mode, sha, getattr(content, "start", 0)))
         try:
             for chunk in _pieces(content):
                 wire.send_chunk(pipe.input, chunk)
@@ -306,7 +313,8 @@ class Channel:
 class _Chunks:
     """A file that arrives in pieces. Mutable: it can be read once."""
 
-    def __init__(self, chunks: Iterator[bytes], traffic: Traffic) -> None:
+    def __init__(self, chunks: Iterator[bytes], traffic: Traffic, start: int) -> None:
+        self.start = start
         self._chunks = chunks
         self._traffic = traffic
 

@@ -111,7 +111,7 @@ class Far:
         wire.send(self._writer, {"ok": None})
         try:
             for key, mode, file in files:
-                wire.send(self._writer, (key, mode))
+                wire.send(self._writer, (key, mode, file.start))
                 try:
                     chunk = file.read(_CHUNK)
                     while chunk:
@@ -237,8 +237,8 @@ class _Items:
             if not item:
                 self._over = True
                 raise ConnectionAbortedError("the sender broke off")
-            key, mode, sha256 = item
-            self._file = _File(self._reader)
+            key, mode, sha256, start = item
+            self._file = _File(self._reader, start)
             yield key, mode, self._file, sha256
 
     def drain(self) -> None:
@@ -253,7 +253,8 @@ class _Items:
 class _File:
     """One of them, to be read to its end once."""
 
-    def __init__(self, reader: "IO[bytes]") -> None:
+    def __init__(self, reader: "IO[bytes]", start: int) -> None:
+        self.start = start
         self._chunks = wire.chunks(reader)
 
     def read(self, _size: int = 0) -> bytes:

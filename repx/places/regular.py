@@ -5,6 +5,7 @@ import fcntl
 import os
 import stat
 
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in the way must not block
 
 
@@ -41,3 +42,19 @@ def is_locked(path: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def lock(name: str, folder: int, mode: int) -> "int | None":
+    """Return a descriptor that holds the lock file of this name; None where a process has it.
+
+    The file is made if need be. On a file system without locks nobody else has it.
+    """
+    descriptor = os.open(name, _LOCK, mode, dir_fd=folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass
+    return descriptor

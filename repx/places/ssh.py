@@ -7,7 +7,7 @@ import shlex
 import time
 from functools import partialmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from repx.errors import CommandError, CommandNotFoundError, InputError
 from repx.places import command, shared
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from repx.places import Answered, Asked, Files, Outgoing, Process, Question
+    from repx.places.carry import Rest
     from repx.target import Target
 
 T = TypeVar("T")
@@ -242,9 +243,26 @@ class FarFiles:
         """Yield a file's content piece by piece."""
         return self._channel.chunks(**self._tree, **{"with": [key]})
 
-    def fetch(self, keys: Sequence[str]) -> Iterator[tuple[str, int, BinaryIO]]:
-        """Yield each file that exists: its key, its mode, and what to read before the next."""
-        return self._channel.fetch(**self._tree, **{"with": [list(keys)]})
+    def listing(self, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return mode and size of what is in folders of jobs."""
+        found = self._ask("listing", list(folders))
+        return {key: (mode, size) for key, (mode, size) in found.items()}
+
+    def fetch(
+        self, keys: Sequence[str], begun: Mapping[str, tuple[int, str]]
+    ) -> Iterator[tuple[str, int, Rest]]:
+        """Yield each file that exists: its key, its mode, and the rest of it."""
+        return self._channel.fetch(**self._tree, **{"with": [list(keys), begun]})
+
+    def begun(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
+        """Return what is there of files that will have these sizes."""
+        found = self._ask("begun", sizes)
+        return {key: (size, sha256) for key, (size, sha256) in found.items()}
+
+    def receive(self, how: str, files: Iterable[Outgoing]) -> tuple[int, list[str]]:
+        """Write the files of jobs, each job's marker last."""
+        total, passed = self._channel.give("receive", how, files, **self._tree)
+        return total, passed
 
     def tail(self, key: str, inode: int, offset: int) -> tuple[int, int, bytes]:
         """Return the file's inode, where the rest of it begins, and the rest."""

@@ -15,7 +15,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from repx.places import closed, growth, look, names
+from repx.places import carry, closed, growth, look, names
 from repx.places.regular import READ, is_locked, only_regular, opened
 from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
 
@@ -145,15 +145,19 @@ class Tree:
                 problems[key] = error.strerror or str(error)
         return contents, problems
 
-    def fetch(self, keys: "Sequence[str]") -> "Iterator[tuple[str, int, BinaryIO]]":
-        """Yield each file that exists: its key, its mode, and the file, open until the next."""
-        for key in keys:
-            try:
-                descriptor = opened(self.path(key))
-            except _ABSENT:
-                continue
-            with open(descriptor, "rb") as file:
-                yield key, os.fstat(descriptor).st_mode & 0o777, file
+    def listing(self, folders: "Iterable[str]") -> "dict[str, tuple[int, int]]":
+        """Return mode and size of what is in folders of jobs (``repx.places.carry``)."""
+        return carry.listing(self, folders)
+
+    def fetch(
+        self, keys: "Sequence[str]", begun: "Mapping[str, tuple[int, str]]"
+    ) -> "Iterator[tuple[str, int, carry.Rest]]":
+        """Yield each file that exists: its key, its mode, and the rest of it."""
+        return carry.fetch(self, keys, begun)
+
+    def begun(self, sizes: "Mapping[str, int]") -> "dict[str, tuple[int, str]]":
+        """Return what is there of files that will have these sizes: how many bytes, their sum."""
+        return carry.begun(self, sizes)
 
     def chunks(self, key: str) -> "Iterator[bytes]":
         """Yield a file's content piece by piece."""
@@ -197,7 +201,7 @@ class Tree:
 
     # --- writing ---------------------------------------------------------------------------
 
-    def write_many(self, files: "Iterable[tuple[str, int, BinaryIO | bytes, str]]") -> int:
+    def write_many(self, files: "Iterable[tuple[str, int, Any, str]]") -> int:
         """Write each ``(key, mode, content, sha256)`` whole or not at all; return the bytes.
 
         An empty ``sha256`` stands for any content. What does not have its sum raises OSError
@@ -208,6 +212,10 @@ class Tree:
             for key, mode, content, sha256 in files:
                 total += self._write(walk, key, self.mode(mode), content, sha256)
         return total
+
+    def receive(self, how: str, files: "Iterable[Any]") -> "tuple[int, list[str]]":
+        """Write the files of jobs, each job's marker last (``repx.places.carry``)."""
+        return carry.receive(self, how, files)
 
     def append(self, key: str, content: bytes) -> None:
         """Add to the end of a file, which is made if need be."""

@@ -232,17 +232,6 @@ def test_a_writer_that_is_known_has_ended_with_its_process(files: Files) -> None
         assert files.grown("job/log", (inode, 4), "job/lock", process.pid)[0]
 
 
-def test_many_files_are_fetched_one_after_another(files: Files) -> None:
-    write(files, "a", b"one")
-    write(files, "b", bytes(3 << 20))
-    found = {key: (mode, len(file.read())) for key, mode, file in files.fetch(["b", "no", "a"])}
-
-    assert ["b", "a"] == list(found)
-    assert (0o644, 3) == found["a"]
-    assert found["b"][1] > 0
-    assert ["a", "b", "incoming"] == files.names("")
-
-
 def test_a_lock_is_seen_while_it_is_held_and_not_after(files: Files, root: Path) -> None:
     write(files, "lock")
     write(files, "free")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("ssh")]
 
-LAB = {
+LAB: Final[dict[str, Any]] = {
     "stages": {
         "a": {
             "parameters": {"n": 1},
@@ -34,6 +35,11 @@ LAB = {
     },
     "pipelines": {"m": ["a", "sum"]},
     "runs": {"r": {"parameters": {"n": [1, 2]}}},
+}
+BIG = {
+    "inputs": ["x"],
+    "outputs": {"y": "$out/y"},
+    "run": 'head -c 20971520 /dev/urandom >"${outputs[y]}"; cat "${inputs[x]}" >>"${outputs[y]}"',
 }
 
 
@@ -169,3 +175,42 @@ def test_round_trips_do_not_grow_with_jobs(far: Place) -> None:
 def _config(far: Place) -> str:
     profile = json.loads((far.folder / "targets.yaml").read_text())["targets"]["here"]
     return str(profile["ssh_config"])
+
+
+def test_a_pull_that_is_killed_goes_on_within_a_file(far: Place) -> None:
+    far.write("lab.yaml", json.dumps(LAB | {"stages": LAB["stages"] | {"sum": BIG}}))
+    far.repx("build")
+    far.repx("run")
+    job = next(job for job in far.states() if "-sum-" in job)
+    there, store = far.store / "outputs" / job / "out/y", far.folder / "pulled"
+    begin = there.read_bytes()[: 20 << 20]
+    part = hashlib.sha256(f"outputs/{job}/out/y".encode()).hexdigest()[:24]
+    (store / "incoming").mkdir(parents=True)
+    (store / "incoming" / f".{part}.part").write_bytes(begin)
+    brought = json.loads(far.repx("pull", job, "--json"))
+
+    assert 20 << 20 < there.stat().st_size
+    assert brought["bytes"] < 1 << 20
+    assert there.read_bytes() == (store / "outputs" / job / "out/y").read_bytes()
+
+
+def test_a_job_is_chosen_by_a_parameter(far: Place) -> None:
+    far.repx("run")
+
+    assert "2 jobs in " in far.repx("pull", "--where", "n=1")
+    assert "2 jobs in " in far.repx("pull", "--where", "n=2.0")
+    assert "0 jobs in " in far.repx("pull", "--where", "n=3")
+    assert "did you mean 'n'" in far.repx("pull", "--where", "nn=3", code=2)
+    assert "not NAME=VALUE" in far.repx("pull", "--where", "n", code=2)
+
+
+def test_what_runs_again_there_is_brought_again(far: Place) -> None:
+    far.repx("run")
+    far.repx("pull")
+    job = next(job for job in far.states() if "-sum-" in job)
+    there = far.store / "outputs" / job / "out/y"
+    far.repx("run", "--force", job[:12])
+    there.write_text("7\n")
+    far.repx("pull")
+
+    assert "7\n" == (far.folder / "pulled" / "outputs" / job / "out/y").read_text()

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.real, pytest.mark.needs("ssh")]
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "remote.md").read_text(encoding="utf-8")
-STAGE: Final = {"outputs": {"table": "$out/table.csv"}, "run": 'echo 1,2 >"${outputs[table]}"'}
+STAGE: Final = {
+    "parameters": {"lr": 0.1},
+    "outputs": {"table": "$out/table.csv"},
+    "run": 'echo 1,2 >"${outputs[table]}"',
+}
 
 
 def commands() -> list[str]:

@@ -26,7 +26,7 @@ class Told:
         self.open: list[str] = []
 
     @contextmanager
-    def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(self, what: str, total: int, **_: object) -> Iterator[Callable[[int], None]]:
         """Stand in for `console.bar`."""
         self.totals[what] = total
         self.open.append(what)
@@ -48,7 +48,7 @@ def test_work_nobody_listens_to_is_just_done(told: Told) -> None:
 
 
 def test_work_tells_how_many_are_done_before_each_one(told: Told) -> None:
-    progress.listen(told.bar)
+    progress.listen(told.bar, told.bar)
     work = progress.through("abc", "counting:")
 
     assert ("a", [0], ["counting:"]) == (next(work), told.done, told.open)
@@ -68,5 +68,7 @@ def test_each_part_of_a_start_that_grows_with_the_lab_says_how_far_it_is(
         "looking at jobs:": 8,
         "planning jobs:": 8,
         "looking for programs:": 8,
+        "sending:": told.totals["sending:"],
         "writing scripts:": 8,
     }
+    assert told.totals["sending:"] == max(told.done) > 1000
