@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from repx import graph, launch, plan, repx05, schedulers, seen, stale, status, submissions
+from repx import launch, observe, plan, schedulers, stale, submissions
 from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
-from repx.schedulers import queue
 from repx.schedulers.contract import Folder
-from repx.status import ALIVE, ByHand, JobState, State
-from repx.store import SUCCESS
 from repx.target import RootName
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
     from repx.lab.images import Image
     from repx.lab.load import OpenLab
-    from repx.model import JobId, Lab, RunName
+    from repx.model import Lab, RunName
     from repx.places import Process
     from repx.places.command import Completed
     from repx.plan import Explain, Plan, ResourcesOf, Wish
@@ -49,62 +46,6 @@ class Submission:
     sent: Sent
 
 
-def observe(lab: Lab, store: Store) -> dict[JobId, JobState]:
-    """Return the state of every job of the Lab, from markers, schedulers and locks.
-
-    Raises StorageError when the store cannot be read.
-    """
-    store = seen.look(store, lab.jobs, queue.foreseen(store))
-    reported = queue.reported(store)
-    alive = {job for job, said in reported.items() if said.state in ALIVE}
-    marked = store.markers(lab.jobs)
-    for job, name in marked.items():
-        # A marker counts more than what a scheduler says, unless the job runs again after it.
-        if job not in alive or (name == SUCCESS and not reported[job].forced):
-            reported[job] = _marked(store, job, name)
-    untold = []
-    for job in store.started().intersection(lab.jobs) - marked.keys() - alive:
-        found = _unmarked(store, job)
-        if found is None and lab.jobs[job].is_scatter_gather:
-            untold.append(job)
-        if found is not None and (job not in reported or found.state is not State.LOST):
-            reported[job] = found
-    for job, why in repx05.failed_phases(store, untold).items():
-        reported[job] = JobState(state=State.FAILED, reason=why)
-    queue.close_ended(store)
-    reported |= stale.states(store, lab, reported)
-    needs = plan.gated(lab, reported)
-    return status.derive(needs, graph.order(needs), reported)
-
-
-def _marked(store: Store, job: JobId, name: str) -> JobState:
-    if name == SUCCESS:
-        return _SUCCEEDED
-    return JobState(state=State.FAILED, reason=str(store.marker(job, name).get("reason") or ""))
-
-
-_SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
-
-
-def _unmarked(store: Store, job: JobId) -> JobState | None:
-    """Return what is known of a job that was started and has no marker.
-
-    Its lock is held: it runs without an agent (by hand, or its agent was killed). Its lock is
-    free: it ended between two looks, or it was interrupted. Without a lock, RepX 0.5 ran it.
-    """
-    lock = f"outputs/{job}/repx/lock"
-    if store.locked(lock):
-        host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
-        by = ByHand(host, int(pid)) if pid.isdecimal() else ByHand()
-        return JobState(state=State.RUNNING, reason="without a scheduler", by=by)
-    name = store.markers([job]).get(job)
-    if name is not None:
-        return _marked(store, job, name)
-    if store.exists(lock):
-        return JobState(state=State.LOST, reason="killed without a trace")
-    return None
-
-
 def prepare(
     lab: Lab,
     wish: Wish,
@@ -117,7 +58,7 @@ def prepare(
     return plan.make(
         lab,
         wish,
-        observe(lab, store),
+        observe.states(lab, store),
         resources=resources,
         runtimes=target.isolating,
         isolated=target.rootfs is RootName.HOST,

@@ -111,3 +111,16 @@ def components(needs: Needs[Node]) -> list[list[Node]]:
             todo.extend(new)
         parts.append([start])
     return parts
+
+
+def downstream(
+    needs: Mapping[str, tuple[str, ...]], order: Iterable[str], of: Collection[str]
+) -> dict[str, str]:
+    """Return all nodes that stand on some, each with one of these; ``order`` is topological."""
+    culprit: dict[str, str] = {}
+    for node in order:
+        for need in needs[node]:
+            if need in of or need in culprit:
+                culprit[node] = need if need in of else culprit[need]
+                break
+    return culprit

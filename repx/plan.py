@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from repx import graph, progress
+from repx import graph, progress, waiting
 from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
 from repx.status import ALIVE, GATE, ByHand, JobState, Owner, State
 from repx.target import Resources, Retries, RuntimeName
@@ -124,7 +124,7 @@ def make(
     never ran what made them new. Raises GraphError for a cycle among jobs and runs.
     """
     wanted, forced, outdated = _forced(lab, wish, states)
-    run_of = _primary_runs(lab)
+    run_of = waiting.primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
     needed |= _stands_on(lab, outdated, needed)
     needed |= _explained(needed, forced, states, explain)
@@ -239,27 +239,14 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
     return f"{why} ({state.reason})" if state.reason else why
 
 
-def downstream(
-    needs: Mapping[str, tuple[str, ...]], order: Iterable[str], of: Collection[str]
-) -> dict[str, JobId]:
-    """Return all nodes that stand on some, each with one of these; ``order`` is topological."""
-    culprit: dict[str, JobId] = {}
-    for node in order:
-        for need in needs[node]:
-            if need in of or need in culprit:
-                culprit[node] = need if need in of else culprit[need]
-                break
-    return culprit
-
-
 def _outdated(
     lab: Lab, again: Collection[JobId], states: Mapping[JobId, JobState]
 ) -> dict[JobId, JobId]:
     """Return the results that stand on jobs that run again, each with one of these."""
     if not again:
         return {}
-    needs = gated(lab, ())
-    below = downstream(needs, graph.order(needs), again)
+    needs = waiting.gated(lab, ())
+    below = graph.downstream(needs, graph.order(needs), again)
     return {
         job: culprit
         for job, culprit in below.items()
@@ -292,15 +279,6 @@ def _explained(
     return explain(fresh) if fresh else {}
 
 
-def _primary_runs(lab: Lab) -> dict[JobId, RunName]:
-    """Return the run each job counts for: the first, and of these one that waits for no other."""
-    run_of: dict[JobId, RunName] = {}
-    for run in sorted(lab.runs.values(), key=lambda run: bool(run.dependencies)):
-        for job in run.jobs:
-            run_of.setdefault(job, run.name)
-    return run_of
-
-
 def _needed(
     lab: Lab,
     wanted: tuple[JobId, ...],
@@ -328,54 +306,11 @@ def _needed(
         needed[name] = _reason(states[name], forced=name in forced, needed_by=needed_by)
         job = lab.jobs[name]
         stack.extend((need, job.stage) for need in job.needs)
-        for run in _hard_upstreams(lab, job, run_of):
+        for run in waiting.hard_upstreams(lab, job, run_of):
             if run not in seen_runs:
                 seen_runs.add(run)
                 stack.extend((member, f"run {run_of[name]}") for member in lab.runs[run].jobs)
     return needed, done
-
-
-def _upstream_runs(
-    lab: Lab, job: Job, run_of: Mapping[JobId, RunName]
-) -> dict[RunName, DependencyType]:
-    """Return the runs a job waits for: those of its inputs and, for a run's first jobs, its run's.
-
-    A first job needs no other job that counts for the same run.
-    """
-    run = run_of[job.id]
-    if not lab.runs[run].dependencies:
-        return {}
-    found = {
-        source.source_run: source.dependency_type or DependencyType.HARD
-        for source in job.entry.inputs
-        if source.source_run is not None and source.source_run in lab.runs
-    }
-    if not any(run_of[need] == run for need in job.needs):
-        found = {**lab.runs[run].dependencies, **found}
-    found.pop(run, None)
-    return found
-
-
-def _hard_upstreams(lab: Lab, job: Job, run_of: Mapping[JobId, RunName]) -> list[RunName]:
-    upstreams = _upstream_runs(lab, job, run_of)
-    return [name for name, kind in upstreams.items() if kind is DependencyType.HARD]
-
-
-def gated(lab: Lab, known: Container[JobId]) -> dict[str, tuple[str, ...]]:
-    """Return the Lab's needs, with gates for runs that must succeed before jobs not ``known``."""
-    needs: dict[str, tuple[str, ...]] = dict(lab.needs)
-    if not any(run.dependencies for run in lab.runs.values()):
-        return needs
-    run_of = _primary_runs(lab)
-    for name, run in run_of.items():
-        if name in known or not lab.runs[run].dependencies:
-            continue
-        runs = _hard_upstreams(lab, lab.jobs[name], run_of)
-        needs[name] += tuple(f"{GATE}{upstream}" for upstream in runs)
-        for upstream in runs:
-            if f"{GATE}{upstream}" not in needs:
-                needs[f"{GATE}{upstream}"] = graph.finals(lab.needs, lab.runs[upstream].jobs)
-    return needs
 
 
 def _gates(
@@ -390,7 +325,7 @@ def _gates(
     gates_of: dict[JobId, tuple[int, ...]] = {}
     for name in needed:
         found: list[int] = []
-        for key in _upstream_runs(lab, lab.jobs[name], run_of).items():
+        for key in waiting.upstream_runs(lab, lab.jobs[name], run_of).items():
             if key not in index:
                 jobs = _waited_for(lab, *key, needed, alive)
                 index[key] = len(gates) if jobs else None

@@ -13,7 +13,7 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import graph, plan
+from repx import graph, waiting
 from repx.places import look
 from repx.status import JobState, State
 from repx.store import SUCCESS
@@ -70,7 +70,7 @@ def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> d
     asked = noted & (lab.jobs.keys() if jobs is None else set(jobs))
     if not asked:
         return {}
-    needs = plan.gated(lab, ())
+    needs = waiting.gated(lab, ())
     above = graph.closure(needs, asked)
     named = {job for record in records.values() for part in record.values() for job in part}
     markers = _markers(store, named & above)
@@ -80,7 +80,7 @@ def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> d
         again = record["because"].items()
         changed |= {job for job, text in again if job in above and markers.get(job) != text}
     around = {node: needs[node] for node in above}
-    culprit = plan.downstream(around, graph.order(around), changed)
+    culprit = graph.downstream(around, graph.order(around), changed)
     return {job: culprit[job] for job in asked & unchanged & culprit.keys()}
 
 

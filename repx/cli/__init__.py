@@ -156,7 +156,7 @@ def _run(arguments: list[str]) -> int:
 
         return answer(root, instruction)
     try:
-        with root.make_context("repx", arguments) as click_context:
+        with root.make_context("repx", arguments) as click_context, _hints_to_paste():
             result = root.invoke(click_context)
     except FileNotFoundError:
         from repx.config import xdg
@@ -164,6 +164,20 @@ def _run(arguments: list[str]) -> int:
         xdg.current_folder()
         raise
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _hints_to_paste() -> Iterator[None]:
+    """Let the hint of an error name commands that mean the same Lab and target as this one."""
+    from repx.errors import RepxError
+
+    try:
+        yield
+    except RepxError as error:
+        from repx.cli import paste
+
+        error.hint = error.hint and paste.complete(error.hint)
+        raise
 
 
 def _usage_hint(mistake: object) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shlex
 import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 
 from repx import __version__, console
 from repx.errors import InputError, did_you_mean
-from repx.target import RootName, RuntimeName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -137,9 +135,9 @@ class Context:
 
     def _warn_of_old_settings(self) -> None:
         """Name the settings of RepX 0.5 that would be in force there, and are not here."""
-        from repx.config import repx05
+        from repx.config import old_settings
 
-        config, resources = repx05.files(Path.cwd(), os.environ)
+        config, resources = old_settings.files(Path.cwd(), os.environ)
         unread = [path for path in (config, *resources) if path not in (None, self._resources())]
         if unread:
             console.warn(
@@ -156,6 +154,8 @@ class Context:
 
         chosen = targets.choose(self.targets(), self.target_name)
         if self.isolate:
+            from repx.target import RootName, RuntimeName
+
             chosen = replace(chosen, rootfs=RootName.HOST, runtimes=(RuntimeName.BWRAP,))
         if self.scheduler_name is None:
             return chosen
@@ -169,9 +169,9 @@ class Context:
 
     def states(self, lab: Lab) -> dict[JobId, JobState]:
         """Return what is known of every job. Raises StorageError for an unreadable store."""
-        from repx import engine
+        from repx import observe
 
-        return engine.observe(lab, self.store())
+        return observe.states(lab, self.store())
 
     def resources_of(self, lab: Lab, target: Target) -> Resolver:
         """Return what finds a job's resources: the target's rules, then ``--resources``."""
@@ -281,19 +281,6 @@ def command(
     return lambda function: click.command(name, cls=RepxCommand, examples=examples, **attributes)(
         click.pass_obj(function)
     )
-
-
-def to_paste(*words: str) -> str:
-    """Return a command line of repx that means the same Lab and target as this one."""
-    current = click.get_current_context(silent=True)
-    context = (current and current.find_object(Context)) or Context()
-    given = (
-        ("-l", context.lab_path if context.lab_path != DEFAULT_LAB else None),
-        ("--target", context.target_name),
-        ("--targets", context.targets_file),
-    )
-    options = [word for name, value in given if value for word in (name, str(value))]
-    return f"repx {shlex.join([*words, *options])}"
 
 
 def group(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from repx import console
+from repx.cli.context import DEFAULT_LAB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from repx.lab.age import Age
 
-_WAY_OUT = "`--no-build` runs the Lab as it is"
+_DEFINITION: Final = "lab.yaml"
+_WAY_OUT: Final = "`--no-build` runs the Lab as it is"
 
 no_build_option = click.option(
     "--no-build", is_flag=True, help="Do not build first, even if the definition has changed."
@@ -57,6 +60,13 @@ def _line(found: Age, link: Path) -> str:
     if found.source is None:
         return f"{link} was built by Nix, and since then {found.changed}: run `nix build` again"
     older = f"{link} is older than its definition: {found.changed}"
+    command = shlex.join(["repx", "build", *_where(found.source, link)])
     if found.broken:
-        return f"{older}; {found.source} has mistakes now, `repx build` shows them"
-    return f"{older}; `repx build` builds it again"
+        return f"{older}; {found.source} has mistakes now, `{command}` shows them"
+    return f"{older}; `{command}` builds it again"
+
+
+def _where(source: Path, link: Path) -> list[str]:
+    """Return what `repx build` has to be told to build a Lab again."""
+    at = [] if str(source) == _DEFINITION else [str(source)]
+    return at if link == DEFAULT_LAB else [*at, "-o", str(link)]

@@ -11,6 +11,7 @@ import click
 from repx import console, document
 from repx.cli.context import RepxCommand
 from repx.config import repx05, targets, xdg
+from repx.config.old_settings import CONFIG, RESOURCES, files
 from repx.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def import_targets(context: Context, sources: Sequence[Path], output: Path) -> N
     config, resources = _sources(sources)
     if config is None and not resources:
         raise InputError(
-            f"there is no {repx05.CONFIG} of RepX 0.5 in {xdg.config(os.environ)}"
-            f" and no ./{repx05.RESOURCES}",
+            f"there is no {CONFIG} of RepX 0.5 in {xdg.config(os.environ)} and no ./{RESOURCES}",
             hint="name the files: repx targets import FILE...",
         )
     read_from = [path for path in (config, *resources) if path is not None]
@@ -73,14 +73,14 @@ def import_targets(context: Context, sources: Sequence[Path], output: Path) -> N
 def _sources(named: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     """Return config.toml and the files of resources, told apart by their content's purpose."""
     if not named:
-        return repx05.files(xdg.current_folder(), os.environ)
-    configs = [path for path in named if path.name != repx05.RESOURCES]
+        return files(xdg.current_folder(), os.environ)
+    configs = [path for path in named if path.name != RESOURCES]
     if len(configs) > 1:
         raise InputError(
             f"several settings: {', '.join(map(str, configs))}",
-            hint=f"name one {repx05.CONFIG}; resource rules are in files called {repx05.RESOURCES}",
+            hint=f"name one {CONFIG}; resource rules are in files called {RESOURCES}",
         )
-    return (configs[0] if configs else None, [p for p in named if p.name == repx05.RESOURCES])
+    return (configs[0] if configs else None, [p for p in named if p.name == RESOURCES])
 
 
 def _written(content: dict[str, Any], read_from: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ from repx import console, select
 from repx.cli import complete
 from repx.cli.context import command
 from repx.errors import InputError, did_you_mean
+from repx.lab.jobs import parameters
 from repx.model import stage_of, value_text
 from repx.results import effective
 from repx.status import State
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from repx.model import Job, JobId, Lab, RunName
     from repx.status import JobState
 
-    Column: TypeAlias = tuple[str, Callable[[Job], object]]  # its heading, a job's cell
+    Column: TypeAlias = tuple[str, Callable[[JobId], object]]  # its heading, a job's cell
 
 _ABSENT: Final = "-"
 _MISSING: Final = object()
@@ -101,7 +102,7 @@ def list_jobs(context: Context, wish: Wish) -> None:
         console.json([_document(lab.jobs[job], runs[job], states, outputs) for job in chosen])
         return
     columns = _columns(lab, wish, chosen, states, outputs)
-    rows = ([cell(lab.jobs[job]) for _, cell in columns] for job in chosen)
+    rows = ([cell(job) for _, cell in columns] for job in chosen)
     console.table([heading for heading, _ in columns], rows)
     if not chosen:
         console.note("no jobs match")
@@ -137,16 +138,16 @@ def _columns(
     """Return what is shown of each job, from left to right."""
     columns: list[Column] = []
     if wish.by_stage:
-        columns.append(("stage", lambda job: job.stage))
-    columns.append(("job", lambda job: job.id))
+        columns.append(("stage", stage_of))
+    columns.append(("job", lambda job: job))
     if len(lab.runs) > 1 and wish.name not in lab.runs:
         runs = lab.runs_of_jobs()
-        columns.append(("run", lambda job: " ".join(runs[job.id])))
+        columns.append(("run", lambda job: " ".join(runs[job])))
     if wish.states:
-        columns.append(("state", lambda job: states[job.id].state))
+        columns.append(("state", lambda job: states[job].state))
     columns += _parameter_columns(lab, wish.params, chosen)
     if wish.output_paths:
-        columns.append(("output", lambda job: outputs[job.id] or "(not executed)"))
+        columns.append(("output", lambda job: outputs[job] or "(not executed)"))
     return columns
 
 
@@ -160,14 +161,14 @@ def _outputs(context: Context, chosen: Sequence[JobId]) -> dict[JobId, str | Non
 def _parameter_columns(lab: Lab, keys: Sequence[str], chosen: Sequence[JobId]) -> list[Column]:
     """Return a column for each parameter asked for, or one for all that the job itself has."""
     if not keys:
-        return [("parameters", _own_parameters)]
+        return [("parameters", lambda job: _in_words(parameters(lab.jobs, job)))]
     known = effective.of_jobs(lab, chosen)
     for key in keys if chosen else ():
         if not any(_reach(known[job], key) is not _MISSING for job in chosen):
             raise _unknown_parameter(key, {name for job in chosen for name in known[job]})
 
-    def cell(key: str) -> Callable[[Job], object]:
-        return lambda job: _shown(_reach(known[job.id], key))
+    def cell(key: str) -> Callable[[JobId], object]:
+        return lambda job: _shown(_reach(known[job], key))
 
     return [(key, cell(key)) for key in keys]
 
@@ -178,8 +179,8 @@ def _unknown_parameter(key: str, names: Collection[str]) -> InputError:
     return InputError(f"none of these jobs has a parameter '{key}'", hint=near or listed)
 
 
-def _own_parameters(job: Job) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in sorted(job.shown.items()))
+def _in_words(params: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in sorted(params.items()))
 
 
 def _reach(value: object, key: str) -> object:

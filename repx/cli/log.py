@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from repx import console, select
-from repx.cli import complete, origin, phases
+from repx.cli import complete, origin, paste, phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers import queue
@@ -112,7 +112,8 @@ def _explain_silence(store: Store, job: JobId, record: str, *, stderr: bool) -> 
     _, size = there.get(f"{record}/{other}", ("", 0))
     if size:
         flag = "" if stderr else " --stderr"
-        console.note(f"nothing here; `repx log {job[:12]}{flag}` shows {other}")
+        told = f"nothing here; `repx log {job[:12]}{flag}` shows {other}"
+        console.note(paste.complete(told))
     elif record in there:
         console.note(f"the job {_outcome(store, job)} and printed nothing")
     else:

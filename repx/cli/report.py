@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final
 
-from repx import console, gone, graph, status
-from repx.cli import origin, phases
-from repx.cli.context import to_paste
+from repx import console, graph
+from repx.cli import paste, phases
 from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab
     from repx.plan import Plan
     from repx.schedulers.contract import Submitted
+    from repx.status import State
     from repx.store import Store
     from repx.target import Target
 
@@ -43,7 +42,7 @@ def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
         console.note(
             f"{console.counted(len(plan.alive), 'job')} queued or running already ({others})"
         )
-        console.note("hint: `repx status --follow` watches them")
+        console.note(paste.complete("hint: `repx status --follow` watches them"))
     elif plan.done:
         console.note(
             f"nothing to do: {console.counted(len(plan.done), 'job')} succeeded already "
@@ -84,7 +83,8 @@ def handed_over(submission: Submission, scheduler: str, made: Submitted, *, as_j
             f"{scheduler} takes no more of your jobs for now; "
             f"its job {made.continued_by} submits the rest"
         )
-    console.note("`repx status` tells how it goes, `repx cancel NAME` stops it; nothing runs here")
+    told = "`repx status` tells how it goes, `repx cancel NAME` stops it; nothing runs here"
+    console.note(paste.complete(told))
 
 
 def how_to_look(submission: Submission, *, as_json: bool) -> None:
@@ -93,7 +93,8 @@ def how_to_look(submission: Submission, *, as_json: bool) -> None:
         console.json({"submission": submission.id, "folder": submission.folder})
         return
     console.out(submission.id)
-    console.note("started; `repx status --follow` watches, `repx cancel NAME` stops it")
+    told = "started; `repx status --follow` watches, `repx cancel NAME` stops it"
+    console.note(paste.complete(told))
 
 
 def summary(lab: Lab, store: Store, submission: Submission, tally: Tally, *, as_json: bool) -> None:
@@ -122,22 +123,28 @@ def failures(
     logs: Callable[[JobId], Iterable[str]] = lambda _: (),
 ) -> None:
     """Tell of failed jobs, a few at most; ``logs`` are what their scheduler wrote of them."""
+    if not failed:
+        return
+    from repx import gone  # mostly all goes well
+
     shown = dict(list(failed.items())[:_FAILURES_SHOWN])
     makers = gone.makers(store, lab, shown)
     for job, reason in shown.items():
         failure(lab, job, store, reason)
         if job in makers:
-            again = to_paste("run", "--force", prefix(makers[job]))
+            again = paste.line("run", "--force", prefix(makers[job]))
             console.note(f"  again: {again}  # {short_id(makers[job])} made the input that is gone")
         for path in logs(job):
             console.note(f"  scheduler: {path}")
     if len(failed) > _FAILURES_SHOWN:
         more = len(failed) - _FAILURES_SHOWN
-        console.note(f"\nand {more} more failed jobs: `repx status` lists them")
+        console.note(paste.complete(f"\nand {more} more failed jobs: `repx status` lists them"))
 
 
 def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
     """Tell of one failed job: parameters, reason, last words, log, and how to debug it."""
+    from repx.cli import origin
+
     log = f"{phases.record(job, phases.failed(store, job))}/stderr.log"
     console.note(f"\nFAILED {console.plain(short_id(job))}: {reason}")
     words = [f"{name}={_brief(value)}" for name, value in parameters(lab, job).items()]
@@ -151,8 +158,9 @@ def failure(lab: Lab, job: JobId, store: Store, reason: str) -> None:
         console.note(f"  at:    {place}")
     console.note(f"  log:   {store.path(log)}")
     silent = reason.startswith("exit ") and not last_words
-    trace = " -c 'bash -x ../run'  # shows each line of bash" if silent else ""
-    console.note(f"  debug: repx debug-run {shlex.quote(prefix(job))}{trace}")
+    trace = ("-c", "bash -x ../run") if silent else ()
+    remark = "  # shows each line of bash" if silent else ""
+    console.note(f"  debug: {paste.line('debug-run', prefix(job), *trace)}{remark}")
 
 
 def parameters(lab: Lab, job: JobId) -> dict[str, object]:
@@ -182,6 +190,6 @@ def prefix(job: JobId) -> str:
     return job.partition("-")[0] or job
 
 
-def states_line(states: dict[status.State, int]) -> str:
+def states_line(states: dict[State, int]) -> str:
     """Return counts by state in words, zeros left out."""
     return ", ".join(f"{count} {state}" for state, count in states.items() if count) or "no jobs"

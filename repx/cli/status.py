@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from repx import console, engine, gone, select
+from repx import console, observe, select
 from repx import status as states_of
-from repx.cli import complete, phases, report, watching
-from repx.cli.context import command, to_paste
+from repx.cli import complete, paste, phases, report
+from repx.cli.context import command
 from repx.errors import InputError
 from repx.model import short_id, value_text
 from repx.status import ALIVE, Agent, ByHand, State
@@ -66,8 +66,8 @@ def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) 
             return _follow(lab, store, chosen, all_jobs=not names)
         finally:
             if context.json:
-                console.json(_document(lab, chosen, engine.observe(lab, store)))
-    states = engine.observe(lab, store)
+                console.json(_document(lab, chosen, observe.states(lab, store)))
+    states = observe.states(lab, store)
     lacking = _lacking(lab, store, states, chosen, check=check)
     code = 1 if check and lacking else 0
     if context.json:
@@ -93,12 +93,16 @@ def _lacking(
     check: bool,
 ) -> dict[JobId, tuple[str, ...]]:
     """Return jobs whose outputs are gone: of those chosen, or of those that failures name."""
+    failed = {job: states[job].reason for job in chosen if states[job].state is State.FAILED}
+    if not check and not failed:
+        return {}
+    from repx import gone
+
     if check:
         done = (lab.jobs[job] for job in chosen if states[job].state is State.SUCCEEDED)
         found = gone.outputs(store, done)
     else:
         found = {}
-    failed = {job: states[job].reason for job in chosen if states[job].state is State.FAILED}
     makers = {*gone.makers(store, lab, failed).values()} - found.keys()
     return found | gone.outputs(store, [lab.jobs[job] for job in makers], unchecked=True)
 
@@ -115,7 +119,7 @@ def _gone(lacking: Mapping[JobId, tuple[str, ...]], *, check: bool) -> None:
     console.table(("job", "outputs that are gone"), rows)
     if len(lacking) > len(shown):
         console.note(f"and {len(lacking) - len(shown)} more; --json has them all")
-    again = to_paste("run", "--force", *map(report.prefix, shown))
+    again = paste.line("run", "--force", *map(report.prefix, shown))
     console.note(f"hint: `{again}` makes them again, and what stands on them")
 
 
@@ -201,7 +205,9 @@ def _follow(lab: Lab, store: Store, jobs: Collection[JobId], *, all_jobs: bool) 
 
     Where they are all in the hands of one local scheduler, its events tell more, and sooner.
     """
-    states = engine.observe(lab, store)
+    from repx.cli import watching
+
+    states = observe.states(lab, store)
     alive = {job: states[job].by for job in jobs if states[job].state in ALIVE}
     if not alive:
         console.note("nothing is running here")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from repx import console, engine, submissions
-from repx.cli import report
-from repx.schedulers import queue
+from repx import console, observe, submissions
+from repx.cli import paste, report
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab
     from repx.store import Store
 
-STOPPED: str = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
+_STOPPED: Final = "stopped watching; the jobs go on (`repx cancel NAME` stops them)"
 
 
 def agent(store: Store, submission: str) -> int:
@@ -28,7 +27,7 @@ def agent(store: Store, submission: str) -> int:
         console.note(f"submission {submission}; Ctrl-C stops watching, not the jobs")
         tally = watch(news, Tally(total=total))
     except KeyboardInterrupt:
-        console.note(STOPPED)
+        console.note(paste.complete(_STOPPED))
         return 130
     console.note(tally.line())
     raise_for(tally, store, submission)
@@ -42,12 +41,13 @@ def jobs(lab: Lab, store: Store, wanted: Collection[JobId]) -> int:
     """
     from repx import follow
     from repx.cli.progress import Tally, raise_for, watch
+    from repx.schedulers import queue
 
     tally = Tally(total=len(wanted))
     try:
-        watch(follow.looks(lambda: engine.observe(lab, store), wanted), tally)
+        watch(follow.looks(lambda: observe.states(lab, store), wanted), tally)
     except KeyboardInterrupt:
-        console.note(STOPPED)
+        console.note(paste.complete(_STOPPED))
         return 130
     tally.over = True
     report.failures(lab, store, tally.failed, logs=lambda job: queue.logs(store, job))

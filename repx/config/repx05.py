@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import document
-from repx.config import xdg
+from repx.config.old_settings import CONFIG, RESOURCES
 from repx.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Table = Mapping[str, Any]
-
-CONFIG: Final = "config.toml"
-RESOURCES: Final = "resources.toml"
 
 _LOCAL: Final = "local"
 _SLURM: Final = "slurm"
@@ -40,17 +37,6 @@ class Conversion:
 
     content: dict[str, Any]
     left_out: list[str] = field(default_factory=list)
-
-
-def files(cwd: Path, env: Mapping[str, str]) -> tuple[Path | None, list[Path]]:
-    """Return the user's ``config.toml``, if any, and the user's and the folder's resources."""
-    folder = xdg.config(env)
-    config = folder / CONFIG if folder else None
-    found = [place / RESOURCES for place in (folder, cwd) if place is not None]
-    return (
-        config if config is not None and config.is_file() else None,
-        [path for path in found if path.is_file()],
-    )
 
 
 def read(config: Path | None, resources: Sequence[Path], store: str) -> Conversion:

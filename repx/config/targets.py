@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx import document
-from repx.config import dialects, profile, rules, xdg
-from repx.config.entry import Entry
+from repx.config import xdg
 from repx.errors import InputError, ProblemsError, did_you_mean
 from repx.target import Target
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from repx.errors import Problem
-    from repx.target import Dialect
 
 FILE_NAME: Final = "targets.yaml"
 _LOCAL: Final = "local"
@@ -44,44 +41,10 @@ def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
     path = file or _found(cwd, env)
     if path is None:
         return _built_in(env)
+    from repx.config import targets_file  # YAML, schemas and rules
+
     shown = path.relative_to(cwd) if path.is_relative_to(cwd) else path
-    doc = document.load_valid(path, "targets.schema.json", shown=str(shown), cache=xdg.cache(env))
-    root = Entry.root(doc)
-    shared = rules.read(root.at("resources"))
-    profiles = root.at("targets")
-    default = root.get("default")
-    if default is not None and default not in profiles:
-        root.report("default", f"default: {_unknown(default, profiles.data)}")
-    made: dict[str, Target] = {}
-    broken: dict[str, tuple[Problem, ...]] = {}
-    for name in profiles.data:
-        entry, folder = profiles.at(name), path.absolute().parent
-        places = profile.Places(entry, env, folder)
-        dialect = _dialect(entry, places, env, folder)
-        made[name] = profile.read(name, entry, places, shared, dialect)
-        if places.problems:
-            broken[name] = tuple(places.problems)
-    if root.problems:
-        raise ProblemsError(root.problems)
-    return Targets(profiles=made, file=shown, default=default, broken=broken)
-
-
-def _dialect(
-    entry: Entry, places: profile.Places, env: Mapping[str, str], folder: Path
-) -> Dialect | None:
-    """Read the dialect file that a profile names; its mistakes are those of the target."""
-    if not isinstance(entry.get("scheduler"), dict):
-        return None
-    scheduler = profile.Places(entry.at("scheduler"), env, folder)
-    path = scheduler.local("dialect") or ""
-    places.problems += scheduler.problems
-    try:
-        return dialects.load(Path(path), env)
-    except ProblemsError as error:
-        places.problems += error.problems
-    except InputError as error:
-        places.problems.append(entry.doc.problem((*entry.pointer, "scheduler"), error.message))
-    return None
+    return targets_file.read(path, shown, env)
 
 
 def choose(targets: Targets, name: str | None) -> Target:
@@ -137,9 +100,3 @@ def _no_target(targets: Targets, name: str | None) -> InputError:
         )
     hint = did_you_mean(name, targets.profiles) or f"{targets.file} has {listed}"
     return InputError(f"no target is named '{name}' in {targets.file}", hint=hint)
-
-
-def _unknown(name: str, known: Mapping[str, object]) -> str:
-    return (
-        f"no target is named '{name}', {did_you_mean(name, known) or 'known: ' + ', '.join(known)}"
-    )

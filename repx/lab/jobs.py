@@ -7,7 +7,7 @@ need a few: those that have not succeeded, those that are shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from repx.errors import LabError
 from repx.lab import metadata
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from repx.lab.fields import Object
+
+
+_PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 
 
 class Jobs(Mapping[JobId, Job]):
@@ -52,6 +55,17 @@ class Jobs(Mapping[JobId, Job]):
         found = self._jobs[job_id]
         return None if isinstance(found, Job) or self._own_names else found
 
+    def parameters(self, job_id: JobId) -> Mapping[str, object]:
+        """Return a job's parameters as people know them. Where these are plain, it is not made."""
+        found = self._jobs[job_id]
+        params = None if isinstance(found, Job) else found.get("params")
+        if type(params) is not dict or not _PLAIN.issuperset(map(type, params.values())):
+            return self[job_id].shown
+        names = self._own_names
+        if not names:
+            return params
+        return {key: names.get(value, value) for key, value in params.items()}
+
     def __iter__(self) -> Iterator[JobId]:
         """Yield the ids, without making anything."""
         return iter(self._jobs)
@@ -63,6 +77,11 @@ class Jobs(Mapping[JobId, Job]):
     def __contains__(self, job_id: object) -> bool:
         """Tell whether there is such a job, without making it."""
         return job_id in self._jobs
+
+
+def parameters(jobs: Mapping[JobId, Job], job_id: JobId) -> Mapping[str, object]:
+    """Return a job's parameters as people know them, at the least cost."""
+    return jobs.parameters(job_id) if isinstance(jobs, Jobs) else jobs[job_id].shown
 
 
 def glance(

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx import graph
+from repx.lab.jobs import parameters
 from repx.model import stage_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _stage_order(lab: Lab, stages: Mapping[str, Collection[JobId]]) -> list[str]
 
 
 def _key(lab: Lab, job: JobId, ranks: Mapping[JobId, int]) -> _Key:
-    params = lab.jobs[job].shown
+    params = parameters(lab.jobs, job)
     needs = sorted(ranks.get(need, -1) for need in lab.needs[job])
     return (needs, [(name, *comparable(params[name])) for name in sorted(params)], job)
 

@@ -8,12 +8,12 @@ import os
 import shutil
 import stat
 import time
-import zipfile
 from typing import TYPE_CHECKING
 
 from repx.places.walk import CLOSED, SUBMISSIONS, Walk, naming
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator, Sequence
 
     from repx.places.tree import Tree
@@ -70,6 +70,8 @@ def tables(tree: "Tree", name: str) -> "dict[str, bytes]":
         start = f"{CLOSED}/{name}/"
         keys = [key for key in tree.sizes([start[:-1]]) if _is_asked(key[len(start) :])]
         return {key[len(start) :]: content for key, content in tree.read_many(keys)[0].items()}
+    import zipfile  # most looks open none
+
     with zipfile.ZipFile(tree.path(f"{CLOSED}/{name}")) as archive:
         return {each: archive.read(each) for each in archive.namelist() if _is_asked(each)}
 
@@ -90,6 +92,8 @@ def is_quiet(tree: "Tree", name: str) -> bool:
 
 
 def _pack(tree: "Tree", name: str) -> None:
+    import zipfile
+
     with Walk(tree.root, tree.modes) as walk:
         beside = walk.incoming()
         temporary = f".{os.urandom(12).hex()}.part"
@@ -109,7 +113,9 @@ def _members(tree: "Tree", name: str) -> "Iterator[str]":
         yield key[len(start) :]
 
 
-def _add(archive: zipfile.ZipFile, path: str, name: str) -> None:
+def _add(archive: "zipfile.ZipFile", path: str, name: str) -> None:
+    import zipfile
+
     there = os.lstat(path)
     if not stat.S_ISREG(there.st_mode):
         return

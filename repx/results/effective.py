@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from repx import graph
+from repx.lab.jobs import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +43,7 @@ def effective(
 def of_jobs(lab: Lab, jobs: Iterable[JobId]) -> dict[JobId, dict[str, object]]:
     """Return the effective parameters of the jobs, and of those before them."""
     reached = graph.closure(lab.needs, jobs)
-    return effective({job: lab.jobs[job].shown for job in reached}, lab.needs.__getitem__)
+    return effective({job: parameters(lab.jobs, job) for job in reached}, lab.needs.__getitem__)
 
 
 def _merged(

@@ -29,6 +29,12 @@ def two(repx: Repx, labs: Path, ran: Path) -> Repx:
 
 
 @pytest.fixture
+def same(labs: Path, ran: Path) -> str:
+    """Return the options that a command to paste needs to mean what ``two`` means."""
+    return f" -l {labs / 'simple-two-runs'} --targets {ran / 'targets.yaml'}"
+
+
+@pytest.fixture
 def scattered(repx: Repx, labs: Path, ran: Path) -> Repx:
     """Return a call of ``repx`` on the scatter-gather Lab, one branch of which failed."""
     known = ("-l", labs / "scatter-gather", "--targets", ran / "targets.yaml")
@@ -124,7 +130,7 @@ def test_job_without_output(scattered: Repx) -> None:
     assert scattered("show", "output", "sg-run").err.endswith("no files yet\n")
 
 
-def test_stage_in_the_place_of_a_job(two: Repx) -> None:
+def test_stage_in_the_place_of_a_job(two: Repx, same: str) -> None:
     said = two("show", "job", "stage-a-generate")
 
     assert said == (
@@ -132,8 +138,8 @@ def test_stage_in_the_place_of_a_job(two: Repx) -> None:
         "",
         (
             "error: no run, group or job named 'stage-a-generate'\n"
-            "hint: it is a stage: `repx run --stage stage-a-generate` runs its jobs, "
-            "`repx list jobs --stage stage-a-generate` lists them\n"
+            f"hint: it is a stage: `repx run --stage stage-a-generate{same}` runs its jobs, "
+            f"`repx list jobs --stage stage-a-generate{same}` lists them\n"
         ),
     )
 
@@ -158,9 +164,9 @@ def test_log_of_an_unknown_phase_names_the_known(scattered: Repx) -> None:
     assert "hint: there are: scatter, branch-0/step-extract" in said.err
 
 
-def test_silent_log_says_why(two: Repx, scattered: Repx) -> None:
+def test_silent_log_says_why(two: Repx, same: str, scattered: Repx) -> None:
     assert two("log", TOTAL, "--stderr").err == (
-        f"nothing here; `repx log {TOTAL[:12]}` shows stdout.log\n"
+        f"nothing here; `repx log {TOTAL[:12]}{same}` shows stdout.log\n"
     )
     assert "the job has not started yet\n" == scattered("log", "sg-run").err
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx import graph, plan, status
+from repx import graph, plan, status, waiting
 from repx.errors import GraphError
 from repx.model import DependencyType, Executable, Input, Job, Lab, Run, StageType
 from repx.plan import Wish
@@ -72,7 +72,7 @@ OTHER = Agent("other")
 
 def states(of: Lab, **known: str) -> dict[str, status.JobState]:
     reported = {name: JobState(state=State(word), by=OTHER) for name, word in known.items()}
-    needs = plan.gated(of, reported)
+    needs = waiting.gated(of, reported)
     return status.derive(needs, graph.order(needs), reported)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from repx import engine, plan, transfer
+from repx import observe, plan, transfer
 from repx import store as stores
 from repx.lab.load import open_lab
 from repx.launch import own_name
@@ -124,7 +124,7 @@ def test_job_whose_step_failed_there_has_failed(
     (home / "branch-0/step-extract/repx/SUCCESS").touch()
     (home / phase / "repx/FAIL").touch()
 
-    told = engine.observe(opened.lab, store)[SQUARES]
+    told = observe.states(opened.lab, store)[SQUARES]
 
     assert (told.state, told.reason) == (State.FAILED, reason)
     lab = Lab.from_path(labs / "scatter-gather", store=store.root)
@@ -146,5 +146,5 @@ def test_failed_step_that_does_not_count(labs: Path, store: Store, sign: str) ->
     (home / "branch-1/step-extract/repx/FAIL").touch()
     (home / sign).touch()
 
-    assert engine.observe(opened.lab, store)[SQUARES].state is not State.FAILED
+    assert observe.states(opened.lab, store)[SQUARES].state is not State.FAILED
     assert Lab.from_path(labs / "scatter-gather", store=store.root).job(SQUARES).status == "pending"

@@ -56,8 +56,27 @@ def test_a_look_imports_nothing_that_only_a_run_needs(
 
     found = imports(*arguments, cwd=tmp_path)
 
-    only_for_runs = {"repx.render", "repx.transfer", "repx.images", "repx.runtimes", "repx.follow"}
-    assert set() == found & (HEAVY | only_for_runs | {"csv", "random", "tarfile"})
+    only_for_runs = {
+        *("repx.engine", "repx.plan", "repx.render", "repx.transfer", "repx.images"),
+        *("repx.runtimes", "repx.schedulers", "repx.follow", "repx.gone", "repx.launch"),
+    }
+    assert set() == found & (HEAVY | only_for_runs | {"csv", "random", "tarfile", "zipfile"})
+
+
+def test_a_look_without_targets_yaml_reads_none(labs: Path, tmp_path: Path) -> None:
+    (tmp_path / "result").symlink_to(labs / "sweep")
+
+    found = imports("status", cwd=tmp_path)
+
+    assert set() == found & {"repx.document", "repx.config.profile", "repx.config.repx05"}
+
+
+def test_listing_jobs_imports_nothing_of_targets(labs: Path, tmp_path: Path) -> None:
+    (tmp_path / "result").symlink_to(labs / "sweep")
+
+    found = imports("list", "jobs", cwd=tmp_path)
+
+    assert set() == found & {"repx.target", "repx.store", "repx.places", "subprocess"}
 
 
 def test_ctrl_c_while_python_still_imports_shows_no_traceback() -> None:
