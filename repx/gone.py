@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from repx import launch
-from repx.model import SELF
+from repx.model import SELF, STEP_PREFIX
 from repx.store import FAIL, SUCCESS, as_object
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from repx.model import Job, JobId, Lab
     from repx.store import Store
+
+_STEP_FAILED: Final = re.compile(r"step (?P<name>.+) of branch (?P<branch>\d+) failed", re.DOTALL)
 
 
 def outputs(
@@ -33,6 +36,22 @@ def outputs(
     never = _never_there(store, absent, unchecked=unchecked)
     found = {job: tuple(n for n in absent[job] if n not in names) for job, names in never.items()}
     return {job: names for job, names in found.items() if names}
+
+
+def inputs(
+    store: Store, lab: Lab, jobs: Iterable[Job], kept: Collection[JobId]
+) -> dict[JobId, tuple[str, ...]]:
+    """Return, of the ``kept`` results that jobs are about to read, the outputs that are gone."""
+    kept = frozenset(kept)
+    read: dict[JobId, set[str]] = {}
+    for job in jobs if kept else ():
+        for executable in job.executables.values():
+            for source in executable.inputs:
+                if source.job_id in kept and source.job_id and source.source_output:
+                    read.setdefault(source.job_id, set()).add(source.source_output)
+    found = outputs(store, (lab.jobs[job] for job in read), unchecked=True) if read else {}
+    wanted = {job: tuple(n for n in names if n in read[job]) for job, names in found.items()}
+    return {job: names for job, names in wanted.items() if names}
 
 
 def _never_there(
@@ -56,13 +75,9 @@ def makers(store: Store, lab: Lab, failed: Mapping[JobId, str]) -> dict[JobId, J
     ``failed`` has the reasons. Nothing is asked of the store where none of them is that.
     """
     found = {job: maker for job, why in failed.items() if (maker := _maker(lab.jobs[job], why))}
-    scattered = {
-        f"outputs/{job}/scatter/repx/{FAIL}": job
-        for job, why in failed.items()
-        if why == "scatter failed"
-    }
-    for key, content in store.read_many(list(scattered)).items():
-        job = scattered[key]
+    phases = {key: job for job, why in failed.items() if (key := _phase_record(job, why))}
+    for key, content in store.read_many(list(phases)).items():
+        job = phases[key]
         if maker := _maker(lab.jobs[job], str(as_object(content).get("reason"))):
             found[job] = maker
     if not found:
@@ -70,6 +85,14 @@ def makers(store: Store, lab: Lab, failed: Mapping[JobId, str]) -> dict[JobId, J
     makers = [lab.jobs[maker] for maker in set(found.values())]
     gone = outputs(store, makers, unchecked=True)
     return {job: maker for job, maker in found.items() if maker in gone}
+
+
+def _phase_record(job: JobId, reason: str) -> str | None:
+    """Return the key of the record of the phase by which a scatter-gather job failed."""
+    step = _STEP_FAILED.fullmatch(reason)
+    if step is not None:
+        return f"outputs/{job}/branch-{step['branch']}/{STEP_PREFIX}{step['name']}/repx/{FAIL}"
+    return f"outputs/{job}/scatter/repx/{FAIL}" if reason == "scatter failed" else None
 
 
 def _maker(job: Job, reason: str) -> JobId | None:

@@ -86,12 +86,16 @@ class Wish:
     """What the user asked for: ``jobs`` meant by name, and whether to run them again.
 
     What stands on a job that runs again does so, too, unless ``only`` these are meant.
+    With ``remake`` jobs may run again whose deleted outputs others need now; ``remade`` are
+    these, with the reasons.
     """
 
     jobs: tuple[JobId, ...]
     force: bool = False
     only: bool = False
     only_failed: bool = False
+    remake: bool = False
+    remade: Mapping[JobId, str] = field(default_factory=dict)
 
 
 class ResourcesOf(Protocol):
@@ -127,6 +131,7 @@ def make(
     run_of = waiting.primary_runs(lab)
     needed, done = _needed(lab, wanted, forced, states, run_of)
     needed |= _stands_on(lab, outdated, needed)
+    needed |= {job: why for job, why in wish.remade.items() if job in needed}
     needed |= _explained(needed, forced, states, explain)
     alive = {job: states[job].by for job in _alive(lab, states) if job not in needed}
     gates, gates_of = _gates(lab, needed, alive, run_of)
@@ -173,7 +178,7 @@ def _forced(
     Each outdated result comes with a job on which it stands and that runs again.
     """
     wanted = _wanted(wish, states)
-    again = frozenset(wanted if wish.force else ())
+    again = frozenset(wanted if wish.force else ()).union(wish.remade)
     stale = frozenset(job for job, said in states.items() if said.state is State.STALE)
     outdated = _outdated(lab, again, states)
     if wish.only:

@@ -156,7 +156,7 @@ def _run(arguments: list[str]) -> int:
 
         return answer(root, instruction)
     try:
-        with root.make_context("repx", arguments) as click_context, _hints_to_paste():
+        with root.make_context("repx", [*arguments]) as click_context, _hints_to_paste(arguments):
             result = root.invoke(click_context)
     except FileNotFoundError:
         from repx.config import xdg
@@ -167,15 +167,17 @@ def _run(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _hints_to_paste() -> Iterator[None]:
+def _hints_to_paste(arguments: Sequence[str]) -> Iterator[None]:
     """Let the hint of an error name commands that mean the same Lab and target as this one."""
+    from click import get_current_context
+
+    from repx.cli import paste
     from repx.errors import RepxError
 
+    get_current_context().meta[paste.ARGUMENTS] = arguments
     try:
         yield
     except RepxError as error:
-        from repx.cli import paste
-
         error.hint = error.hint and paste.complete(error.hint)
         raise
 

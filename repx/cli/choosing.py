@@ -43,6 +43,11 @@ _SELECTION = (
         is_flag=True,
         help="With --force: do not run dependent jobs; they are shown as stale.",
     ),
+    click.option(
+        "--remake",
+        is_flag=True,
+        help="Run jobs again whose outputs were deleted and are needed now.",
+    ),
 )
 _LIMITS = (
     click.option(
@@ -97,7 +102,7 @@ trust_option = click.option(
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``[NAME]...``, ``--stage``, ``--failed``, ``--force`` and ``--only``.
+    """Add ``[NAME]...``, ``--stage``, ``--failed``, ``--force``, ``--only`` and ``--remake``.
 
     The command gets them as one argument, ``wish``: a function from a Lab to a Wish, which
     raises InputError for a name that the Lab lacks.
@@ -111,6 +116,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         failed: bool,
         force: bool,
         only: bool,
+        remake: bool,
         **others: object,
     ) -> object:
         def wish(lab: Lab) -> Wish:
@@ -118,7 +124,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 message = "--only says what --force leaves, and --force is not there"
                 raise InputError(message, hint="write `--force --only`, or neither")
             jobs = select.jobs(lab, names, stages)
-            return Wish(jobs=jobs, force=force, only=only, only_failed=failed)
+            return Wish(jobs=jobs, force=force, only=only, only_failed=failed, remake=remake)
 
         return function(*args, wish=wish, **others)
 

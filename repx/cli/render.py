@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, schedulers
-from repx.cli import report
+from repx.cli import remaking, report
 from repx.cli.choosing import scheduler_option, selection_options
 from repx.cli.context import command
 from repx.cli.forgotten import no_build_option
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from repx.cli.context import Context
     from repx.model import Lab
-    from repx.plan import Wish
+    from repx.plan import Plan, Wish
 
 
 @command(
@@ -54,14 +54,12 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path, no_build
     context.verify(opened)
     target = context.target()
     store = context.store(target)
-    plan = engine.prepare(
-        opened.lab,
-        wish(opened.lab),
-        store,
-        target,
-        context.resources_of(opened.lab, target),
-        context.explain(opened),
-    )
+    resources, explain = context.resources_of(opened.lab, target), context.explain(opened)
+
+    def made(wished: Wish) -> Plan:
+        return engine.prepare(opened.lab, wished, store, target, resources, explain)
+
+    plan, _ = remaking.plan(opened.lab, store, wish(opened.lab), made)
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)
         return 0

@@ -132,7 +132,7 @@ def failures(
     for job, reason in shown.items():
         failure(lab, job, store, reason)
         if job in makers:
-            again = paste.line("run", "--force", prefix(makers[job]))
+            again = paste.line("run", "--remake", prefix(job))
             console.note(f"  again: {again}  # {short_id(makers[job])} made the input that is gone")
         for path in logs(job):
             console.note(f"  scheduler: {path}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, follow, schedulers
-from repx.cli import report, watching
+from repx.cli import remaking, report, watching
 from repx.cli.choosing import (
     isolate_option,
     limit_options,
@@ -77,20 +77,18 @@ def run(
         console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
     resources, explain = context.resources_of(opened.lab, target), context.explain(opened)
 
-    def planned() -> Plan:
-        return engine.prepare(opened.lab, wish(opened.lab), store, target, resources, explain)
+    def planned(wished: Wish) -> Plan:
+        return engine.prepare(opened.lab, wished, store, target, resources, explain)
 
-    plan = planned()
+    wished = wish(opened.lab)
+    plan, wished = remaking.plan(opened.lab, store, wished, planned, starts=not dry_run)
     scheduler.check(plan)
     if dry_run:
-        from repx.cli import reasons  # most runs need none
-
-        reasons.planned(opened.lab, plan, as_json=context.json)
-        return 0
+        return _foretell(context, opened.lab, store, plan)
     if plan.tasks:
         context.trust(opened, asked_for=trust)
         context.note_run()
-    plan, started = _start(opened, store, target, limits, plan, planned)
+    plan, started = _start(opened, store, target, limits, plan, lambda: planned(wished))
     if started is None:
         report.nothing_to_do(plan, as_json=context.json)
         stays = not detach and (watch or scheduler.attended)
@@ -105,6 +103,15 @@ def run(
         report.how_to_look(submission, as_json=context.json)
         return 0
     return _to_the_end(opened, store, submission, agent, as_json=context.json)
+
+
+def _foretell(context: Context, lab: Lab, store: Store, plan: Plan) -> int:
+    """Say what would run and why, and what these jobs would lack."""
+    from repx.cli import reasons  # most runs need none
+
+    reasons.planned(lab, plan, as_json=context.json)
+    remaking.foretell(lab, store, plan)
+    return 0
 
 
 def _start(

@@ -16,7 +16,7 @@ from repx.status import ALIVE, Agent, ByHand, State
 from repx.store import FAIL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from repx.cli.context import Context
     from repx.model import Job, JobId, Lab
@@ -68,7 +68,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) 
             if context.json:
                 console.json(_document(lab, chosen, observe.states(lab, store)))
     states = observe.states(lab, store)
-    lacking = _lacking(lab, store, states, chosen, check=check)
+    lacking, failed = _lacking(lab, store, states, chosen, check=check)
     code = 1 if check and lacking else 0
     if context.json:
         told = {"gone": lacking} if check or lacking else {}
@@ -79,7 +79,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) 
     else:
         _runs(lab, states)
         _remarkable(lab, store, states)
-    _gone(lacking, check=check)
+    _gone(lacking, failed, check=check)
     console.note(report.states_line(states_of.counts(states[job].state for job in chosen)))
     return code
 
@@ -91,11 +91,14 @@ def _lacking(
     chosen: Iterable[JobId],
     *,
     check: bool,
-) -> dict[JobId, tuple[str, ...]]:
-    """Return jobs whose outputs are gone: of those chosen, or of those that failures name."""
+) -> tuple[dict[JobId, tuple[str, ...]], list[JobId]]:
+    """Return jobs whose outputs are gone, and the jobs that failed since they need these.
+
+    Of the jobs chosen, where ``check`` is set, and of those that failures name.
+    """
     failed = {job: states[job].reason for job in chosen if states[job].state is State.FAILED}
     if not check and not failed:
-        return {}
+        return {}, []
     from repx import gone
 
     if check:
@@ -103,11 +106,14 @@ def _lacking(
         found = gone.outputs(store, done)
     else:
         found = {}
-    makers = {*gone.makers(store, lab, failed).values()} - found.keys()
-    return found | gone.outputs(store, [lab.jobs[job] for job in makers], unchecked=True)
+    makers = gone.makers(store, lab, failed)
+    others = [lab.jobs[job] for job in {*makers.values()} - found.keys()]
+    return found | gone.outputs(store, others, unchecked=True), list(makers)
 
 
-def _gone(lacking: Mapping[JobId, tuple[str, ...]], *, check: bool) -> None:
+def _gone(
+    lacking: Mapping[JobId, tuple[str, ...]], failed: Sequence[JobId], *, check: bool
+) -> None:
     """List jobs whose outputs are gone, and say how to make these again."""
     if not lacking:
         if check:
@@ -119,8 +125,11 @@ def _gone(lacking: Mapping[JobId, tuple[str, ...]], *, check: bool) -> None:
     console.table(("job", "outputs that are gone"), rows)
     if len(lacking) > len(shown):
         console.note(f"and {len(lacking) - len(shown)} more; --json has them all")
-    again = paste.line("run", "--force", *map(report.prefix, shown))
-    console.note(f"hint: `{again}` makes them again, and what stands on them")
+    if check:
+        words = ("--force", *map(report.prefix, (*shown, *failed[:_TOLD_EACH])))
+    else:
+        words = ("--remake", *map(report.prefix, failed[:_TOLD_EACH]))
+    console.note(f"hint: `{paste.line('run', *words)}` makes them again, and what stands on them")
 
 
 def _runs(lab: Lab, states: Mapping[JobId, JobState]) -> None:

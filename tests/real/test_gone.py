@@ -40,7 +40,7 @@ def gone(here: Place, *words: str, code: int = 1) -> dict[str, list[str]]:
 
 def pasted(here: Place, said: str) -> str:
     """Run the command that an answer offers, as it stands there."""
-    found = re.search(r"repx (run --force [^`#\n]+)", said)
+    found = re.search(r"repx (run --(?:force|remake) [^`#\n]+|run [^`#\n]*--remake)", said)
     assert found, said
     words = shlex.split(found[1])
     return here.repx(*words)
@@ -69,32 +69,71 @@ def test_check_names_the_job_and_its_command_makes_the_output_again(here: Place)
     assert "done" == here.out(first) == here.out(second)
 
 
-def test_a_job_that_lacks_its_input_names_who_made_it(here: Place) -> None:
+def test_a_run_says_before_it_starts_which_inputs_are_gone(here: Place) -> None:
+    """What the last job reads was deleted, and what that was made of, too."""
     first = here.lab.job("first")
     second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
-    here.repx("run", first)
+    third = here.lab.job("third", 'cat "$(input in0)" >o', needs=[second])
+    here.repx("run", second)
     output(here, first).unlink()
+    output(here, second).unlink()
+    shown = here.repx("run", "-n")
+    refused = here.repx("run", third, code=2)
+    states = here.states()
+    pasted(here, refused)
+
+    assert second[:12] in shown
+    assert "--remake" in shown
+    assert f"o of {second[:12]}" in refused
+    assert first[:12] not in refused, "nobody needs it unless the second job runs again"
+    assert "pending" == states[third]
+    assert ["done"] * 3 == [here.out(job) for job in (first, second, third)]
+
+
+def test_a_run_asks_nothing_about_what_no_job_needs(here: Place) -> None:
+    first = here.lab.job("first")
+    second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
+    third = here.lab.job("third", 'cat "$(input in0)" >o', needs=[second])
+    here.repx("run", second)
+    output(here, first).unlink()
+    here.repx("run")
+
+    assert "done" == here.out(third)
+
+
+def test_a_job_that_lacks_its_input_names_who_made_it(here: Place) -> None:
+    """Its input is deleted while the run goes on, by another job that it needs."""
+    first = here.lab.job("first")
+    thief = here.lab.job("thief", f"rm -f '{output(here, first)}'; echo done >o")
+    second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first, thief])
+    here.repx("run", first)
     ran = here.repx("run", code=1)
     said = here.repx("status")
     pasted(here, ran)
     later = here.repx("status")
-    here.repx("run")
 
-    assert f"again: repx run --force {first.partition('-')[0]}" in ran
-    assert f"repx run --force {first.partition('-')[0]}" in said
-    assert "--force" not in later
-    assert "done" == here.out(second)
+    assert f"again: repx run --remake {second.partition('-')[0]}" in ran
+    assert f"{first[:12]}-first-1.0 made the input that is gone" in ran
+    assert f"repx run --remake {second.partition('-')[0]}" in said
+    assert "--remake" not in later
+    assert "done" == here.out(first) == here.out(second)
 
 
-def test_a_scatter_that_lacks_its_input_names_who_made_it(here: Place) -> None:
+@pytest.mark.parametrize("phase", ["scatter", "step-one", "gather"])
+def test_a_phase_that_lacks_its_input_names_who_made_it(here: Place, phase: str) -> None:
     first = here.lab.job("first")
-    here.lab.scattered("many", needs=[first], steps={"one": ("echo x >o", (), {})})
+    thief = here.lab.job("thief", f"rm -f '{output(here, first)}'; echo done >o")
+    many = here.lab.scattered("many", needs=[thief], steps={"one": ("echo x >o", (), {})})
+    reads = {"target_input": "more", "job_id": first, "source_output": "o"}
+    here.lab.jobs[many]["executables"][phase]["inputs"].append(reads)
     here.repx("run", first)
-    output(here, first).unlink()
     ran = here.repx("run", code=1)
+    said = here.repx("status")
+    pasted(here, said)
 
-    assert f"again: repx run --force {first.partition('-')[0]}" in ran
-    assert f"repx run --force {first.partition('-')[0]}" in here.repx("status")
+    assert f"again: repx run --remake {many.partition('-')[0]}" in ran
+    assert f"repx run --remake {many.partition('-')[0]}" in said
+    assert {"succeeded"} == {*here.states().values()}
 
 
 def test_what_was_never_written_is_not_gone(here: Place) -> None:

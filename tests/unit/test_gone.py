@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from repx import gone
 from repx import store as stores
-from repx.model import Executable, Job, StageType
+from repx.model import Executable, Input, Job, StageType
+from tests.made import made_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +63,27 @@ def test_many_jobs_take_two_round_trips_and_one_where_nothing_is_gone(
     store.remove(f"outputs/{jobs[0].id}/out/o")
     assert {jobs[0].id: ("o",)} == gone.outputs(counted, jobs)
     assert {"kinds": 2, "read_many": 1} == files.asked
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_inputs_of_jobs_about_to_run_take_one_round_trip(tmp_path: Path, count: int) -> None:
+    store = stores.local(str(tmp_path))
+    first, second = finished(store, 2)
+    reads = (Input(target="in", job_id=first.id, source_output="o"),)
+    users = [
+        replace(
+            second, id=f"{number:032}-u-1", executables={"main": Executable(path="y", inputs=reads)}
+        )
+        for number in range(count)
+    ]
+    lab = made_lab(runs={}, jobs={job.id: job for job in (first, second, *users)})
+    files = Counted(store.files)
+    counted = stores.Store(store.place, store.root, files)
+    store.remove(f"outputs/{second.id}/out/o")
+
+    assert {} == gone.inputs(counted, lab, users, [first.id, second.id])
+    assert {"kinds": 1} == files.asked
+    assert {} == gone.inputs(counted, lab, users, [])
+    assert {"kinds": 1} == files.asked
+    store.remove(f"outputs/{first.id}/out/o")
+    assert {first.id: ("o",)} == gone.inputs(counted, lab, users, [first.id, second.id])

@@ -1,0 +1,71 @@
+"""Inputs that were deleted since they were made: told before a run starts, and made again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from repx import console, gone
+from repx.cli import paste
+from repx.errors import InputError
+from repx.model import short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from repx.model import JobId, Lab
+    from repx.plan import Plan, Wish
+    from repx.store import Store
+
+    Gone = Mapping[JobId, Sequence[str]]
+
+_NAMED: Final = 3
+
+
+def plan(
+    lab: Lab, store: Store, wish: Wish, planned: Callable[[Wish], Plan], *, starts: bool = True
+) -> tuple[Plan, Wish]:
+    """Return a plan, and its wish, in which jobs run again whose deleted outputs others need now.
+
+    Raises InputError where there are such jobs and the user does not want them to run, unless
+    nothing ``starts``.
+    """
+    found = planned(wish)
+    while (starts or wish.remake) and (missing := _missing(lab, store, found)):
+        if not (wish.remake or _agreed(missing)):
+            raise InputError(_told(missing), hint=_hint())
+        reasons = {job: f"its output is gone: {', '.join(names)}" for job, names in missing.items()}
+        wish = replace(wish, remake=True, remade={**wish.remade, **reasons})
+        found = planned(wish)
+    return found, wish
+
+
+def foretell(lab: Lab, store: Store, found: Plan) -> None:
+    """Say of a plan that is only shown which inputs of its jobs were deleted."""
+    missing = _missing(lab, store, found)
+    if missing:
+        console.warn(_told(missing))
+        console.note(f"hint: {_hint()}")
+
+
+def _missing(lab: Lab, store: Store, found: Plan) -> Gone:
+    return gone.inputs(store, lab, (task.job for task in found.tasks), found.done)
+
+
+def _agreed(missing: Gone) -> bool:
+    if not console.can_ask():
+        return False
+    return console.confirm(f"{_told(missing)}. Make them again, and what stands on them?")
+
+
+def _told(missing: Gone) -> str:
+    shown = [
+        f"{', '.join(names)} of {short_id(job)}" for job, names in list(missing.items())[:_NAMED]
+    ]
+    more = f", and outputs of {len(missing) - _NAMED} more jobs" if len(missing) > _NAMED else ""
+    return f"outputs are gone that jobs need now: {'; '.join(shown)}{more}"
+
+
+def _hint() -> str:
+    again = paste.again("--remake", without=("-n", "--dry-run"))
+    return f"`{again}` makes them again, and what stands on them"
