@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx import graph, waiting
 from repx.places import look
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER: Final = look.STALE
+
+Record: TypeAlias = "Mapping[str, Mapping[JobId, str]]"  # jobs, because: markers by job
+_READ: Final[dict[tuple[str, str], Record]] = {}  # by place and path
 
 
 def note(store: Store, made: Plan, submission: str) -> None:
@@ -66,38 +68,41 @@ def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> d
     Where ``jobs`` are given, the others are not looked at.
     """
     records = _records(store)
-    noted = {job for record in records.values() for job in record["jobs"]}
-    asked = noted & (lab.jobs.keys() if jobs is None else set(jobs))
+    asked = _noted(records, "jobs", lab.jobs if jobs is None else jobs)
     if not asked:
         return {}
     needs = waiting.gated(lab, ())
     above = graph.closure(needs, asked)
-    named = {job for record in records.values() for part in record.values() for job in part}
-    markers = _markers(store, named & above)
+    markers = _markers(store, asked | _noted(records, "because", above))
     unchanged, changed = set(), set()
     for record in records.values():
-        unchanged |= {job for job, text in record["jobs"].items() if markers.get(job) == text}
-        again = record["because"].items()
-        changed |= {job for job, text in again if job in above and markers.get(job) != text}
+        mine, again = record["jobs"], record["because"]
+        unchanged |= {job for job in asked & mine.keys() if markers.get(job) == mine[job]}
+        changed |= {job for job in above & again.keys() if markers.get(job) != again[job]}
     around = {node: needs[node] for node in above}
     culprit = graph.downstream(around, graph.order(around), changed)
-    return {job: culprit[job] for job in asked & unchanged & culprit.keys()}
+    return {job: culprit[job] for job in unchanged & culprit.keys()}
 
 
-def _records(store: Store) -> dict[str, dict[str, dict[JobId, str]]]:
+def _noted(records: Mapping[str, Record], part: str, jobs: Collection[JobId]) -> set[JobId]:
+    """Return those of the jobs that records name. Cheap for one job and for all of them."""
+    return {job for record in records.values() for job in jobs if job in record[part]}
+
+
+def _records(store: Store) -> dict[str, Record]:
+    """Return the records of a store. One that was read before is not read again: none changes."""
     keys = [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name.endswith(".json")]
-    read: dict[str, dict[str, dict[JobId, str]]] = {}
-    for key, content in store.read_many(keys).items():
+    known = {key: (store.place.name, store.path(key)) for key in keys}
+    for key, content in store.read_many([key for key in keys if known[key] not in _READ]).items():
         record = _parsed(content)
         if record is None:
             log.warning("cannot read %s; passed over", store.path(key))
         else:
-            read[key] = record
-    return read
+            _READ[known[key]] = record
+    return {key: _READ[name] for key, name in known.items() if name in _READ}
 
 
-@lru_cache(maxsize=16)  # whoever asks for one job after the other reads the same again
-def _parsed(content: bytes) -> dict[str, dict[JobId, str]] | None:
+def _parsed(content: bytes) -> Record | None:
     try:
         record: Any = json.loads(content)
         return {part: dict(record[part]) for part in ("jobs", "because")}

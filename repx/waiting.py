@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from repx.model import Job, JobId, Lab, RunName
 
 
-def gated(lab: Lab, known: Container[JobId]) -> dict[str, tuple[str, ...]]:
+def gated(lab: Lab, known: Container[JobId]) -> Mapping[str, tuple[str, ...]]:
     """Return the Lab's needs, with gates for runs that must succeed before jobs not ``known``."""
-    needs: dict[str, tuple[str, ...]] = dict(lab.needs)
     if not any(run.dependencies for run in lab.runs.values()):
-        return needs
+        return lab.needs
+    needs: dict[str, tuple[str, ...]] = dict(lab.needs)
     run_of = primary_runs(lab)
     for name, run in run_of.items():
         if name in known or not lab.runs[run].dependencies:

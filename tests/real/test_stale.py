@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from repx.places.tree import Tree
 from repx_py import Lab
 from tests.real.slurm_place import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.real.slurm_cluster import Cluster
@@ -100,3 +102,23 @@ def test_an_analysis_shows_it_as_stale_too(chain: tuple[Place, str, str, str]) -
     assert "ran again since" in table.loc[third, "reason"]
     assert {second, third} == set(lab.jobs(status="stale").ids)
     assert (first,) == lab.jobs(status="succeeded").ids
+
+
+def test_asking_job_after_job_reads_the_record_once(
+    chain: tuple[Place, str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, first, second, third = chain
+    here.repx("run", first, "--force", "--only")
+    lab = Lab.from_path(here.folder / "result", store=here.store)
+    read: list[str] = []
+    read_many = Tree.read_many
+
+    def noting(tree: Tree, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+        read.extend(keys)
+        return read_many(tree, keys)
+
+    monkeypatch.setattr(Tree, "read_many", noting)
+    states = [str(lab.job(job).status) for job in [first, second, third] * 2]
+
+    assert ["succeeded", "stale", "stale"] * 2 == states
+    assert 1 == sum(key.startswith("stale/") for key in read)

@@ -113,7 +113,7 @@ def test_retries_are_counted(defined: Callable[..., Place]) -> None:
 
 
 def test_who_has_a_job_is_named_while_it_is_waited_for(defined: Callable[..., Place]) -> None:
-    here = defined(_lab({"slow": {"run": "sleep 3"}}))
+    here = defined(_lab({"slow": {"run": "until [[ -e ../../end ]]; do sleep 0.1; done"}}))
     here.repx("render", "-o", "scripts")
     (script,) = (here.folder / "scripts/jobs").glob("*.sh")
     by_hand = subprocess.Popen(["bash", script])
@@ -121,6 +121,7 @@ def test_who_has_a_job_is_named_while_it_is_waited_for(defined: Callable[..., Pl
     process = here.start("run")
     assert process.stderr is not None
     said = next(line for line in process.stderr if line.startswith("wait"))
+    (here.store / "outputs/end").touch()
     process.communicate(timeout=60)
 
     assert "slow-1.0: another process still has it" in said
