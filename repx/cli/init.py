@@ -67,6 +67,9 @@ def init(
             shutil.copy(source, place)
             _fill(place, name, library)
     except OSError as error:
+        from repx.config import xdg  # only for a mistake
+
+        xdg.current_folder()
         raise RepxError(f"cannot write to {folder}: {error.strerror}") from error
     written = sorted(str(place) for place in places.values())
     if context.json:

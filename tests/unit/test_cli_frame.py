@@ -244,7 +244,9 @@ def test_output_survives_a_locale_without_unicode() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("list",), ("run",), ("build",), ("targets",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("init",), ("init", "x"), ("list",), ("run",), ("build",), ("targets",)], ids=" ".join
+)
 def test_a_deleted_current_folder_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
