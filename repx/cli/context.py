@@ -128,25 +128,8 @@ class Context:
         """Return the target profiles. Raises ProblemsError with every mistake in them."""
         from repx.config import targets, xdg
 
-        known = targets.load(self.targets_file, cwd=xdg.current_folder(), env=os.environ)
-        if known.file is None:
-            self._warn_of_old_settings()
-        return known
-
-    def _warn_of_old_settings(self) -> None:
-        """Name the settings of RepX 0.5 that would be in force there, and are not here."""
-        from repx.config import old_settings
-
-        config, resources = old_settings.files(Path.cwd(), os.environ)
-        unread = [path for path in (config, *resources) if path not in (None, self._resources())]
-        if unread:
-            console.warn(
-                f"not read, since they are RepX 0.5's: {', '.join(map(str, unread))};"
-                " `repx targets import` makes a targets.yaml of them"
-            )
-
-    def _resources(self) -> Path | None:
-        return self.resources_file and Path.cwd() / self.resources_file
+        cwd, resources = xdg.current_folder(), self.resources_file
+        return targets.load(self.targets_file, cwd=cwd, env=os.environ, resources=resources)
 
     def target(self) -> Target:
         """Return the profile that was named, or the default one."""

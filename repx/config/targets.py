@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx.config import xdg
+from repx.config import old_settings, xdg
 from repx.errors import InputError, ProblemsError, did_you_mean
 from repx.target import Target
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from repx.errors import Problem
+
+log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "targets.yaml"
 _LOCAL: Final = "local"
@@ -33,18 +37,35 @@ class Targets:
     broken: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
 
-def load(file: Path | None, *, cwd: Path, env: Mapping[str, str]) -> Targets:
+def load(
+    file: Path | None, *, cwd: Path, env: Mapping[str, str], resources: Path | None = None
+) -> Targets:
     """Read ``file``, else ./targets.yaml, else the user's, else offer a ``local`` target.
 
-    Raises InputError when the file cannot be read, ProblemsError with every mistake in it.
+    Settings of RepX 0.5 are named where these would be in force and no targets.yaml is here;
+    ``resources`` are read elsewhere. Raises InputError when the file cannot be read,
+    ProblemsError with every mistake in it.
     """
     path = file or _found(cwd, env)
     if path is None:
+        config, rules = old_settings.files(cwd, env)
+        read = resources and cwd / resources
+        _name_unread(*(str(old) for old in (config, *rules) if old not in (None, read)))
         return _built_in(env)
     from repx.config import targets_file  # YAML, schemas and rules
 
     shown = path.relative_to(cwd) if path.is_relative_to(cwd) else path
     return targets_file.read(path, shown, env)
+
+
+@lru_cache(maxsize=8)  # once for each process
+def _name_unread(*files: str) -> None:
+    if files:
+        log.warning(
+            "not read, since they are RepX 0.5's: %s; `repx targets import` makes a targets.yaml of"
+            " them",
+            ", ".join(files),
+        )
 
 
 def choose(targets: Targets, name: str | None) -> Target:

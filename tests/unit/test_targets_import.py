@@ -8,6 +8,7 @@ import pytest
 
 from repx.config import repx05, targets
 from repx.target import RuntimeName, SchedulerName
+from repx_py import Lab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,6 +171,28 @@ def test_old_settings_are_pointed_out_until_there_is_a_targets_yaml(repx: Repx, 
     assert f"not read, since they are RepX 0.5's: {old}/config.toml" in before
     assert "`repx targets import` makes a targets.yaml of them" in before
     assert "RepX 0.5" not in after
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("list", "jobs", "--output-paths"), ("run", "-n"), ("usage",)],
+    ids=" ".join,
+)
+def test_every_command_that_uses_a_target_points_out_old_settings_once(
+    repx: Repx, labs: Path, words: tuple[str, ...]
+) -> None:
+    assert 1 == repx("-l", labs / "sweep", *words).err.count("RepX 0.5's")
+
+
+@pytest.mark.usefixtures("old")
+def test_an_analysis_in_python_points_out_old_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, labs: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Lab.from_path(labs / "sweep")
+
+    assert "RepX 0.5's" in caplog.text
 
 
 def test_scheduler_is_what_that_settings_file_means() -> None:
