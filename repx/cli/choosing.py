@@ -46,7 +46,7 @@ _SELECTION = (
     click.option(
         "--remake",
         is_flag=True,
-        help="Run jobs again whose outputs were deleted and are needed now.",
+        help="Also run jobs that made deleted inputs, and the jobs that depend on them.",
     ),
 )
 _LIMITS = (

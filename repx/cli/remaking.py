@@ -55,7 +55,7 @@ def _missing(lab: Lab, store: Store, found: Plan) -> Gone:
 def _agreed(missing: Gone) -> bool:
     if not console.can_ask():
         return False
-    return console.confirm(f"{_told(missing)}. Make them again, and what stands on them?")
+    return console.confirm(f"{_told(missing)}. Make them again, with the jobs that depend on them?")
 
 
 def _told(missing: Gone) -> str:
@@ -68,4 +68,4 @@ def _told(missing: Gone) -> str:
 
 def _hint() -> str:
     again = paste.again("--remake", without=("-n", "--dry-run"))
-    return f"`{again}` makes them again, and what stands on them"
+    return f"`{again}` makes them again, and runs the jobs that depend on them"

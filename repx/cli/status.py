@@ -129,7 +129,8 @@ def _gone(
         words = ("--force", *map(report.prefix, (*shown, *failed[:_TOLD_EACH])))
     else:
         words = ("--remake", *map(report.prefix, failed[:_TOLD_EACH]))
-    console.note(f"hint: `{paste.line('run', *words)}` makes them again, and what stands on them")
+    again = f"`{paste.line('run', *words)}` makes them again"
+    console.note(f"hint: {again}, and runs the jobs that depend on them")
 
 
 def _runs(lab: Lab, states: Mapping[JobId, JobState]) -> None:
