@@ -16,6 +16,7 @@ install = PIP_BUILD_CONSTRAINT=.ci/$(2).txt $(1)/bin/python -m pip --disable-pip
 # Debian packages of the real components that tests need: tests/conftest.py, PROGRAMS.
 TEST_PACKAGES += bubblewrap charliecloud docker.io podman runc
 TEST_PACKAGES += graphviz
+TEST_PACKAGES += environment-modules skopeo zstd
 TEST_PACKAGES += jq nix-bin patchelf
 TEST_PACKAGES += locales
 TEST_PACKAGES += openssh-client openssh-server

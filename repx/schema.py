@@ -212,6 +212,10 @@ def _repeated(error: _Error) -> _Described:
     yield from _value(error, f"{shown(again)} is listed twice")
 
 
+def _refused(error: _Error) -> _Described:
+    yield from _value(error, str(error.schema["description"]))
+
+
 def _other(error: _Error) -> _Described:
     yield from _value(error, str(error.message))
 
@@ -241,4 +245,5 @@ _WORDS: Final[Mapping[str, Callable[[_Error], _Described]]] = {
     "minItems": _too_short,
     "minProperties": _too_short,
     "uniqueItems": _repeated,
+    "not": _refused,
 }

@@ -21,6 +21,7 @@ PROGRAMS: Final = {
     "graphviz": ("dot",),
     "images": ("busybox", "bash-static"),  # what images of tests are made of
     "locales": ("localedef", "/usr/share/i18n/locales/ja_JP"),
+    "modules": ("/usr/share/modules/init/bash",),
     "nix": ("nix-build", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
@@ -28,6 +29,7 @@ PROGRAMS: Final = {
     "slurm": ("slurmctld",),
     "slurm-accounting": ("slurmdbd", "mariadbd"),
     "ssh": ("ssh", "sshd"),
+    "skopeo": ("skopeo",),
     "tmux": ("tmux",),
 }
 STARTS_PROCESS: Final = frozenset(

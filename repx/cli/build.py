@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from repx.cli.context import Context
     from repx.lab.build import Built
 
+_LONGEST_FETCH_S: Final = 6 * 3600
+
 
 @command(
     examples="""
     repx build                            lab.yaml here becomes ./result
     repx build study/lab.yaml -o result-2
     repx build --json | jq -r .path
+    repx build --update                   pin newer packages and images
     """
 )
 @click.argument("source", type=click.Path(path_type=Path), default="lab.yaml", metavar="[LAB.YAML]")
@@ -35,22 +38,28 @@ if TYPE_CHECKING:
     metavar="LINK",
     help="The link to the Lab.  [default: ./result]",
 )
-def build(context: Context, source: Path, output: Path) -> None:
+@click.option(
+    "--update", is_flag=True, help="Pin images and packages anew: renew the file lab.lock."
+)
+def build(context: Context, source: Path, output: Path, *, update: bool) -> None:
     """Turn an experiment's lab.yaml into a Lab that `repx run` executes.
 
     The Lab is written to .repx/labs beside LINK, under a name made from its content; then LINK
     is pointed at it. What is there already is not built again.
+
+    Images of registries and packages that `software:` names are got once, into .repx; lab.lock
+    beside lab.yaml pins them for later builds.
     """
     if source.is_dir():
         source /= "lab.yaml"
-    built = make(source, output.absolute())
+    built = make(source, output.absolute(), update=update)
     if context.json:
         console.json(_summary(built))
     else:
         tell(built, output)
 
 
-def make(source: Path, link: Path) -> Built:
+def make(source: Path, link: Path, *, update: bool = False) -> Built:
     """Build a Lab, show the warnings, and trust it. Raises what `repx.lab.build.build` does."""
     from repx.config import xdg
     from repx.lab import build as room
@@ -61,7 +70,8 @@ def make(source: Path, link: Path) -> Built:
     tool = Answers(_tool, _identity, link.parent / HOME / "answers.json")
     with ExitStack() as stack:
         stack.callback(tool.keep)
-        built = room.build(source, link, tool, _progress(stack))
+        fetch = room.Fetch(programs=_program, say=console.note, anew=update)
+        built = room.build(source, link, tool, _progress(stack), fetch)
     for manifest in (built.path / "lab").iterdir():
         trust.remember(manifest.read_bytes(), xdg.state(os.environ))
     for warning in built.warnings:
@@ -100,6 +110,18 @@ def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str]:
 
     done = run(argv, stdin=stdin, check=False)
     return done.code, done.stdout + done.stderr
+
+
+def _program(argv: Sequence[str], cwd: Path) -> tuple[int, str, str] | None:
+    """Run a program that gets software; it may download and compile for long."""
+    from repx.errors import CommandNotFoundError
+    from repx.places.command import run
+
+    try:
+        done = run(argv, cwd=cwd, check=False, timeout_s=_LONGEST_FETCH_S)
+    except CommandNotFoundError:
+        return None
+    return done.code, done.stdout, done.stderr
 
 
 def _identity(program: str) -> str | None:

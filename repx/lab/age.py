@@ -94,14 +94,21 @@ def _listed(looks: Looks, listing: Listing) -> tuple[str, ...] | None:
 def _confirmed(link: Path, record: Record, looks: Looks, changes: tuple[str, ...]) -> Age | None:
     """Return the age, None if the changes make no other Lab (a comment, say)."""
     from repx.errors import RepxError  # what follows takes 0.2 s
-    from repx.lab import assemble, definition, expand
+    from repx.lab import assemble, definition, expand, lockfile
+    from repx.lab.provision import Provider
     from repx.lab.sources import Sources
 
     source, sources = link.parent / record.source, Sources(looks=looks)
     try:
         described = definition.load(source)
-        blueprint = assemble.blueprint_of(described, sources)
+        lock = lockfile.read(source)
+        provisions = Provider(described, sources, lock, link.parent / records.HOME).there()
+        if provisions is None:
+            return Age(source=source, changes=changes)
+        blueprint = assemble.blueprint_of(described, sources, provisions)
         described.stop()
+        if lock.file.exists():
+            looks.at(lock.file)
     except RepxError:
         return Age(source=source, changes=changes, broken=True)
     if record.repx != __version__ or expand.lab_id(blueprint) != record.lab_id:

@@ -8,6 +8,7 @@ from repx import __version__
 from repx.lab import checks, defaults, sweeps, wiring
 from repx.lab.blueprint import VERSION
 from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
+from repx.lab.provision import NOTHING, Surroundings
 from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, reason
 from repx.model import STEP_PREFIX, StageType
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from repx.lab import blueprint
     from repx.lab.definition import Definition, Program, Run, Stage
+    from repx.lab.provision import Provisions
     from repx.lab.sources import Sources
     from repx.lab.wiring import Feed
 
@@ -23,25 +25,24 @@ if TYPE_CHECKING:
 
 
 def blueprint_of(
-    definition: Definition, sources: Sources, image: str | None = None
+    definition: Definition, sources: Sources, provisions: Provisions = NOTHING
 ) -> blueprint.Blueprint:
     """Return the blueprint of a definition; it is only good if no mistake was noted.
 
-    ``sources`` is new; it then knows all files that the Lab is made from. ``image`` is the path
-    in the Lab of the image for all runs.
+    ``sources`` is new; it then knows all files that the Lab is made from.
     """
     checks.names(definition)
     checks.stages(definition)
     pipelines = wiring.pipelines(definition)
-    executables = {
-        key: _Executables(definition, stage, sources, image).all()
-        for key, stage in definition.stages.items()
-    }
+    scripts = _Scripts(definition, sources)
     for stage in definition.stages.values():
+        scripts.of(stage, Surroundings())  # a stage of no run has mistakes, too
         checks.arrays(definition, stage)
     runs = [
-        _run(definition, run, pipelines, executables, sources) for run in definition.runs.values()
+        _run(definition, run, pipelines, scripts, provisions) for run in definition.runs.values()
     ]
+    for environment in provisions.environments.values():
+        sources.entries[environment["name"]] = environment
     made: blueprint.Blueprint = {
         "version": VERSION,
         "lab_version": definition.version,
@@ -52,8 +53,10 @@ def blueprint_of(
         "own_names": sources.own_names,
         "runs": runs,
     }
-    if image:
-        made["images"] = dict.fromkeys(definition.runs, image)
+    images = {name: provisions.image_of(definition, run) for name, run in definition.runs.items()}
+    named = {name: image for name, image in images.items() if image}
+    if named:
+        made["images"] = named
     return made
 
 
@@ -61,8 +64,8 @@ def _run(
     definition: Definition,
     run: Run,
     pipelines: Mapping[str, Mapping[str, Sequence[Feed]]],
-    executables: Mapping[str, Mapping[str, blueprint.Executable]],
-    sources: Sources,
+    scripts: _Scripts,
+    provisions: Provisions,
 ) -> blueprint.Run:
     chosen = {name: pipelines[name] for name in run.pipelines if name in pipelines}
     stages = {key: definition.stages[key] for feeds in chosen.values() for key in feeds}
@@ -70,16 +73,24 @@ def _run(
     if [len(chosen.get(name, ())) for name in run.pipelines] == wanted and all(wanted):
         # Else what is missing would be noted again and again.
         checks.run(definition, run, stages)
-    return {
+    around = {key: provisions.around(definition, run, stage) for key, stage in stages.items()}
+    executables = {key: scripts.of(stage, around[key]) for key, stage in stages.items()}
+    made: blueprint.Run = {
         "name": run.name,
         "hash_mode": run.hash_mode,
         "inter_run_dep_types": dict(run.dependencies),
-        "parameter_axes": sweeps.axes(definition, run, sources),
-        "zip_groups": sweeps.zip_groups(definition, run, sources),
+        "parameter_axes": sweeps.axes(definition, run, scripts.sources),
+        "zip_groups": sweeps.zip_groups(definition, run, scripts.sources),
         "pipelines": [
             _pipeline(definition, run, name, feeds, executables) for name, feeds in chosen.items()
         ],
     }
+    own = provisions.image_of(definition, run)
+    for stage in (stage for pipeline in made["pipelines"] for stage in pipeline["stages"]):
+        image = around[stage["key"]].image
+        if image and image != own:
+            stage["image"] = image
+    return made
 
 
 def _pipeline(
@@ -159,14 +170,30 @@ def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
     return mappings
 
 
+class _Scripts:
+    """The executables of stages, made once for each surroundings. Mutable: it remembers them."""
+
+    def __init__(self, definition: Definition, sources: Sources) -> None:
+        self.sources = sources
+        self._definition = definition
+        self._made: dict[tuple[str, Surroundings], Mapping[str, blueprint.Executable]] = {}
+
+    def of(self, stage: Stage, around: Surroundings) -> Mapping[str, blueprint.Executable]:
+        key = (stage.key, around)
+        if key not in self._made:
+            made = _Executables(self._definition, stage, self.sources, around)
+            self._made[key] = made.all()
+        return self._made[key]
+
+
 class _Executables:
     """The executables of one stage: scripts, outputs and how steps feed each other."""
 
     def __init__(
-        self, definition: Definition, stage: Stage, sources: Sources, image: str | None
+        self, definition: Definition, stage: Stage, sources: Sources, around: Surroundings
     ) -> None:
         self._definition = definition
-        self._image = image
+        self._around = around
         self._stage = stage
         self._sources = sources
         self._steps = wiring.steps(definition, stage)
@@ -218,7 +245,7 @@ class _Executables:
 
     def _notes(self, program: Program) -> list[str]:
         """Return comments on what the script reads; they make wiring a part of job ids."""
-        notes = [f"Runs in {self._image}."] if self._image else []
+        notes = [f"Runs in {self._around.image}."] if self._around.image else []
         if program.inputs:
             notes.append(f"Reads {', '.join(program.inputs)}.")
         if self._stage.type is StageType.SCATTER_GATHER:
@@ -241,9 +268,14 @@ class _Executables:
             self._definition.error(at, reason(error))
         names = (*program.files, program.script or "")
         uses_python = "python" in language or any(name.endswith(".py") for name in names)
-        return {
+        body: blueprint.Body = {
             "lines": program.run,
             "program": program.script,
             "files": files,
             "python": self._sources.repx_py() if uses_python else None,
         }
+        if self._around.environment:
+            body["environment"] = self._around.environment
+        if self._around.modules:
+            body["modules"] = list(self._around.modules)
+        return body

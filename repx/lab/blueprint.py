@@ -14,20 +14,23 @@ Json: TypeAlias = Any
 class File(TypedDict):
     """One file of a folder in the store: its text, or the path of the file to copy.
 
-    ``sha256`` is the file's, where it is known already.
+    ``sha256`` is the file's, where it is known already. ``link``: share the file, which nobody
+    writes to, instead of copying it.
     """
 
     text: NotRequired[str]
     path: NotRequired[str]
     sha256: NotRequired[str]
     executable: NotRequired[bool]
+    link: NotRequired[bool]
 
 
 class Body(TypedDict):
     """What a stage does, as ``expand/script.py`` renders it: ``lines``, or else a ``program``.
 
     ``files`` (which hold the program) and ``python`` (``repx_py``) are names in the store.
-    ``bash`` and ``path`` pin the interpreter and the folders of the commands.
+    ``bash`` and ``path`` pin the interpreter and the folders of the commands. ``environment`` is
+    the folder in the store with Python packages, ``modules`` are loaded where the job runs.
     """
 
     lines: NotRequired[str | None]
@@ -36,6 +39,8 @@ class Body(TypedDict):
     python: NotRequired[str | None]
     bash: NotRequired[str]
     path: NotRequired[list[str]]
+    environment: NotRequired[str]
+    modules: NotRequired[list[str]]
 
 
 class Script(TypedDict):
@@ -56,7 +61,7 @@ class Source(TypedDict):
     """One entry of the Lab's store: ``text``, a file to copy (``path``), or a folder (``tree``).
 
     ``name`` is what the entry is called there; without it the expander makes the name from the
-    content and ``label``.
+    content and ``label``. ``made``: the name says what the entry was made from, not what it holds.
     """
 
     label: str
@@ -65,6 +70,7 @@ class Source(TypedDict):
     path: NotRequired[str]
     sha256: NotRequired[str]
     tree: NotRequired[dict[str, File]]
+    made: NotRequired[bool]
     executable: NotRequired[bool]
 
 
@@ -84,7 +90,10 @@ class Executable(TypedDict):
 
 
 class Stage(TypedDict):
-    """One stage of a pipeline; ``key`` is its name there, ``parameters`` its defaults."""
+    """One stage of a pipeline; ``key`` is its name there, ``parameters`` its defaults.
+
+    ``image`` is the path in the Lab of the image for the stage, where it is not its run's.
+    """
 
     key: str
     pname: str
@@ -94,6 +103,7 @@ class Stage(TypedDict):
     input_mappings: list[dict[str, Json]]
     resources: dict[str, Json]
     executables: dict[str, Executable]
+    image: NotRequired[str]
 
 
 class Pipeline(TypedDict):

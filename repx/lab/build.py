@@ -14,19 +14,42 @@ from typing import TYPE_CHECKING
 
 from repx import __version__
 from repx.errors import InputError, RepxError
-from repx.lab import assemble, checks, definition, expand, image_build
+from repx.lab import assemble, checks, definition, expand, image_build, lockfile
 from repx.lab import record as records
-from repx.lab.record import LABS, Record
+from repx.lab.provision import NOTHING, Provider
+from repx.lab.record import HOME, LABS, Record
 from repx.lab.seen import Looks
 from repx.lab.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from repx.errors import Problem
     from repx.lab.blueprint import Blueprint
     from repx.lab.checks import Tool
+    from repx.lab.definition import Definition
     from repx.lab.expand.lab import Add
+    from repx.lab.expand.writer import Writer
+    from repx.lab.images import Image
+    from repx.lab.programs import Programs
+    from repx.lab.provision import Provisions
+
+
+def _no_programs(argv: Sequence[str], cwd: Path) -> None:
+    del argv, cwd
+
+
+def _silent(text: str) -> None:
+    del text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """How images and packages are got; ``anew``: forget what is pinned."""
+
+    programs: Programs = _no_programs
+    say: Callable[[str], None] = _silent
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +71,11 @@ class Built:
 
 
 def build(
-    source: Path, link: Path, tool: Tool, progress: Callable[[int, int], None] | None = None
+    source: Path,
+    link: Path,
+    tool: Tool,
+    progress: Callable[[int, int], None] | None = None,
+    fetch: Fetch | None = None,
 ) -> Built:
     """Build ``source`` into ``.repx/labs`` beside ``link`` and point ``link`` at it.
 
@@ -59,9 +86,8 @@ def build(
     before = records.read(link)
     sources = Sources(looks=_first_look(source, before))
     described = definition.load(source)
-    image = image_build.read(described, sources)
-    in_lab = image_build.place(image) if image else None
-    blueprint = assemble.blueprint_of(described, sources, in_lab)
+    provisions = _provisions(described, sources, source, link, tool, fetch or Fetch())
+    blueprint = assemble.blueprint_of(described, sources, provisions)
     if described.errors:
         checks.syntax(described, tool)
     described.stop()
@@ -73,7 +99,7 @@ def build(
     if new:
         checks.syntax(described, tool)
         described.stop()
-        add = partial(image_build.add, image, tuple(described.runs)) if image else None
+        add = partial(_add_images, blueprint, tuple(provisions.images.values()))
         jobs = _expand(blueprint, place, progress, add)
     named = records.target(link)
     _point(link, Path(LABS, place.name))
@@ -90,6 +116,40 @@ def build(
         stages=len(described.stages),
         warnings=tuple(sorted(set(described.warnings))),
     )
+
+
+def _provisions(
+    described: Definition, sources: Sources, source: Path, link: Path, tool: Tool, fetch: Fetch
+) -> Provisions:
+    """Return the images and packages of a definition; what is missing is got last of all.
+
+    A definition with mistakes costs no downloads.
+    """
+    lock = lockfile.read(source)
+    if fetch.anew:
+        lock.forget()
+    provider = Provider(described, sources, lock, link.parent / HOME)
+    there = provider.there()
+    if there is None:
+        if not described.errors:
+            assemble.blueprint_of(described, Sources(looks=sources.looks))
+        if described.errors:
+            return NOTHING
+        checks.syntax(described, tool)
+        described.stop()
+        with _alone(link.parent / LABS):
+            there = provider.get(fetch.programs, fetch.say)
+    if lock.file.exists():
+        sources.looks.at(lock.file)
+    return there
+
+
+def _add_images(
+    blueprint: Blueprint, images: tuple[Image, ...], writer: Writer
+) -> Mapping[str, str]:
+    for image in {image_build.place(image): image for image in images}.values():
+        image_build.add(image, writer)
+    return blueprint.get("images", {})
 
 
 def _first_look(source: Path, before: Record | None) -> Looks:
@@ -133,7 +193,6 @@ def _expand(
     """Write the Lab beside its place, then rename it: a Lab that is there is whole."""
     part = place.with_name(f"{place.name}.part")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         with _alone(place.parent):
             for left in place.parent.glob("*.part"):  # by a build that was killed
                 shutil.rmtree(left)
@@ -153,6 +212,7 @@ def _expand(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let one build at a time write to a folder, which git is told to ignore."""
+    folder.mkdir(parents=True, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")

@@ -65,6 +65,8 @@ class Stage:
     outputs: Mapping[str, Json]
     resources: Mapping[str, Json]
     programs: Mapping[str, Program]
+    image: str | None = None
+    software: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def fed(self) -> tuple[str, ...]:
@@ -88,6 +90,8 @@ class Run:
     zips: tuple[Mapping[str, Json], ...]
     hash_mode: str
     dependencies: Mapping[str, str]
+    image: str | None = None
+    software: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +107,7 @@ class Definition:
     runs: Mapping[str, Run]
     groups: Mapping[str, tuple[str, ...]]
     image: str | None = None
+    software: Mapping[str, Json] = field(default_factory=dict)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -156,6 +161,7 @@ def load(path: Path) -> Definition:
         },
         groups={name: tuple(runs) for name, runs in data.get("groups", {}).items()},
         image=data.get("image"),
+        software=data.get("software", {}),
         errors=errors,
     )
     for stage in definition.stages.values():
@@ -183,6 +189,8 @@ def _stage(key: str, raw: Mapping[str, Json]) -> Stage:
         outputs=last.outputs,
         resources=_resources(raw),
         programs={each.name: each for each in programs},
+        image=raw.get("image"),
+        software=raw.get("software", {}),
     )
 
 
@@ -243,6 +251,8 @@ def _run(name: str, raw: Mapping[str, Json], pipelines: tuple[str, ...]) -> Run:
         zips=tuple(raw.get("zip", ())),
         hash_mode=raw.get("hashMode", "pure"),
         dependencies=dependencies,
+        image=raw.get("image"),
+        software=raw.get("software", {}),
     )
 
 

@@ -1,4 +1,4 @@
-"""The image that lab.yaml names, put into the Lab: an archive, a layout, or a folder as root."""
+"""An image that lab.yaml names, put into the Lab: an archive, a layout, or a folder as root."""
 
 from __future__ import annotations
 
@@ -20,36 +20,25 @@ from repx.lab.files import FolderFiles
 from repx.lab.images import Image, Layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from repx.lab.definition import Definition
     from repx.lab.expand.writer import Writer
     from repx.lab.sources import Sources
 
 _CHUNK: Final = 1 << 20
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_AT: Final = ("image",)
 
 
-def read(definition: Definition, sources: Sources) -> Image | None:
-    """Return the image of a definition, if it names one; what is wrong with it is noted."""
-    if definition.image is None:
-        return None
-    path = definition.folder / definition.image
-    try:
-        real = path.resolve(strict=True)
-        if real.is_file():
-            sources.looks.at(real)
-        if real.is_dir() and not any(
-            (real / name).is_file() for name in ("manifest.json", "index.json")
-        ):
-            return _of_root(real)
-        return images.read(FolderFiles(real.parent), real.name)
-    except LabError as error:
-        definition.error(_AT, f"image: {error}")
-    except OSError as error:
-        definition.error(_AT, f"image: cannot read {error.filename or path}: {error.strerror}")
-    return None
+def read(path: Path, sources: Sources) -> Image:
+    """Return the image in a file or folder. Raises LabError or OSError."""
+    real = path.resolve(strict=True)
+    if real.is_file():
+        sources.looks.at(real)
+    if real.is_dir() and not any(
+        (real / name).is_file() for name in ("manifest.json", "index.json")
+    ):
+        return _of_root(real)
+    return images.read(FolderFiles(real.parent), real.name)
 
 
 def place(image: Image) -> str:
@@ -57,25 +46,24 @@ def place(image: Image) -> str:
     return f"images/{image.digest}-repx-shared-image.tar"
 
 
-def add(image: Image, runs: tuple[str, ...], writer: Writer) -> Mapping[str, str]:
+def add(image: Image, writer: Writer) -> None:
     """Write the image as RepX 0.5 does: a docker archive, laid out, its layers in ``store/``."""
     folder = place(image)
     for layer in image.layers:
-        name = f"{layer.sha256}-layer.tar"
-        if f"store/{name}" in writer.files:
-            continue
-        with layer.open() as stream:
-            written = writer.file(f"store/{name}", iter(lambda s=stream: s.read(_CHUNK), b""))  # type: ignore[misc]  # mypy wants no default
-        if written != layer.sha256:
-            raise LabError(f"{image.path}: a layer is not what its configuration says")
+        name = f"store/{layer.sha256}-layer.tar"
+        if name not in writer.files:  # another image may have brought it
+            with layer.open() as stream:
+                written = writer.file(name, iter(lambda s=stream: s.read(_CHUNK), b""))  # type: ignore[misc]  # mypy wants no default
+            if written != layer.sha256:
+                raise LabError(f"{image.path}: a layer is not what its configuration says")
         link = f"{folder}/{layer.sha256}/layer.tar"
-        writer.link(link, f"../../../store/{name}", layer.sha256)
+        if link not in writer.files:  # an image may have a layer twice
+            writer.link(link, f"../../../{name}", layer.sha256)
     config = f"{hashlib.sha256(image.config).hexdigest()}.json"
     writer.file(f"{folder}/{config}", [image.config])
     names = [f"{layer.sha256}/layer.tar" for layer in image.layers]
     manifest = [{"Config": config, "Layers": names, "RepoTags": None}]
     writer.file(f"{folder}/manifest.json", [json.dumps(manifest).encode()])
-    return dict.fromkeys(runs, folder)
 
 
 def _of_root(root: Path) -> Image:

@@ -121,6 +121,7 @@ class Expansion:
         text = dumps(self._executables(pname, texts, marks, pnames, f"{mark}<-1>"))
         texts_and_slots = re.split(f"{mark}<(-?[0-9]+)>", text)
         hints = texts.resources(stage.resources)
+        image = f'"image":{dumps(stage.image)},' if stage.image else ""
         tail = f',"resource_hints":{dumps(hints)}' if hints else ""
         return Variant(
             stage=stage,
@@ -130,7 +131,7 @@ class Expansion:
             head='{"executables":',
             texts=[
                 *texts_and_slots[:-1:2],
-                f'{texts_and_slots[-1]},"name":"{pname}-{stage.version}","params":',
+                f'{texts_and_slots[-1]},{image}"name":"{pname}-{stage.version}","params":',
             ],
             slots=[int(slot) for slot in texts_and_slots[1::2]],
             tail=f'{tail},"stage_type":"{stage.type}"}}',

@@ -52,8 +52,10 @@ class Body:
     """What a stage does: ``lines`` of bash, or else the file ``program`` in the folder ``files``.
 
     ``files`` and ``python`` are names in the Lab's store: the stage's files, and the folder
-    that holds ``repx_py`` for Python programs. ``bash`` is the interpreter and ``path`` the
-    folders of the commands where these are pinned; without them the machine's are used.
+    that holds ``repx_py`` for Python programs, as is ``environment``, the folder with the Python
+    packages that the stage uses. ``modules`` are those of the machine. ``bash`` is the interpreter
+    and ``path`` the folders of the commands where these are pinned; without them the machine's are
+    used.
     """
 
     lines: str | None = None
@@ -62,6 +64,8 @@ class Body:
     python: str | None = None
     bash: str | None = None
     path: Sequence[str] = ()
+    environment: str | None = None
+    modules: Sequence[str] = ()
 
 
 def with_scripts(blueprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +135,15 @@ def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: B
     return "".join(parts)
 
 
+def python_launcher(**facts: str) -> str:
+    """Return the program that stands for Python in an environment; ``facts`` fill the template."""
+    with open(os.path.join(os.path.dirname(__file__), "python.sh"), encoding="utf-8") as stream:
+        text = stream.read()
+    for name, value in facts.items():
+        text = text.replace(f"@{name}@", shlex.quote(value))
+    return text
+
+
 def expression(template: str) -> str:
     """Return a bash word that gives what an output template gives for one combination."""
     words = []
@@ -168,6 +181,14 @@ def _environment(body: Body) -> list[str]:
     lines = []
     if body.files is not None:
         lines.append(f"export REPX_FILES=$REPX_LAB/store/{body.files}\n")
+    if body.modules:
+        lines += [_template("modules.sh"), f"repx_modules {shlex.join(body.modules)}\n"]
+    if body.environment is not None:
+        # A variable of the user's must not bring in other packages.
+        lines.append(
+            f"export VIRTUAL_ENV=$REPX_LAB/store/{body.environment} PYTHONDONTWRITEBYTECODE=1\n"
+            "export PATH=$VIRTUAL_ENV/bin:$PATH\nunset PYTHONHOME PYTHONPATH\n"
+        )
     if body.python is not None:
         # Compiled modules must not be left in the Lab's store.
         folder = f"$REPX_LAB/store/{body.python}"

@@ -40,6 +40,7 @@ class Stage:
     mappings: Sequence[Mapping[str, Any]]
     resources: Mapping[str, Any]
     executables: Sequence[Executable]
+    image: str | None = None
     cases: Cases | None = None
 
     def case(self, values: Mapping[str, Any]) -> Stage:
@@ -140,6 +141,7 @@ def stage_of(raw: Mapping[str, Any]) -> Stage:
         mappings=raw.get("input_mappings") or [],
         resources=raw.get("resources") or {},
         executables=executables,
+        image=raw.get("image"),
     )
 
 

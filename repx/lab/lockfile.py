@@ -1,0 +1,86 @@
+"""The lock file beside lab.yaml: versions and digests that one build found and others keep to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from repx.errors import InputError, RepxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Json: TypeAlias = Any
+
+_VERSION: Final = 1
+_SECTIONS: Final = ("images", "packages")
+
+
+class Lock:
+    """What is pinned, by section and name. Mutable: a build adds, then calls ``write``."""
+
+    def __init__(self, file: Path, found: Mapping[str, Mapping[str, Json]]) -> None:
+        """Begin with what the file holds."""
+        self.file = file
+        self._before = {name: dict(found.get(name, {})) for name in _SECTIONS}
+        self._now = {name: dict(entries) for name, entries in self._before.items()}
+
+    def get(self, section: str, name: str) -> Json | None:
+        """Return what is pinned under a name, None for nothing."""
+        return self._now[section].get(name)
+
+    def pin(self, section: str, name: str, value: Json) -> None:
+        """Pin a value under a name."""
+        self._now[section][name] = value
+
+    def forget(self) -> None:
+        """Drop everything: the build finds out anew."""
+        self._now = {name: {} for name in _SECTIONS}
+
+    def write(self, used: Iterable[tuple[str, str]]) -> None:
+        """Write what changed, without names that no part of the definition uses any more."""
+        kept = set(used)
+        now = {
+            section: {name: value for name, value in entries.items() if (section, name) in kept}
+            for section, entries in self._now.items()
+        }
+        if now == self._before:
+            return
+        try:
+            if not any(now.values()):
+                self.file.unlink(missing_ok=True)
+                return
+            part = self.file.with_name(f"{self.file.name}.part")
+            text = json.dumps({"version": _VERSION, **now}, indent=2, sort_keys=True)
+            part.write_text(f"{text}\n", encoding="utf-8")
+            part.replace(self.file)
+        except OSError as error:
+            raise RepxError(f"cannot write {self.file}: {error.strerror}") from error
+
+
+def beside(source: Path) -> Path:
+    """Return where the lock file of a definition lies."""
+    return source.resolve().with_suffix(".lock")
+
+
+def read(source: Path) -> Lock:
+    """Read the lock file of a definition. Raises InputError for one that is broken."""
+    file = beside(source)
+    try:
+        document = json.loads(file.read_bytes())
+        if document["version"] != _VERSION:
+            raise InputError(
+                f"{file}: version {document['version']} is not {_VERSION}",
+                hint="use the repx that wrote the file, or delete the file and build again",
+            )
+        return Lock(file, {name: dict(document.get(name) or {}) for name in _SECTIONS})
+    except FileNotFoundError:
+        return Lock(file, {})
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{file}: a broken lock file: {error}",
+            hint="restore the file, or delete it and build again: versions are then found anew",
+        ) from error

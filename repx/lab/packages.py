@@ -1,0 +1,95 @@
+"""Python packages that a Lab needs, pinned: which files, versions and sums they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from repx.lab import requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from repx.lab.software import Packages
+
+_RECIPE: Final = 1  # raise it when the same pins give another folder
+_DIGITS: Final = 32
+
+
+class SoftwareError(Exception):
+    """What keeps software from being put into a Lab, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What is installed: each package with its version and sums, as lines of requirements.
+
+    ``sums`` are those of the files that named the packages, ``python`` is a version like 3.11,
+    ``platform`` what Python's sysconfig calls it.
+    """
+
+    sums: Mapping[str, str]
+    python: str
+    platform: str
+    lines: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Return the name of the folder with these packages: the same pins, the same name."""
+        text = json.dumps([_RECIPE, self.python, self.platform, *self.lines])
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+    def document(self) -> dict[str, Any]:
+        """Return the pins as JSON."""
+        return {
+            "files": dict(self.sums),
+            "pins": list(self.lines),
+            "platform": self.platform,
+            "python": self.python,
+        }
+
+
+def pins_of(document: Any) -> Pins:  # noqa: ANN401  # JSON of a file
+    """Return pins from JSON. Raises ValueError, TypeError or KeyError for what is none."""
+    return Pins(
+        sums=dict(document["files"]),
+        python=str(document["python"]),
+        platform=str(document["platform"]),
+        lines=tuple(map(str, document["pins"])),
+    )
+
+
+def name_in_lock(wanted: Packages) -> str:
+    """Return under which name packages are pinned; another platform has pins of its own."""
+    python = f", Python {wanted.python}" if wanted.python else ""
+    return f"{wanted.kind} {wanted.file} on {platform.system()} {platform.machine()}{python}"
+
+
+def files(wanted: Packages, folder: Path) -> tuple[Path, ...]:
+    """Return the files that name packages. Raises SoftwareError."""
+    top = folder / wanted.file
+    try:
+        if wanted.kind == "venv":
+            return requirements.files(top)
+        project = top.with_name("pyproject.toml")
+        for file in (top, project):
+            file.read_bytes()
+    except OSError as error:
+        message = f"cannot read {error.filename or top}: {error.strerror}"
+        raise SoftwareError(message) from error
+    except ValueError as error:  # no UTF-8, a quotation mark without end
+        raise SoftwareError(f"cannot read {top}: {error}") from error
+    return (top, project)
+
+
+def sums(wanted: Packages, folder: Path) -> dict[str, str]:
+    """Return the sums of the files that name packages. Raises SoftwareError."""
+    return {
+        os.path.relpath(file, folder): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files(wanted, folder)
+    }

@@ -1,0 +1,219 @@
+"""The images and packages that a definition names: what is there, and what must be got first."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from repx.errors import LabError
+from repx.lab import environment, image_build, installers, packages, registry, software
+from repx.lab.installers import Shop
+from repx.lab.packages import SoftwareError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from repx.lab.blueprint import Source
+    from repx.lab.definition import Definition, Pointer, Run, Stage
+    from repx.lab.images import Image
+    from repx.lab.lockfile import Lock
+    from repx.lab.packages import Pins
+    from repx.lab.programs import Programs
+    from repx.lab.software import Packages
+    from repx.lab.sources import Sources
+
+_IMAGES: Final = "images"
+_PACKAGES: Final = "packages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the programs of a stage find in one run; image and environment are names in the Lab."""
+
+    image: str | None = None
+    environment: str | None = None
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisions:
+    """Images and environments by what the definition calls them; some may be missing."""
+
+    images: Mapping[str, Image] = field(default_factory=dict)
+    environments: Mapping[Packages, Source] = field(default_factory=dict)
+
+    def image_of(self, definition: Definition, run: Run) -> str | None:
+        """Return the place in the Lab of the image for a run's jobs."""
+        return self._place(run.image or definition.image)
+
+    def around(self, definition: Definition, run: Run, stage: Stage) -> Surroundings:
+        """Return what a stage's programs find in a run."""
+        wanted = software.of((definition.software, run.software, stage.software))
+        found = self.environments.get(wanted.packages) if wanted.packages else None
+        return Surroundings(
+            image=self._place(stage.image or run.image or definition.image),
+            environment=found["name"] if found else None,
+            modules=wanted.modules,
+        )
+
+    def _place(self, name: str | None) -> str | None:
+        image = self.images.get(name) if name else None
+        return image_build.place(image) if image else None
+
+
+NOTHING: Final = Provisions()
+
+
+class Provider:
+    """Gets images and packages for a definition, and notes in it what cannot be had.
+
+    What is got is kept below ``home``, so that it is got once.
+    """
+
+    def __init__(self, definition: Definition, sources: Sources, lock: Lock, home: Path) -> None:
+        """Get nothing yet."""
+        self._definition = definition
+        self._sources = sources
+        self._lock = lock
+        self._images_home = home / "images"
+        self._packages_home = home / "software"
+        self._images = _images(definition)
+        self._packages = _packages(definition)
+
+    def there(self) -> Provisions | None:
+        """Return everything if it is there already: starts no process and needs no network.
+
+        Notes files that cannot be read.
+        """
+        ready: dict[Packages, Source | None] = {}
+        for wanted, at in self._packages.items():
+            try:
+                ready[wanted] = self._ready(wanted)
+            except SoftwareError as error:
+                self._definition.error(at, f"{wanted.kind}: {error}")
+        fetched = [
+            (digest := self._digest(name)) and registry.folder(self._images_home, digest).is_dir()
+            for name in self._images
+            if registry.is_reference(name)
+        ]
+        if not all(ready.values()) or not all(fetched):
+            return None
+        environments = {wanted: source for wanted, source in ready.items() if source is not None}
+        return Provisions(images=dict(self._read()), environments=environments)
+
+    def get(self, programs: Programs, say: Callable[[str], None]) -> Provisions:
+        """Get what is missing, and write down what was pinned. One process at a time may do so."""
+        environments = {}
+        for left in (*self._images_home.glob("new-*"), *self._packages_home.glob("new-*")):
+            shutil.rmtree(left, ignore_errors=True)  # by a build that was killed
+        for name, at in self._images.items():
+            try:
+                self._fetch(name, programs, say)
+            except SoftwareError as error:
+                self._definition.error(at, f"image: {error}")
+        for wanted, at in self._packages.items():
+            try:
+                environments[wanted] = self._ready(wanted) or self._installed(wanted, programs, say)
+            except SoftwareError as error:
+                self._definition.error(at, f"{wanted.kind}: {error}")
+        self._definition.stop()
+        self._lock.write(
+            {
+                *((_IMAGES, name) for name in self._images),
+                *((_PACKAGES, packages.name_in_lock(wanted)) for wanted in self._packages),
+            }
+        )
+        return Provisions(images=dict(self._read()), environments=environments)
+
+    def _read(self) -> Iterator[tuple[str, Image]]:
+        for name, at in self._images.items():
+            path = self._definition.folder / name
+            if registry.is_reference(name):
+                path = registry.folder(self._images_home, self._digest(name) or "")
+            try:
+                yield name, image_build.read(path, self._sources)
+            except LabError as error:
+                self._definition.error(at, f"image: {error}")
+            except OSError as error:
+                why = f"cannot read {error.filename or path}: {error.strerror}"
+                self._definition.error(at, f"image: {why}")
+
+    def _digest(self, name: str) -> str | None:
+        pinned = self._lock.get(_IMAGES, name)
+        return pinned if registry.is_digest(pinned) else None
+
+    def _fetch(self, name: str, programs: Programs, say: Callable[[str], None]) -> None:
+        if not registry.is_reference(name):
+            return
+        digest = self._digest(name) or registry.pin(name, programs, self._definition.folder)
+        self._lock.pin(_IMAGES, name, digest)
+        if not registry.folder(self._images_home, digest).is_dir():
+            say(f"fetching {name}, {digest}")
+            registry.fetch(name, digest, self._images_home, programs)
+
+    def _ready(self, wanted: Packages) -> Source | None:
+        pins = self._pinned(wanted)
+        return environment.source(self._packages_home / pins.key) if pins else None
+
+    def _pinned(self, wanted: Packages) -> Pins | None:
+        """Return what is pinned for the files as they are now. Raises SoftwareError."""
+        folder = self._definition.folder
+        sums = packages.sums(wanted, folder)
+        for file in sums:
+            self._sources.looks.at(folder / file)
+        try:
+            pins = packages.pins_of(self._lock.get(_PACKAGES, packages.name_in_lock(wanted)))
+        except (ValueError, TypeError, KeyError):
+            return None
+        return pins if pins.sums == sums else None
+
+    def _installed(
+        self, wanted: Packages, programs: Programs, say: Callable[[str], None]
+    ) -> Source:
+        home = self._packages_home
+        shop = Shop(project=self._definition.folder, home=home, programs=programs, say=say)
+        pins = installers.get(wanted, self._pinned(wanted), shop)
+        self._lock.pin(_PACKAGES, packages.name_in_lock(wanted), pins.document())
+        found = environment.source(home / pins.key)
+        if found is None:
+            raise SoftwareError(f"{home / pins.key} was removed meanwhile: build again")
+        return found
+
+
+def _images(definition: Definition) -> dict[str, Pointer]:
+    """Return every image that jobs run in, and where the definition names it first."""
+    found: dict[str, Pointer] = {}
+    for levels in _levels(definition):
+        named = [(at, image) for at, image, _ in levels if image]
+        if named:
+            at, image = named[-1]
+            found.setdefault(image, (*at, "image"))
+    return found
+
+
+def _packages(definition: Definition) -> dict[Packages, Pointer]:
+    """Return all packages that jobs use, and where the definition names them first."""
+    found: dict[Packages, Pointer] = {}
+    for levels in _levels(definition):
+        wanted = software.of(raw for _, _, raw in levels).packages
+        if wanted is not None:
+            at = [at for at, _, raw in levels if wanted.kind in raw][-1]
+            found.setdefault(wanted, (*at, "software", wanted.kind))
+    return found
+
+
+def _levels(
+    definition: Definition,
+) -> Iterator[list[tuple[Pointer, str | None, Mapping[str, object]]]]:
+    """Yield what the Lab, a run and a stage name, for each stage of each run."""
+    for run in definition.runs.values():
+        keys = {key for name in run.pipelines for key in definition.pipelines.get(name, ())}
+        for key in sorted(keys & definition.stages.keys()):
+            stage = definition.stages[key]
+            yield [
+                ((), definition.image, definition.software),
+                (run.at, run.image, run.software),
+                (stage.at, stage.image, stage.software),
+            ]

@@ -1,0 +1,70 @@
+"""Images of registries: fetched once by skopeo, pinned by digest."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from repx.lab.packages import SoftwareError
+from repx.lab.programs import reason
+
+if TYPE_CHECKING:
+    from repx.lab.programs import Programs
+
+PREFIX: Final = "docker://"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_MISSING: Final = "skopeo is not installed: it fetches images (on Debian: apt-get install skopeo)"
+
+
+def is_reference(name: str) -> bool:
+    """Return whether an image is one of a registry."""
+    return name.startswith(PREFIX)
+
+
+def is_digest(value: object) -> bool:
+    """Return whether a lock file's value names an image's content."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def folder(home: Path, digest: str) -> Path:
+    """Return where the image of a digest is kept."""
+    return home / digest.removeprefix("sha256:")
+
+
+def pin(name: str, programs: Programs, cwd: Path) -> str:
+    """Return the digest of the image that a reference means now. Raises SoftwareError."""
+    printed = _skopeo(programs, cwd, "inspect", "--no-tags", "--format", "{{.Digest}}", name)
+    if not is_digest(printed.strip()):
+        raise SoftwareError(f"skopeo says the digest of {name} is '{printed.strip()}'")
+    return printed.strip()
+
+
+def fetch(name: str, digest: str, home: Path, programs: Programs) -> None:
+    """Fetch the image with a digest into its folder. Raises SoftwareError."""
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=home) as new:
+        exact = f"{repository(name)}@{digest}"
+        _skopeo(programs, home, "copy", "--quiet", exact, f"oci:{new}/image:repx")
+        place = folder(home, digest)
+        shutil.rmtree(place, ignore_errors=True)
+        Path(new, "image").rename(place)
+
+
+def repository(name: str) -> str:
+    """Return a reference without its tag and digest; a port is no tag."""
+    name = name.partition("@")[0]
+    path, _, last = name.rpartition("/")
+    return f"{path}/{last.partition(':')[0]}"
+
+
+def _skopeo(programs: Programs, cwd: Path, *words: str) -> str:
+    done = programs(("skopeo", *words), cwd)
+    if done is None:
+        raise SoftwareError(_MISSING)
+    code, printed, complaint = done
+    if code != 0:
+        raise SoftwareError(f"skopeo {words[0]} failed: {reason(complaint)}")
+    return printed

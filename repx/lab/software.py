@@ -1,0 +1,52 @@
+"""What lab.yaml says about software: packages of one file, modules of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Json = Any
+
+_PYTHON: Final = ("venv", "uv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packages:
+    """Python packages: the file that names them, of the kind ``venv`` or ``uv``.
+
+    ``python`` is the version of Python where the definition names one, e.g. ``3.12``.
+    """
+
+    kind: str
+    file: str
+    python: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """What a stage needs beside its programs."""
+
+    packages: Packages | None = None
+    modules: tuple[str, ...] = ()
+
+
+def of(levels: Iterable[Mapping[str, Json]]) -> Software:
+    """Return what holds where several levels name software, the innermost last.
+
+    Of each kind the innermost level counts: packages replace packages, modules modules.
+    """
+    packages, modules = None, ()
+    for raw in levels:
+        packages = _packages(raw) or packages
+        modules = tuple(raw.get("modules", modules))
+    return Software(packages=packages, modules=modules)
+
+
+def _packages(raw: Mapping[str, Json]) -> Packages | None:
+    for kind in _PYTHON:
+        if kind in raw:
+            return Packages(kind=kind, file=raw[kind], python=raw.get("python"))
+    return None
