@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from repx.lab.images import Image
     from repx.lab.load import OpenLab
-    from repx.model import Lab, RunName
+    from repx.model import Lab
     from repx.places import Process
     from repx.places.command import Completed
     from repx.plan import Explain, Plan, ResourcesOf, Wish
@@ -106,7 +106,8 @@ def _write(
     if scheduler.attended:
         _ = store.place.python  # named before anything is sent, if it is missing
     key_of = transfer.places(opened.lab, opened.files)
-    made, used = rooms_of(opened, {task.run for task in plan.tasks}, target)
+    named = {opened.lab.image_of(task.job, task.run) for task in plan.tasks}
+    made, used = rooms_of(opened, named, target)
     sent = transfer.send(opened.lab, opened.files, plan, store, key_of) + images.send(used, store)
     transfer.send_runner(store)
     common = render.submission(
@@ -128,22 +129,24 @@ def _write(
 
 
 def rooms_of(
-    opened: OpenLab, names: Collection[RunName], target: Target
-) -> tuple[dict[RunName, Room], Collection[Image]]:
-    """Return what the jobs of runs run in, for runs that are isolated, and the images used.
+    opened: OpenLab, named: Collection[str | None], target: Target
+) -> tuple[dict[str | None, Room], Collection[Image]]:
+    """Return what isolated jobs run in, by the path of their image, and the images used.
 
     Raises LabError for a broken image.
     """
-    from repx import images
+    from repx.lab import images
     from repx.runtimes import rooms
 
     lab = opened.lab
     if target.rootfs is RootName.HOST:
         room = rooms.make(target, None, tools=launch.tools(lab), hide=(str(opened.root.parent),))
-        return dict.fromkeys(names, room), ()
-    found = images.of_runs(lab, opened.files, names)
+        return dict.fromkeys(named, room), ()
+    found = {path: images.read(opened.files, path) for path in named if path is not None}
     tools = launch.tools(lab)
-    made = {name: rooms.make(target, image, tools=tools) for name, image in found.items()}
+    made: dict[str | None, Room] = {
+        path: rooms.make(target, image, tools=tools) for path, image in found.items()
+    }
     return made, found.values()
 
 

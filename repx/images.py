@@ -7,27 +7,17 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from repx import progress
-from repx.lab import images
 from repx.transfer import ARTIFACTS, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from repx.lab.files import LabFiles
     from repx.lab.images import Image, Layer
-    from repx.model import Lab, RunName
     from repx.places import Outgoing
     from repx.store import Store
 
 IMAGE_NAME: Final = "repx/image"
 _PLAIN: Final = 0o644
-
-
-def of_runs(lab: Lab, files: LabFiles, runs: Iterable[RunName]) -> dict[RunName, Image]:
-    """Return the images of runs that have one. Raises LabError for a broken one."""
-    paths = {name: path for name in runs if (path := lab.runs[name].image) is not None}
-    read = {path: images.read(files, path) for path in set(paths.values())}
-    return {name: read[path] for name, path in paths.items()}
 
 
 def layer_key(layer: Layer) -> str:

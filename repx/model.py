@@ -104,7 +104,8 @@ class Job:
     """One node of the job graph: a stage with one combination of parameters.
 
     ``needs`` are the ids of the jobs whose outputs it reads, each once, sorted. ``own_names``
-    says what values that are stored files were called in the project.
+    says what values that are stored files were called in the project. ``image`` is a path inside
+    the Lab, where the job has another image than its run.
     """
 
     id: JobId
@@ -113,6 +114,7 @@ class Job:
     params: Mapping[str, object]
     executables: Mapping[str, Executable]
     hints: Hints = field(default_factory=Hints)
+    image: str | None = None
     own_names: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     needs: tuple[JobId, ...] = field(init=False, repr=False, compare=False)
 
@@ -235,6 +237,10 @@ class Lab:
     files: Mapping[str, str]
     needs: Mapping[JobId, tuple[JobId, ...]] = field(default_factory=dict)
     digest: str = ""
+
+    def image_of(self, job: Job, run: RunName) -> str | None:
+        """Return the path of the image for a job: its own, or its run's."""
+        return job.image or self.runs[run].image
 
     def __post_init__(self) -> None:
         """Fill in ``needs``, every job's, where the maker of the Lab does not know them yet."""

@@ -122,7 +122,7 @@ def make(
 ) -> Plan:
     """Return what has to run for the wish, in topological order, run by run.
 
-    ``runtimes`` serve the jobs of runs that have an image, or all if ``isolated``; others run
+    ``runtimes`` serve the jobs that have an image, or all if ``isolated``; others run
     natively. A run that is needed hard is added where it has not succeeded; one that is needed
     softly is waited for only if it is part of this plan or alive. ``explain`` says of jobs that
     never ran what made them new. Raises GraphError for a cycle among jobs and runs.
@@ -139,7 +139,7 @@ def make(
 
     def task(name: JobId) -> Task:
         job, run = lab.jobs[name], run_of[name]
-        chosen = runtimes if isolated or lab.runs[run].image else (RuntimeName.NATIVE,)
+        chosen = runtimes if isolated or lab.image_of(job, run) else (RuntimeName.NATIVE,)
         asked = [resources(job, run, phase) for phase in job.phases]
         again = asked[0].retries or retries or Retries()
         units = tuple(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import jinja2
 
-    from repx.model import Lab, RunName
+    from repx.model import Lab
     from repx.plan import Plan
     from repx.runtimes.rooms import Room
     from repx.target import Target
@@ -119,12 +119,12 @@ def submission(
     *,
     submission_id: str,
     artifact: Callable[[str], str],
-    rooms: Mapping[RunName, Room] = NO_ROOMS,
+    rooms: Mapping[str | None, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
     """Yield the files that every submission folder has.
 
-    ``artifact`` gives the absolute path on the target of a file of the Lab, ``rooms`` what the
-    jobs of isolated runs run in. Lazy, so that 100,000 scripts are never in memory together.
+    ``artifact`` gives the absolute path on the target of a file of the Lab, ``rooms`` what
+    isolated jobs run in, by image. Lazy, so that 100,000 scripts are never in memory together.
     Raises LabError where the Lab contradicts itself.
     """
     made = environment(target.templates)
@@ -167,7 +167,7 @@ def job_scripts(
     *,
     submission_id: str,
     artifact: Callable[[str], str],
-    rooms: Mapping[RunName, Room] = NO_ROOMS,
+    rooms: Mapping[str | None, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
     """Yield the job files of a plan. Those that hold a target's `environment:` are private."""
     _check_environment(target)
@@ -179,7 +179,7 @@ def job_scripts(
             target,
             submission_id=submission_id,
             artifact=artifact,
-            room=rooms.get(task.run),
+            room=rooms.get(lab.image_of(task.job, task.run)),
         )
         for file in files:
             text = fill(

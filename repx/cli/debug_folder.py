@@ -135,11 +135,11 @@ def _run(subject: Subject) -> RunName:
 
 def _room(subject: Subject) -> Room | None:
     """Return what the job runs in unless natively; its image is in the store then."""
-    name = _run(subject)
+    image = subject.opened.lab.image_of(subject.job, _run(subject))
     target = subject.store.place.settled(subject.target)
-    rooms, used = engine.rooms_of(subject.opened, [name], target)
+    rooms, used = engine.rooms_of(subject.opened, [image], target)
     images.send(used, subject.store)
-    return rooms.get(name)
+    return rooms.get(image)
 
 
 def _require(subject: Subject, chosen: Launch) -> None:

@@ -85,10 +85,9 @@ def _run(
             _pipeline(definition, run, name, feeds, executables) for name, feeds in chosen.items()
         ],
     }
-    own = provisions.image_of(definition, run)
     for stage in (stage for pipeline in made["pipelines"] for stage in pipeline["stages"]):
         image = around[stage["key"]].image
-        if image and image != own:
+        if image and stages[stage["key"]].image:  # also where it is the run's: one job, one image
             stage["image"] = image
     return made
 

@@ -92,7 +92,7 @@ class Executable(TypedDict):
 class Stage(TypedDict):
     """One stage of a pipeline; ``key`` is its name there, ``parameters`` its defaults.
 
-    ``image`` is the path in the Lab of the image for the stage, where it is not its run's.
+    ``image`` is the path in the Lab of the image for the stage, if it has its own.
     """
 
     key: str

@@ -147,6 +147,7 @@ def job(job_id: JobId, obj: Object, own_names: Mapping[str, str] | None = None) 
         raise wrong("stage_type", "'simple' or 'scatter-gather'", stage_type)
     params = required(obj, "params", dict)
     _shallow("params", params)
+    image = optional(obj, "image", str)
     return Job(
         id=job_id,
         name=intern(optional(obj, "name", str) or job_id.partition("-")[2] or job_id),
@@ -154,6 +155,7 @@ def job(job_id: JobId, obj: Object, own_names: Mapping[str, str] | None = None) 
         params=params,
         executables=each(obj, "executables", _executable),
         hints=_hints(obj) or _NO_HINTS,
+        image=None if image is None else path("image", image),
         own_names=own_names,
     )
 

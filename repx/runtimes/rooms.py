@@ -15,7 +15,6 @@ from repx.runtimes.contract import Mount, Walls, mount_points
 if TYPE_CHECKING:
     from repx.lab.images import Image
     from repx.launch import Launch
-    from repx.model import RunName
     from repx.target import Resources, RuntimeName, Target
 
 Value: TypeAlias = str | tuple[str, ...]
@@ -42,7 +41,7 @@ class Room:
                 yield name, runtime.run(launch, self.walls, asked)
 
 
-NO_ROOMS: Final[Mapping[RunName, Room]] = MappingProxyType({})
+NO_ROOMS: Final[Mapping[str | None, Room]] = MappingProxyType({})
 
 
 def make(

@@ -16,11 +16,12 @@ import pytest
 
 from repx import images as sync
 from repx.errors import LabError, ProblemsError
-from repx.lab import build, images
+from repx.lab import build, images, load
 from repx.lab.files import FolderFiles
 from tests.image_labs import layer, write_image
 
 if TYPE_CHECKING:
+    from repx.lab.files import LabFiles
     from repx.lab.images import Image
 
 LAYERS = [layer({"a": "1"}), layer({"b": "2"})]
@@ -169,3 +170,41 @@ def test_build_says_where_the_image_is_named_that_is_not_there(tmp_path: Path) -
         built(tmp_path, "nowhere.tar")
 
     assert "lab.yaml:2:1: image: cannot read" in str(caught.value)
+
+
+def test_a_run_and_a_stage_have_images_of_their_own(tmp_path: Path) -> None:
+    for name in ("lab", "run", "stage"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    stage = {"outputs": {"o": "$out/o"}, "run": 'echo >"$out/o"'}
+    document = {
+        "image": "lab",
+        "stages": {"one": stage, "two": {**stage, "image": "stage"}},
+        "pipelines": {"p": ["one"], "q": ["two"]},
+        "runs": {"r": {}, "s": {"image": "run"}, "t": {"image": "stage"}},
+    }
+    (tmp_path / "lab.yaml").write_text(json.dumps(document))
+
+    made = build.build(tmp_path / "lab.yaml", tmp_path / "result", lambda _name, _text: None)
+
+    opened = load.open_lab(made.path)
+    named: dict[str, dict[str, str]] = {}
+    for run in opened.lab.runs.values():
+        jobs = [opened.lab.jobs[name] for name in run.jobs]
+        paths = {job.stage: opened.lab.image_of(job, run.name) for job in jobs}
+        named[run.name] = {key: held(opened.files, path) for key, path in paths.items()}
+    assert {
+        "r": {"one": "lab", "two": "stage"},
+        "s": {"one": "run", "two": "stage"},
+        "t": {"one": "stage", "two": "stage"},
+    } == named
+
+
+def held(files: LabFiles, path: str | None) -> str:
+    """Return what the file `name` of an image holds."""
+    assert path is not None
+    (only,) = images.read(files, path).layers
+    with only.open() as stream, tarfile.open(fileobj=stream) as tar:
+        content = tar.extractfile("name")
+        assert content is not None
+        return content.read().decode()
