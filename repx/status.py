@@ -59,7 +59,8 @@ class Batch:
     """A job of a batch system, or one element of an array there.
 
     ``system`` names the scheduler, ``cluster`` which one of that kind; empty where there is only
-    one. Of a job inside a ``bundle`` the batch system knows no end of its own.
+    one. Of a job inside a ``bundle`` the batch system knows no end of its own. ``again`` is the job
+    there that submits it once more if it fails.
     """
 
     system: str
@@ -67,6 +68,7 @@ class Batch:
     index: int | None = None
     cluster: str = ""
     bundle: bool = False
+    again: str = ""
 
     def __str__(self) -> str:
         """Return the id as the batch system writes it: ``4711``, ``4711_3``, ``bundle:4711``."""

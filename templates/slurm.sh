@@ -169,9 +169,10 @@ repx_ranges() {
 # What a script of sbatch/ sets before it calls one of these:
 #   store                 the target's base_path
 #   limit_s warning_s     its time limit, and how long before it the job is ended; or nothing
-#   retries               how often a job that failed is tried again
+#   retries               how often a job that failed is tried again within its Slurm job
+#   tries given_attempt rung   how often at all; which attempt this is, with how much more
 #   grace_s               how long a network file system may take to show a marker
-limit_s=0 warning_s=0 retries=0 grace_s=0
+limit_s=0 warning_s=0 retries=0 grace_s=0 tries='' given_attempt=1 rung=0
 stopped='' child='' sleeper=''
 
 # Tell job files and the runner in their markers' words who runs them.
@@ -181,17 +182,29 @@ repx_by() {
 
 # JOB [PHASE]...: run the job's script; exit with its code.
 repx_run() {
-  local attempt code
+  local attempt=$((given_attempt + ${SLURM_RESTART_COUNT:-0})) code
+  if [[ -n $tries ]] && ((attempt > tries + 1)); then
+    printf 'repx: given up after %d attempts: Slurm started it again each time\n' "$((attempt - 1))" >&2
+    repx_leave 1
+  fi
   repx_by
   trap 'repx_warned' USR1
   trap 'repx_pass_on TERM' TERM INT
-  for ((attempt = 1; ; attempt++)); do
-    REPX_ATTEMPT=$((attempt + ${SLURM_RESTART_COUNT:-0})) repx_wait_for bash "jobs/$1.sh" "${@:2}"
+  for (( ; ; attempt++)); do
+    REPX_ATTEMPT=$attempt REPX_RUNG=$rung repx_wait_for bash "jobs/$1.sh" "${@:2}"
     code=$?
     ((code == 1 && attempt <= retries)) || break
     [[ -z $stopped ]] || break
+    ! repx_lacked_memory "$1" || break
   done
   return "$code"
+}
+
+# JOB: where it would meet the same limit again, a new Slurm job is better.
+repx_lacked_memory() {
+  local line=''
+  [[ -n $tries ]] && read -r line 2>/dev/null <"$store/outputs/$1/repx/FAIL" &&
+    [[ $line == *'"reason":"out of memory"'* ]]
 }
 
 # COMMAND...: start it and wait for its end, however many signals come in between.

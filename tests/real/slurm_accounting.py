@@ -1,20 +1,22 @@
 """The private Slurm cluster with accounting: slurmdbd and a MariaDB of its own.
 
 ``python -m tests.real.slurm_accounting -- bash`` opens a shell on one. It needs Debian's packages
-``slurmdbd mariadb-server-core`` too. The database listens on a socket in the cluster's folder and
-nowhere else, and asks for no password: nobody but root can enter that folder. The user ``root``
-has the account ``lab``; other accounts and limits are a matter of ``sacctmgr``.
+``slurmdbd mariadb-server-core`` too. The database listens on a socket in a folder of the cluster
+and nowhere else, and asks for no password: only Slurm and root can enter that folder. root and the
+ordinary user (slurm_user.py) have the account ``lab``; other accounts and limits are a matter
+of ``sacctmgr``.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-from tests.real import slurm_cluster
-from tests.real.slurm_cluster import Cluster
+from tests.real import slurm_cluster, slurm_user
+from tests.real.slurm_cluster import CONTROLLER, Cluster
 
 _TABLES: Final = Path("/usr/share/mysql/mysql_system_tables.sql")
 # What a database that lives for minutes can do without: room, and a copy on a disk.
@@ -30,7 +32,7 @@ AuthInfo=socket={root}/munge.socket
 DbdHost=localhost
 DbdAddr=127.0.0.1
 DbdPort={port}
-SlurmUser=root
+SlurmUser={user}
 StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=root
@@ -53,7 +55,9 @@ class AccountedCluster(Cluster):
             "AccountingStorageEnforce": "associations,limits,qos,safe",
         }
         # What the client library of slurmdbd takes for the socket of `localhost`.
-        self.env["MYSQL_UNIX_PORT"] = str(root / "database.socket")
+        (root / "private").mkdir(mode=0o700)
+        shutil.chown(root / "private", CONTROLLER, CONTROLLER)
+        self.env["MYSQL_UNIX_PORT"] = str(root / "private" / "database.socket")
 
     def _start_accounting(self) -> None:
         self._start_database()
@@ -61,8 +65,8 @@ class AccountedCluster(Cluster):
         for words in (
             "add cluster repxtest",
             "add account lab",
-            "add user root account=lab",
-            "modify user root set defaultaccount=lab",
+            f"add user root,{slurm_user.NAME} account=lab",
+            f"modify user root,{slurm_user.NAME} set defaultaccount=lab",
         ):
             self.sh("sacctmgr", "--immediate", "--quiet", *words.split())
 
@@ -85,7 +89,8 @@ class AccountedCluster(Cluster):
     def _start_slurmdbd(self) -> None:
         conf = self.root / "slurmdbd.conf"
         conf.touch(0o600)
-        conf.write_text(_DBD_CONF.format(root=self.root, port=self._ports[3]))
+        shutil.chown(conf, CONTROLLER, CONTROLLER)
+        conf.write_text(_DBD_CONF.format(root=self.root, port=self._ports[3], user=CONTROLLER))
         self._spawn("slurmdbd", ["slurmdbd", "-D"])
         self.wait(lambda: self.sh("sacctmgr", "show", "cluster", check=False).returncode == 0)
 

@@ -4,8 +4,9 @@
 ``repx`` talk to a fresh cluster; leaving the shell takes the cluster away. It needs root and
 Debian's packages ``slurm-wlm slurmctld slurmd munge``. Everything it writes, its munge key and
 its sockets included, lies in one new folder, and its ports are picked free, so several clusters
-live side by side. The daemons die with the process that started them. One with accounting is in
-slurm_accounting.py.
+live side by side. The daemons die with the process that started them. As on a site, the controller
+is the user ``slurm``, and any user of the machine may submit; root administers. One with accounting
+is in slurm_accounting.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for who runs this file
+
+from tests.real import slurm_user
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -33,6 +38,7 @@ pytest_plugins = ["tests.real.slurm_place"]
 
 PROGRAMS: Final = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
 NODES: Final = ("n1", "n2")
+CONTROLLER: Final = "slurm"  # the user that Debian's package makes
 _PR_SET_PDEATHSIG: Final = 1
 _SBIN: Final = "/usr/sbin"
 
@@ -40,7 +46,7 @@ _CONF: Final = """\
 ClusterName=repxtest
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmUser=root
+SlurmUser={user}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={root}/munge.socket,cred_expire=5
@@ -86,6 +92,9 @@ class Cluster:
             "PATH": f"{os.environ.get('PATH', '')}:{_SBIN}",
         }
         (root / "state").mkdir()
+        root.chmod(0o755)  # for every user: the configuration, the socket of munge
+        for path in (root, root / "state"):  # for the controller: its state, its log
+            shutil.chown(path, CONTROLLER, CONTROLLER)
         key = root / "munge.key"
         key.write_bytes(secrets.token_bytes(64))
         key.chmod(0o400)
@@ -103,7 +112,7 @@ class Cluster:
     def stop(self) -> None:
         """Take down every job and daemon."""
         with contextlib.suppress(subprocess.SubprocessError):
-            self.sh("scancel", "--user=root", check=False)
+            self._cancel_all()
         for name in reversed(tuple(self._daemons)):
             self._end(name)
         _kill_below(self.root)
@@ -182,8 +191,13 @@ class Cluster:
     def empty(self) -> None:
         """Cancel whatever is left, and wait until it is gone."""
         if self.queue():
-            self.sh("scancel", "--user=root")
+            self._cancel_all()
             self.drain()
+
+    def _cancel_all(self) -> None:
+        found = self.sh("squeue", "--noheader", "--format=%A", check=False).stdout.split()
+        if found:
+            self.sh("scancel", *found, check=False)
 
     def wait(self, ready: Callable[[], bool], timeout_s: float = 60) -> None:
         """Look every 0.1 s until something is so; TimeoutError with queue and logs when never."""
@@ -198,7 +212,7 @@ class Cluster:
             yield f"{log.name}: {log.read_text(errors='replace')[-3000:]}"
 
     def _write_conf(self) -> None:
-        text = _CONF.format(root=self.root, ports=self._ports)
+        text = _CONF.format(root=self.root, ports=self._ports, user=CONTROLLER)
         settings = self._always | self._settings
         kept = [line for line in text.splitlines() if line.partition("=")[0] not in settings]
         added = [f"{name}={value}" for name, value in settings.items()]
@@ -344,14 +358,21 @@ def _kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def main(argv: Sequence[str], kind: type[Cluster] = Cluster) -> int:
-    """Run a command (a shell, when none is given) with a cluster around it."""
+    """Run a command (a shell, when none is given) with a cluster around it.
+
+    After ``--ordinary`` it runs as a user who may change nothing in the cluster.
+    """
     reason = missing()
     if reason is not None:
         sys.stderr.write(f"error: {reason}\n")
         return 3
-    command = [word for word in argv if word != "--"] or [os.environ.get("SHELL", "bash")]
+    ordinary = argv[:1] == ["--ordinary"]
+    command = [word for word in argv[ordinary:] if word != "--"] or [
+        os.environ.get("SHELL", "bash")
+    ]
     with running(kind) as cluster:
-        return subprocess.run(command, env=cluster.env, check=False).returncode
+        words = slurm_user.words(tuple(command)) if ordinary else command
+        return subprocess.run(words, env=cluster.env, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.real import people, slurm_user
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.real.slurm_cluster import Cluster
 
@@ -180,10 +184,15 @@ def _put(path: Path, text: str, mode: int = 0o644) -> None:
 
 @dataclass
 class Place:
-    """A folder with a Lab and targets. Mutable: the Lab is written when it is first used."""
+    """A folder with a Lab and targets. Mutable: the Lab is written when it is first used.
+
+    Where ``packages`` is given, everything runs as the cluster's ordinary user, with repx from
+    that folder: that user may be unable to read this one.
+    """
 
     folder: Path
     cluster: Cluster
+    packages: Path | None = None
     lab: LabMaker = field(default_factory=LabMaker)
     lab_path: Path | None = None
     targets: dict[str, Any] = field(default_factory=dict)
@@ -204,18 +213,37 @@ class Place:
         content = json.dumps({"targets": self.targets})
         (self.folder / "targets.yaml").write_text(content)
 
+    def write_lab(self) -> Path:
+        """Write the Lab for the user of this place."""
+        self.lab_path = self.folder / "result"
+        self.lab.write(self.lab_path)
+        if self.packages:
+            slurm_user.give(self.lab_path)
+        return self.lab_path
+
     def start(self, *words: str, target: str = "cluster", **env: str) -> subprocess.Popen[str]:
         """Start the command line in this folder."""
         if self.lab_path is None:
-            self.lab_path = self.folder / "result"
-            self.lab.write(self.lab_path)
+            self.write_lab()
         if not self.targets:
             self.target()
+        where = ("--lab", str(self.lab_path), "--target", target)
+        python = str(people.PYTHON) if self.packages else sys.executable
+        return self.begin((python, "-m", "repx", *words, *where), env=env)
+
+    def begin(
+        self, words: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command as the user of this place."""
         own = {"XDG_CACHE_HOME": str(self.folder / "cache"), "XDG_CONFIG_HOME": "/nowhere"}
+        if self.packages:
+            words = slurm_user.words(tuple(words))
+            own |= {"HOME": str(self.folder), "USER": slurm_user.NAME, "LOGNAME": slurm_user.NAME}
+            own |= {"PYTHONPATH": str(self.packages), "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.Popen(
-            [sys.executable, "-m", "repx", *words, "--lab", str(self.lab_path), "--target", target],
-            cwd=self.folder,
-            env={**self.cluster.env, **own, **env},
+            words,
+            cwd=cwd or self.folder,
+            env={**self.cluster.env, **own, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -280,8 +308,12 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, slurm: Cluster) -> Place:
-    """Give a fresh folder for one test, and an empty queue."""
+def place(slurm: Cluster, everybodys_packages: Path) -> Iterator[Place]:
+    """Give a fresh folder of an ordinary user for one test, and an empty queue."""
     slurm.configure()
     slurm.empty()
-    return Place(folder=tmp_path, cluster=slurm)
+    folder = Path(tempfile.mkdtemp(prefix="repx-slurm-place-", dir="/tmp"))
+    folder.chmod(0o755)
+    slurm_user.give(folder)
+    yield Place(folder=folder, cluster=slurm, packages=everybodys_packages)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.real import slurm_user
 from tests.real import sshd as sshds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.real.slurm_place import Place
     from tests.real.sshd import Sshd
@@ -20,12 +20,13 @@ pytestmark = [pytest.mark.slurm, pytest.mark.needs("ssh")]
 
 
 @pytest.fixture
-def login(place: Place, tmp_path: Path) -> Iterator[Sshd]:
+def login(place: Place) -> Iterator[Sshd]:
     """Return a login node of the private cluster: an sshd whose sessions know it."""
     conf = place.cluster.env["SLURM_CONF"]
-    folder = tmp_path / "login"
+    folder = place.folder / "login"
     folder.mkdir()
     made = sshds.start(folder, f"SetEnv SLURM_CONF={conf}")
+    slurm_user.give(folder)
     yield made
     made.process.terminate()
     made.process.wait()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real import slurm_cluster
+from tests.real import slurm_cluster, slurm_user
 from tests.real.slurm_accounting import AccountedCluster
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def admin(place: Place, *words: str) -> None:
 def add_qos(place: Place, name: str, *settings: str) -> None:
     """Make a QOS that the user may use."""
     admin(place, "add", "qos", name, *settings)
-    admin(place, "modify", "user", "root", "set", f"qos+={name}")
+    admin(place, "modify", "user", slurm_user.NAME, "set", f"qos+={name}")
 
 
 def add_account(place: Place, name: str, *settings: str) -> None:
     """Make an account with limits of its own that the user may use."""
     admin(place, "add", "account", name, *settings)
-    admin(place, "add", "user", "root", f"account={name}")
+    admin(place, "add", "user", slurm_user.NAME, f"account={name}")
 
 
 def accounted(place: Place, *fields: str) -> set[tuple[str, ...]]:
@@ -236,8 +236,8 @@ def test_what_the_user_may_not_use_is_refused(place: Place, key: str, words: str
     missing = place.repx("run", code=3)
     place.target(resources={"rules": wrong[1:]})
     closed = place.repx("run", code=3)
-    grant = ("modify", "user", "root", "set", f"qos+={name}")
-    admin(place, *(grant if key == "qos" else ("add", "user", "root", f"account={name}")))
+    grant = ("modify", "user", slurm_user.NAME, "set", f"qos+={name}")
+    admin(place, *(grant if key == "qos" else ("add", "user", slurm_user.NAME, f"account={name}")))
     place.run()
 
     assert words in missing

@@ -19,10 +19,9 @@ LAYERS = [image_labs.shell_layer(), image_labs.layer({"etc/": "", "etc/flavour":
 
 def isolated(place: Place, **settings: Any) -> None:  # noqa: ANN401  # settings of any kind
     """Give the place's Lab an image, and its target a runtime."""
-    place.lab_path = place.folder / "result"
-    place.lab.write(place.lab_path)
-    image_labs.write_image(place.lab_path, LAYERS)
-    image_labs.set_image(place.lab_path)
+    lab = place.write_lab()
+    image_labs.write_image(lab, LAYERS)
+    image_labs.set_image(lab)
     place.target(runtime="bwrap", **settings)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,12 @@ pytestmark = pytest.mark.slurm
 
 def by_hand(place: Place, folder: Path, *, code: int = 0, path: str = "") -> str:
     """Run a folder's submit.sh as a person would, perhaps with other programs first on PATH."""
-    env = {**place.cluster.env, "PATH": f"{path}:{place.cluster.env['PATH']}"}
-    done = subprocess.run(
-        ["bash", "submit.sh"], cwd=folder, env=env, capture_output=True, text=True, check=False
+    process = place.begin(
+        ("bash", "submit.sh"), folder, {"PATH": f"{path}:{place.cluster.env['PATH']}"}
     )
-    assert code == done.returncode, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    out, err = process.communicate(timeout=120)
+    assert code == process.returncode, out + err
+    return out + err
 
 
 def shim(place: Place, name: str, script: str) -> str:

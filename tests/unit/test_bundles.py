@@ -62,8 +62,8 @@ def plans(draw: st.DrawFn) -> tuple[Plan, list[Bundle]]:
 @settings(max_examples=200, deadline=None)
 def test_no_circle_and_every_job_once(drawn: tuple[Plan, list[Bundle]]) -> None:
     plan, described = drawn
-    loads = bundles.cut(plan, described)
-    place = {each.job.id: f"load {n}" for n, load in enumerate(loads) for each in load.tasks}
+    found = bundles.cut(plan, described)
+    place = {each.job.id: f"bundle {n}" for n, one in enumerate(found) for each in one.tasks}
     waits: dict[str, set[str]] = {}
     for each in plan.tasks:
         own = place.get(each.job.id, each.job.id)
@@ -71,13 +71,11 @@ def test_no_circle_and_every_job_once(drawn: tuple[Plan, list[Bundle]]) -> None:
         waits.setdefault(own, set()).update(place.get(job, job) for job in needs)
     for own, before in waits.items():
         before.discard(own)
-    counts = Counter(each.job.id for load in loads for each in load.tasks)
+    counts = Counter(each.job.id for one in found for each in one.tasks)
 
     assert list(graphlib.TopologicalSorter(waits).static_order())
     assert {each.job.id: 1 for each in plan.tasks if each.units[0].resources.bundle} == dict(counts)
-    assert all(
-        load.bundle == each.units[0].resources.bundle for load in loads for each in load.tasks
-    )
+    assert all(one.bundle == each.units[0].resources.bundle for one in found for each in one.tasks)
 
 
 def chains(count: int) -> list[Task]:
@@ -86,31 +84,29 @@ def chains(count: int) -> list[Task]:
 
 def test_chains_stay_together_and_are_shared_out_evenly() -> None:
     plan = Plan(tasks=tuple(chains(12)))
-    loads = bundles.cut(plan, [Bundle(name="b", count=4)])
+    found = bundles.cut(plan, [Bundle(name="b", count=4)])
 
-    assert [6] * 4 == [len(load.tasks) for load in loads]
-    for load in loads:
-        names = {each.job.id for each in load.tasks}
-        assert all(each.needs == () or each.needs[0] in names for each in load.tasks)
+    assert [6] * 4 == [len(one.tasks) for one in found]
+    for one in found:
+        names = {each.job.id for each in one.tasks}
+        assert all(each.needs == () or each.needs[0] in names for each in one.tasks)
 
 
 def test_what_joins_many_chains_comes_after_their_bundles() -> None:
     report = task("report", [f"b{i}" for i in range(12)])
     plan = Plan(tasks=(*chains(12), report))
 
-    assert [12, 12, 1] == [
-        len(load.tasks) for load in bundles.cut(plan, [Bundle(name="b", count=2)])
-    ]
-    assert [25] == [len(load.tasks) for load in bundles.cut(plan, [Bundle(name="b")])]
+    assert [12, 12, 1] == [len(one.tasks) for one in bundles.cut(plan, [Bundle(name="b", count=2)])]
+    assert [25] == [len(one.tasks) for one in bundles.cut(plan, [Bundle(name="b")])]
 
 
 def test_a_time_limit_makes_as_many_bundles_as_the_work_needs() -> None:
     """24 jobs of 30 s on two cores within two minutes: three bundles."""
     plan = Plan(tasks=tuple(chains(12)))
-    loads = bundles.cut(plan, [Bundle(name="b", cpus=2, time_s=120)])
+    found = bundles.cut(plan, [Bundle(name="b", cpus=2, time_s=120)])
 
-    assert 3 == len(loads)
-    assert {(2, 20, 120)} == {(load.cpus, load.mem_bytes, load.time_s) for load in loads}
+    assert 3 == len(found)
+    assert {(2, 20, 120)} == {(one.cpus, one.mem_bytes, one.time_s) for one in found}
 
 
 def test_a_bundle_nobody_described_is_named() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx.schedulers.contract import Answer
 from repx.schedulers.slurm import queue
-from repx.schedulers.slurm.folder import CONTINUE, Known
+from repx.schedulers.slurm.folder import AGAIN, CONTINUE, Known
 from repx.schedulers.slurm.queue import REASONS
 from repx.status import ALIVE, Batch, JobState, State
 from repx.target import SchedulerName
@@ -92,10 +92,13 @@ def reported(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[
     continued = (known.ids.get(CONTINUE, ""), None)
     waiting = continued in entries and entries[continued].state in ALIVE
     refused = continued in entries and entries[continued].word == "FAILED"
+    tried = any_watcher(known, entries)
     for job, (by, each) in parts.items():
         if told := [entry for entry in each if entry is not None]:
             best = min(told, key=lambda entry: _RANK[entry.state])
             state = _of_entry(best, by, now) if by or waiting else _halfway(known)
+            if tried and best.word == "PENDING" and best.state is State.SKIPPED:
+                state = JobState(state=State.QUEUED, reason="waits for another attempt", by=by)
             found[job] = replace(state, forced=job in known.forced)
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
@@ -124,7 +127,7 @@ def _parts(
         children[array].append(entry)
     found: dict[JobId, tuple[Batch | None, list[Entry | None]]] = {}
     for row in known.rows:
-        id_ = known.ids.get(row.call, "")
+        id_ = known.id_of(row)
         before = found.get(row.job, (None, []))[1]
         # The last call that has the job is the one others wait for: gather comes after scatter.
         found[row.job] = (known.awaited(row), [*before, entries.get((id_, row.index))])
@@ -171,5 +174,13 @@ def _unanswered(known: Known) -> dict[JobId, JobState]:
     }
 
 
+def any_watcher(known: Known, entries: Mapping[Key, Entry]) -> bool:
+    """Return whether some Slurm job is there that submits again what fails."""
+    return any(
+        entry.comment.endswith(AGAIN) and entry.state in ALIVE
+        for entry in (entries.values() if known.tries else ())
+    )
+
+
 def _any_alive(entries: Mapping[Key, Entry]) -> bool:
-    return any(entry.state in ALIVE for entry in entries.values())
+    return any(entry.queued for entry in entries.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,7 +19,7 @@ from repx.target import Resources, Retries
 if TYPE_CHECKING:
     from repx.model import JobId
     from repx.plan import Plan, Task, Unit
-    from repx.schedulers.slurm.bundles import Load
+    from repx.schedulers.slurm.bundles import BundlePlan
     from repx.schedulers.slurm.directives import Directive
     from repx.target import Target
 
@@ -38,13 +38,24 @@ class Kind(StrEnum):
     BUNDLE = "bundle"
     JOIN = "join"
     CONTINUE = "continue"
+    AGAIN = "again"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Rung:
+    """What jobs get that are tried again with more: limits, and how sbatch is asked for them."""
+
+    directives: tuple[Directive, ...]
+    limit_s: int
+    warning_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionSpec:
     """What jobs have in common that share an array.
 
     ``limit_s`` is the time limit, 0 when there is none; a job is ended ``warning_s`` before it.
+    ``rungs`` are for attempts after one that lacked memory or time.
     """
 
     kind: Kind
@@ -53,10 +64,11 @@ class Shape:
     limit_s: int = 0
     warning_s: int = 0
     retries: Retries = field(default_factory=Retries)
+    rungs: tuple[Rung, ...] = ()
     forced: bool = False
     runtimes: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
-    load: int | None = None
+    bundle: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ class Step:
 
     name: str
     needs: tuple[int, ...]
-    shape: Shape
+    spec: SubmissionSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +87,17 @@ class Call:
     ``jobs`` maps indices to jobs, and only index 0 where it is no array. ``conditions`` are as
     submit.sh takes them. ``required`` says per index which jobs must have succeeded although
     Slurm's dependency cannot tell; ``@FILE`` stands for the lines of a file. ``partner`` is
-    the gather that a scatter steers.
+    the gather that a scatter steers, or the call that this one submits again. Slurm leaves it in
+    the queue, when it can no longer start, where it is ``kept``.
     """
 
     name: str
-    shape: Shape
+    spec: SubmissionSpec
     jobs: Mapping[int, JobId]
     conditions: tuple[str, ...]
     required: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     partner: str = ""
+    kept: bool = False
 
     @property
     def is_array(self) -> bool:
@@ -98,20 +112,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """All calls in the order of submission, the loads of bundles, and lists of jobs by file."""
+    """All calls in the order of submission, the plans of bundles, lists of jobs by file."""
 
     calls: tuple[Call, ...]
-    loads: tuple[Load, ...]
+    bundle_plans: tuple[BundlePlan, ...]
     lists: Mapping[str, tuple[JobId, ...]]
 
 
-def make(plan: Plan, target: Target, *, max_array_size: int) -> Batches:
-    """Return the calls that run a plan.
+def make(plan: Plan, target: Target, *, max_array_size: int, watched: bool = False) -> Batches:
+    """Return the calls that run a plan; ``watched``: what fails may be tried again by others.
 
     Raises InputError for options that cannot be asked of Slurm, SchedulerError when the plan
     waits for a job that Slurm cannot wait for.
     """
-    drawing = _Drawing(plan, target)
+    drawing = _Drawing(plan, target, watched=watched)
     # One place in the queue is for the job that submits what is left.
     at_once = max(1, (target.slurm.max_submit or _LARGEST_ARRAY) - 1)
     made = arrays.compile(
@@ -122,7 +136,7 @@ def make(plan: Plan, target: Target, *, max_array_size: int) -> Batches:
     )
     return Batches(
         calls=tuple(_calls(made, drawing)),
-        loads=tuple(drawing.loads),
+        bundle_plans=tuple(drawing.bundle_plans),
         lists=drawing.lists,
     )
 
@@ -138,27 +152,30 @@ class _Drawing:
     then looks for itself (``required``).
     """
 
-    def __init__(self, plan: Plan, target: Target) -> None:
-        self.loads = bundles.cut(plan, target.slurm.bundles)
+    def __init__(self, plan: Plan, target: Target, *, watched: bool) -> None:
+        self.bundle_plans = bundles.cut(plan, target.slurm.bundles)
         self.groups: list[Group] = []
         self.placed: dict[NodeId, Reference] = {}
         self.lists: dict[str, tuple[JobId, ...]] = {}
         self.jobs: dict[NodeId, JobId] = {}
         self.required: dict[NodeId, tuple[str, ...]] = {}
         self._plan = plan
+        self._watched = watched
         self._target = target
-        self._load_of = {
-            task.job.id: number for number, load in enumerate(self.loads) for task in load.tasks
+        self._bundle_of = {
+            task.job.id: number
+            for number, inside in enumerate(self.bundle_plans)
+            for task in inside.tasks
         }
         self._scattered = {task.job.id for task in plan.tasks if len(task.units) > 1}
-        self._shapes: dict[_Key, Shape] = {}
+        self._specs: dict[_Key, SubmissionSpec] = {}
         self._node_of: dict[JobId, tuple[NodeId, bool]] = {}
         self._behind = [self._gate(number) for number in range(len(plan.gates))]
 
     def nodes(self) -> list[Node]:
         """Return the nodes in topological order."""
         found = list(self._nodes())
-        if not self.loads:
+        if not self.bundle_plans:
             return found
         by_id = {node.id: node for node in found}
         edges: dict[NodeId, tuple[NodeId, ...]] = {
@@ -172,21 +189,21 @@ class _Drawing:
         return [by_id[name] for name in graph.order(edges) if name in by_id]
 
     def _nodes(self) -> Iterator[Node]:
-        for number, load in enumerate(self.loads):
-            yield self._bundle(number, load)
+        for number, inside in enumerate(self.bundle_plans):
+            yield self._bundle(number, inside)
         for task in self._plan.tasks:
-            if task.job.id not in self._load_of:
+            if task.job.id not in self._bundle_of:
                 yield from self._job(task)
 
-    def _bundle(self, number: int, load: Load) -> Node:
+    def _bundle(self, number: int, inside: BundlePlan) -> Node:
         name = f"bundle\0{number}"
-        awaited = dict.fromkeys(need for task in load.tasks for need in task.needs)
-        held = dict.fromkeys(number for task in load.tasks for number in task.gates)
+        awaited = dict.fromkeys(need for task in inside.tasks for need in task.needs)
+        held = dict.fromkeys(number for task in inside.tasks for number in task.gates)
         for gate in held:
             awaited |= dict.fromkeys(self._plan.gates[gate].jobs)
         ends = dict.fromkeys(self._where(job)[0] for job in awaited)
         ends.pop(name, None)
-        return Node(id=name, key=self._bundle_shape(number, load), ends=tuple(ends))
+        return Node(id=name, key=self._bundle_spec(number, inside), ends=tuple(ends))
 
     def _job(self, task: Task) -> Iterator[Node]:
         job = task.job.id
@@ -202,10 +219,10 @@ class _Drawing:
         if required:
             self.required[first] = tuple(required)
         self.jobs[first] = job
-        yield Node(id=first, key=self._shape(task, scattered), needs=needs, ends=ends, groups=held)
+        yield Node(id=first, key=self._spec(task, scattered), needs=needs, ends=ends, groups=held)
         if scattered:
             self.jobs[f"gather\0{job}"] = job
-            yield Node(id=f"gather\0{job}", key=self._gather_shape(task), needs=(first,))
+            yield Node(id=f"gather\0{job}", key=self._gather_spec(task), needs=(first,))
 
     def _where(self, job: JobId) -> tuple[NodeId, bool]:
         """Return the node to wait for, and whether its success is that of the job."""
@@ -214,8 +231,8 @@ class _Drawing:
         return self._node_of[job]
 
     def _found(self, job: JobId) -> tuple[NodeId, bool]:
-        if job in self._load_of:
-            return f"bundle\0{self._load_of[job]}", False
+        if job in self._bundle_of:
+            return f"bundle\0{self._bundle_of[job]}", False
         if job not in self._plan.alive:
             return (f"gather\0{job}" if job in self._scattered else job), True
         by = self._plan.alive[job]
@@ -223,7 +240,8 @@ class _Drawing:
             raise OutOfReachError(job, str(by or ""), "Slurm")
         node = f"placed\0{by.id}" if by.bundle else job
         self.placed[node] = Reference(by.id, by.index)
-        return node, not by.bundle
+        # Where nothing takes a failure on, any end is waited for: Slurm would wait for ever.
+        return node, not by.bundle and (not self._watched or bool(by.again))
 
     def _gate(self, number: int) -> tuple[tuple[int, ...], str]:
         """Return the groups behind a gate, and the file of jobs to look for oneself."""
@@ -247,24 +265,24 @@ class _Drawing:
             self.lists[file] = tuple(look)
         return tuple(found), file
 
-    # --- shapes: equal ones are the same object, since few differ among many jobs -----------
+    # --- specs: equal ones are the same object, since few differ among many jobs -----------
 
-    def _shape(self, task: Task, scattered: bool) -> Shape:  # noqa: FBT001  # one of two kinds
+    def _spec(self, task: Task, scattered: bool) -> SubmissionSpec:  # noqa: FBT001  # one of two kinds
         kind = Kind.SCATTER if scattered else Kind.JOBS
         key = (kind, task.run, task.job.stage, *_traits(task))
-        if key not in self._shapes:
+        if key not in self._specs:
             steps = self._steps(task) if scattered else ()
             title = f"{_title(task)}.scatter" if scattered else _title(task)
-            self._shapes[key] = self._new(kind, title, task, task.units[0], steps)
-        return self._shapes[key]
+            self._specs[key] = self._new(kind, title, task, task.units[0], steps)
+        return self._specs[key]
 
-    def _gather_shape(self, task: Task) -> Shape:
+    def _gather_spec(self, task: Task) -> SubmissionSpec:
         key = (Kind.GATHER, task.run, task.job.stage, *_traits(task))
-        if key not in self._shapes:
+        if key not in self._specs:
             steps = self._steps(task)[-1:]
             title = f"{_title(task)}.gather"
-            self._shapes[key] = self._new(Kind.GATHER, title, task, task.units[-1], steps)
-        return self._shapes[key]
+            self._specs[key] = self._new(Kind.GATHER, title, task, task.units[-1], steps)
+        return self._specs[key]
 
     def _steps(self, task: Task) -> tuple[Step, ...]:
         steps = [unit for unit in task.units if unit.phase.per_branch]
@@ -273,7 +291,7 @@ class _Drawing:
             Step(
                 name=unit.phase.step,
                 needs=tuple(places[need] for need in unit.phase.needs if need in places),
-                shape=self._new(Kind.STEP, f"{_title(task)}.{unit.phase.step}", task, unit),
+                spec=self._new(Kind.STEP, f"{_title(task)}.{unit.phase.step}", task, unit),
             )
             for unit in steps
         )
@@ -285,43 +303,50 @@ class _Drawing:
         task: Task,
         unit: Unit,
         steps: tuple[Step, ...] = (),
-    ) -> Shape:
+    ) -> SubmissionSpec:
         resources = unit.resources
         warning_s, signal = directives.warning(self._target, resources.time_s)
-        requeue = "--requeue" if self._target.slurm.requeue else "--no-requeue"
         asked = directives.of_resources(self._target, resources)
-        return Shape(
+        requeue = directives.requeue(self._target, task.retries)
+        return SubmissionSpec(
             kind=kind,
             title=title,
-            directives=(*asked, *signal, (requeue, None)),
+            directives=(*asked, *signal, requeue),
             limit_s=resources.time_s or 0,
             warning_s=warning_s,
             retries=task.retries,
+            rungs=tuple(self._rung(each, (*asked, *signal)) for each in unit.ladder[1:]),
             forced=task.forced,
             runtimes=unit.runtimes,
             steps=steps,
         )
 
-    def _bundle_shape(self, number: int, load: Load) -> Shape:
-        first = load.tasks[0].units[0].resources
+    def _rung(self, resources: Resources, first: Collection[Directive]) -> Rung:
+        warning_s, signal = directives.warning(self._target, resources.time_s)
+        asked = (*directives.of_resources(self._target, resources), *signal)
+        more = tuple(each for each in asked if each not in first)
+        return Rung(directives=more, limit_s=resources.time_s or 0, warning_s=warning_s)
+
+    def _bundle_spec(self, number: int, inside: BundlePlan) -> SubmissionSpec:
+        first = inside.tasks[0].units[0].resources
         resources = Resources(
-            cpus=load.cpus,
-            mem_bytes=load.mem_bytes,
-            time_s=load.time_s,
+            cpus=inside.cpus,
+            mem_bytes=inside.mem_bytes,
+            time_s=inside.time_s,
             partition=first.partition,
             sbatch_opts=first.sbatch_opts,
             slurm=first.slurm,
         )
-        warning_s, signal = directives.warning(self._target, load.time_s)
+        warning_s, signal = directives.warning(self._target, inside.time_s)
         asked = directives.of_resources(self._target, resources)
-        return Shape(
+        return SubmissionSpec(
             kind=Kind.BUNDLE,
-            title=f"bundle.{load.bundle}",
+            title=f"bundle.{inside.bundle}",
             # Requeued, a bundle goes on where it stopped, and who waits for it keeps waiting.
             directives=(*asked, *signal, ("--requeue", None)),
-            limit_s=load.time_s or 0,
+            limit_s=inside.time_s or 0,
             warning_s=warning_s,
-            load=number,
+            bundle=number,
         )
 
 
@@ -336,25 +361,25 @@ def _traits(task: Task) -> tuple[Hashable, ...]:
 
 def _calls(made: Sequence[Array], drawing: _Drawing) -> Iterator[Call]:
     width = len(str(len(made)))
-    shapes = [array.key if isinstance(array.key, Shape) else _JOIN for array in made]
+    specs = [array.key if isinstance(array.key, SubmissionSpec) else _JOIN for array in made]
     names = [
-        f"{number:0{width}d}-{_UNSAFE.sub('_', shape.title)[:80]}"
-        for number, shape in enumerate(shapes, start=1)
+        f"{number:0{width}d}-{_UNSAFE.sub('_', spec.title)[:80]}"
+        for number, spec in enumerate(specs, start=1)
     ]
     gathers = {
         drawing.jobs[node]: name
-        for array, shape, name in zip(made, shapes, names, strict=True)
-        if shape.kind is Kind.GATHER
+        for array, spec, name in zip(made, specs, names, strict=True)
+        if spec.kind is Kind.GATHER
         for node in array.elements.values()
     }
-    for array, shape, name in zip(made, shapes, names, strict=True):
+    for array, spec, name in zip(made, specs, names, strict=True):
         elements = array.elements
         if len(elements) == 1:
             elements = {0: next(iter(elements.values()))}
         jobs = {i: drawing.jobs[node] for i, node in elements.items() if node in drawing.jobs}
         yield Call(
             name=name,
-            shape=shape,
+            spec=spec,
             jobs=jobs,
             conditions=tuple(_conditions(array, names)),
             required={
@@ -362,11 +387,11 @@ def _calls(made: Sequence[Array], drawing: _Drawing) -> Iterator[Call]:
                 for i, node in elements.items()
                 if node in drawing.required
             },
-            partner=gathers[next(iter(jobs.values()))] if shape.kind is Kind.SCATTER else "",
+            partner=gathers[next(iter(jobs.values()))] if spec.kind is Kind.SCATTER else "",
         )
 
 
-_JOIN: Final = Shape(Kind.JOIN, "join")
+_JOIN: Final = SubmissionSpec(Kind.JOIN, "join")
 
 
 def _conditions(array: Array, names: Sequence[str]) -> Iterator[str]:
@@ -384,8 +409,8 @@ def _reference(on: Reference, names: Sequence[str]) -> str:
     return names[on.array] if on.index is None else f"{names[on.array]}[{on.index}]"
 
 
-def jobs_of(call: Call, loads: Sequence[Load]) -> Iterable[tuple[int, JobId]]:
+def jobs_of(call: Call, bundle_plans: Sequence[BundlePlan]) -> Iterable[tuple[int, JobId]]:
     """Return the jobs a call runs, with the index of the element that does."""
-    if call.shape.load is not None:
-        return ((0, task.job.id) for task in loads[call.shape.load].tasks)
+    if call.spec.bundle is not None:
+        return ((0, task.job.id) for task in bundle_plans[call.spec.bundle].tasks)
     return call.jobs.items()

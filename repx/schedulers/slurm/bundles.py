@@ -22,7 +22,7 @@ _JOINT: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class BundlePlan:
     """The jobs of one Slurm job, in the plan's order, and what it asks for."""
 
     bundle: str
@@ -32,11 +32,11 @@ class Load:
     time_s: int | None
 
 
-def cut(plan: Plan, bundles: Sequence[Bundle]) -> list[Load]:
-    """Return the loads of all bundles.
+def cut(plan: Plan, bundles: Sequence[Bundle]) -> list[BundlePlan]:
+    """Return the plans of all bundles: what each Slurm job runs.
 
-    A load is made of jobs that depend on each other, or of several such groups where there are
-    more of them than the bundle's ``count``. If loads wait for each other, then never in a circle.
+    A plan is made of jobs that depend on each other, or of several such groups where there are
+    more of them than the bundle's ``count``. Bundles that wait for each other never do in a circle.
     Raises InputError when a job asks for a bundle that the target does not have.
     """
     by_name = {bundle.name: bundle for bundle in bundles}
@@ -51,7 +51,7 @@ def cut(plan: Plan, bundles: Sequence[Bundle]) -> list[Load]:
     pieces = {name: _pieces(by_name[name], tasks) for name, tasks in members.items()}
     levels = _Levels(plan, members, pieces)
     return [
-        _load(by_name[name], tasks)
+        _planned(by_name[name], tasks)
         for name, inside in members.items()
         for level in _by_level(inside, levels)
         for tasks in _shared_out(list(_connected(level, levels)), level, pieces[name])
@@ -67,7 +67,7 @@ def _check(name: str, by_name: Mapping[str, Bundle], task: Task) -> None:
 
 
 def _pieces(bundle: Bundle, tasks: Sequence[Task]) -> int:
-    """Return into how many loads a bundle's work is cut: as told, or as its time limit needs."""
+    """Return into how many plans a bundle's work is cut: as told, or as its time limit needs."""
     if bundle.count is not None:
         return bundle.count
     times = [_time_s(task) for task in tasks]
@@ -95,10 +95,10 @@ def _bundle_cpus(bundle: Bundle, tasks: Iterable[Task]) -> int:
 
 
 class _Levels:
-    """How often a way to each job left a bundle: jobs of one load are on one level.
+    """How often a way to each job left a bundle: jobs of one plan are on one level.
 
-    Every edge out of a load leads to a higher level, and none leads to a lower one, so no circle
-    of loads can close.
+    Every edge out of a bundle leads to a higher level, and none leads to a lower one, so no circle
+    of bundle_plans can close.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class _Levels:
             yield self._gate(number, self._bundle.get(job), gates[number])
 
     def _gate(self, number: int, bundle: str | None, gate: Gate) -> int:
-        """Return the level behind a gate for jobs of one bundle; a single load has no gates."""
+        """Return the level behind a gate for jobs of one bundle; a single bundle has no gates."""
         key = (number, bundle)
         if key not in self._gates:
             whole = bundle if bundle is not None and self._pieces[bundle] == 1 else None
@@ -193,10 +193,10 @@ def _work(tasks: Iterable[Task]) -> int:
     return sum(_cpus(task) * (_time_s(task) or 60) for task in tasks)
 
 
-def _load(bundle: Bundle, tasks: Sequence[Task]) -> Load:
+def _planned(bundle: Bundle, tasks: Sequence[Task]) -> BundlePlan:
     cpus = _bundle_cpus(bundle, tasks)
     at_once = max(_mem_bytes(task) * max(1, cpus // _cpus(task)) for task in tasks)
-    return Load(
+    return BundlePlan(
         bundle=bundle.name,
         tasks=tuple(tasks),
         cpus=cpus,

@@ -27,7 +27,7 @@ def ids(
     a call's own id where all of its jobs are meant.
     """
     known = answers.adopted(known, entries)
-    alive = {key for key, entry in entries.items() if entry.state in ALIVE}
+    alive = {key for key, entry in entries.items() if entry.queued}
     of_array = Counter(array for array, _ in alive)
     if wanted is None or all(row.job in wanted for row in known.rows):
         return dict(of_array)
@@ -40,6 +40,11 @@ def ids(
         elif len(meant) < len(rows):
             live = (row.index for row in meant if (id_, row.index) in alive)
             found |= {f"{id_}_{index}": 1 for index in live if index is not None}
+        found |= {
+            queue.element(again, row.index): 1
+            for row in meant
+            if (again := known.id_of(row)) != id_ and (again, row.index) in alive
+        }
     for job, children in known.children.items():
         if job in wanted:
             found |= {id_: of_array[id_] for id_ in children if id_ in of_array}

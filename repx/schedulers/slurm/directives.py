@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from repx.config import sbatch, units
 from repx.errors import InputError
+from repx.target import RetryReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from repx.plan import Task
-    from repx.target import Resources, Target
+    from repx.target import Resources, Retries, Target
 
 # An option with its dashes, and its value; None for a flag.
 Directive: TypeAlias = tuple[str, str | None]
@@ -65,6 +66,13 @@ def warning(target: Target, time_s: int | None) -> tuple[int, tuple[Directive, .
     if time_s is not None:
         before_s = min(before_s, max(5, time_s // 10))
     return before_s, (("--signal", f"B:USR1@{max(1, before_s)}"),)
+
+
+def requeue(target: Target, retries: Retries) -> Directive:
+    """Return whether Slurm itself starts a job again that was preempted or lost its node."""
+    lost = {RetryReason.NODE_FAIL, RetryReason.PREEMPTED}
+    tried = retries.n > 0 and not lost.isdisjoint(retries.on)
+    return ("--requeue" if target.slurm.requeue or tried else "--no-requeue"), None
 
 
 def line(directive: Directive) -> str:

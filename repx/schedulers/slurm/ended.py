@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError, StorageError
-from repx.schedulers.slurm import answers, folder, queue, reasons
+from repx.schedulers.slurm import answers, attempts, folder, queue, reasons
 from repx.schedulers.slurm.answers import QueueAnswer
 from repx.schedulers.slurm.folder import ENDED, UNSEEN
 from repx.status import ALIVE, JobState, State
@@ -41,6 +41,8 @@ def told(store: Store, known: Sequence[Known], answer: Answer) -> dict[JobId, Jo
             if each.unseen:
                 with suppress(StorageError):
                     store.remove(_key(each, UNSEEN))
+            own = entries.get(each.submission, {})
+            states |= attempts.expected(store, each, states, own)
             found |= reasons.within_bundles(store, each, reasons.explained(store, each, states))
     return found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from repx import submissions
+from repx.schedulers.slurm.queue import expand
 from repx.status import Batch
 from repx.target import SchedulerName
 
@@ -19,6 +20,8 @@ ENDED: Final = "ended"
 CONTINUE: Final = "continue"
 FORCED: Final = "forced"
 UNSEEN: Final = "unseen"
+AGAIN: Final = ".again"
+TRIES: Final = "tries.tsv"
 _SUBMITTED: Final = "submitted.tsv"
 _ARRAYS: Final = "arrays.tsv"
 
@@ -37,6 +40,23 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A Slurm job in the place of one that failed, and the one behind it, if there is one."""
+
+    number: int
+    id: str
+    behind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tries:
+    """How often the jobs of a call are submitted again, and for which reasons."""
+
+    n: int
+    on: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What a submission folder tells of its Slurm jobs.
 
@@ -44,7 +64,8 @@ class Known:
     length of submitted.tsv in bytes. ``home`` is the cluster that submit.sh talked to, ``cluster``
     the one to name in every question, where it is another one, ``user`` whose jobs these are.
     ``forced`` are those that run although they had succeeded. ``unseen``: when and where somebody
-    looked and found nothing of it.
+    looked and found nothing of it. ``again`` has what was submitted in the place of elements that
+    failed, oldest first, ``tries`` what may be.
     """
 
     submission: str
@@ -57,6 +78,8 @@ class Known:
     forced: frozenset[JobId] = frozenset()
     unseen: str = ""
     children: Mapping[JobId, tuple[str, ...]] = field(default_factory=dict)
+    again: Mapping[tuple[str, int | None], tuple[Attempt, ...]] = field(default_factory=dict)
+    tries: Mapping[str, Tries] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -65,12 +88,30 @@ class Known:
 
     @property
     def all_ids(self) -> set[str]:
-        """Return every Slurm id of the submission."""
-        return {*self.ids.values(), *(each for ids in self.children.values() for each in ids)}
+        """Return every Slurm id of the submission that a job of the Lab has or had."""
+        later = (each.id for attempts in self.again.values() for each in attempts)
+        children = (each for ids in self.children.values() for each in ids)
+        own = (id_ for call, id_ in self.ids.items() if not call.endswith(AGAIN))
+        return {*own, *children, *later}
+
+    def id_of(self, row: Row) -> str:
+        """Return the id of the last attempt, empty while nothing is submitted."""
+        later = self.again.get((row.call, row.index))
+        return later[-1].id if later else self.ids.get(row.call, "")
+
+    def behind(self, row: Row) -> str:
+        """Return the id of the Slurm job that submits the last attempt again if it fails."""
+        later = self.again.get((row.call, row.index))
+        return later[-1].behind if later else self.ids.get(row.call + AGAIN, "")
+
+    def attempt(self, row: Row) -> int:
+        """Return which attempt the last one is."""
+        later = self.again.get((row.call, row.index))
+        return later[-1].number if later else 1
 
     def awaited(self, row: Row) -> Batch | None:
         """Return the Slurm job that others wait for, None while it is not submitted."""
-        id_ = self.ids.get(row.call)
+        id_ = self.id_of(row)
         if not id_:
             return None
         bundle = bool(row.bundle)
@@ -81,12 +122,23 @@ class Known:
             index=index,
             cluster=self.cluster or self.home,
             bundle=bundle,
+            again=self.behind(row),
         )
 
     def log_stems(self, job: JobId) -> frozenset[str]:
         """Return how the names of a job's logs begin: those of its Slurm jobs and steps."""
-        awaited = (self.awaited(row) for row in self.rows if row.job == job)
-        return frozenset(log_stem(by) for by in awaited if by)
+        rows = [row for row in self.rows if row.job == job]
+        last = (self.awaited(row) for row in rows)
+        before = (
+            Batch(system=SchedulerName.SLURM.value, id=id_, index=row.index)
+            for row in rows
+            for id_ in (self.ids.get(row.call), *self._later_ids(row))
+            if id_ and not row.bundle
+        )
+        return frozenset(log_stem(by) for by in (*last, *before) if by)
+
+    def _later_ids(self, row: Row) -> Iterator[str]:
+        yield from (each.id for each in self.again.get((row.call, row.index), ()))
 
     def by_call(self) -> Mapping[str, list[Row]]:
         """Return the rows of each call."""
@@ -146,7 +198,31 @@ def read(store: Store, submission: str) -> Known:
             )
             for name in store.names(f"{folder}/children")
         },
+        **_tried_again(store, folder),
     )
+
+
+class _TriedAgain(TypedDict):
+    again: Mapping[tuple[str, int | None], tuple[Attempt, ...]]
+    tries: Mapping[str, Tries]
+
+
+def _tried_again(store: Store, folder: str) -> _TriedAgain:
+    """Return what was submitted in the place of what failed, and what may be."""
+    tries = {
+        call: Tries(n=int(n), on=frozenset(on.split()))
+        for call, n, on in _table(store, f"{folder}/{TRIES}", columns=3)
+    }
+    if not tries:
+        return {"again": {}, "tries": {}}
+    found: dict[tuple[str, int | None], dict[int, Attempt]] = defaultdict(dict)
+    for name in store.names(f"{folder}/again"):
+        for fields in _table(store, f"{folder}/again/{name}", columns=6):
+            call, id_, indices, number, _, behind = fields[:6]
+            for index in expand(indices):
+                found[call, index][int(number)] = Attempt(number=int(number), id=id_, behind=behind)
+    again = {key: tuple(each[n] for n in sorted(each)) for key, each in found.items()}
+    return {"again": again, "tries": tries}
 
 
 def _table(store: Store, key: str, *, columns: int) -> Iterator[list[str]]:

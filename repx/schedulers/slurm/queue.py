@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from repx.status import State
+from repx.status import ALIVE, State
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class Entry:
     elapsed_s: int = 0
     node: str = ""
     comment: str = ""
+
+    @property
+    def queued(self) -> bool:
+        """Return whether Slurm still has it; what waits for ever, too, until it is cancelled."""
+        return self.state in ALIVE or self.word == "PENDING"
 
 
 # Array or job id, and index within the array or None.
@@ -192,6 +197,11 @@ def expand(indices: str) -> Iterator[int | None]:
     for match in _RANGE.finditer(ranges):
         first, last, step = match.groups()
         yield from range(int(first), int(last or first) + 1, int(step or 1))
+
+
+def element(id_: str, index: int | None) -> str:
+    """Return an id as Slurm writes it: ``4711``, ``4711_3``."""
+    return id_ if index is None else f"{id_}_{index}"
 
 
 def seconds(elapsed: str) -> int:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from repx import plan_file, render, runner_code
 from repx.render import Raw, RenderedFile
-from repx.schedulers.slurm import batches, directives
-from repx.schedulers.slurm.batches import Call, Kind, Shape
-from repx.schedulers.slurm.folder import FORCED
+from repx.schedulers.slurm import again, batches, directives
+from repx.schedulers.slurm.batches import Call, Kind, SubmissionSpec
+from repx.schedulers.slurm.folder import FORCED, TRIES
 from repx.target import RetryReason
 
 if TYPE_CHECKING:
     from repx.model import JobId, Lab
     from repx.plan import Plan
     from repx.schedulers.slurm.batches import Batches
-    from repx.schedulers.slurm.bundles import Load
+    from repx.schedulers.slurm.bundles import BundlePlan
     from repx.schedulers.slurm.directives import Directive
     from repx.target import Retries, Target
 
@@ -26,7 +26,7 @@ DEFAULT_MAX_ARRAY_SIZE: Final = 1000
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
 _FEW: Final = 100  # jobs that hardly any site refuses
-_CONTINUE: Final = Shape(Kind.CONTINUE, "continue")
+_CONTINUE: Final = SubmissionSpec(Kind.CONTINUE, "continue")
 
 
 def files(
@@ -43,9 +43,15 @@ def files(
     ``batches.make`` raises.
     """
     size = target.slurm.max_array_size or max_array_size
-    made = batches.make(plan, target, max_array_size=size)
+    watched = again.of_plan(plan)
+    made = batches.make(plan, target, max_array_size=size, watched=watched)
+    if watched:
+        made = dataclasses.replace(made, calls=tuple(again.watched(made.calls, plan)))
     writer = _Writer(target, made, submission_id, size)
     yield writer.as_it_is("slurm.sh")
+    if watched:
+        yield writer.as_it_is("again.sh")
+        yield _tries(made)
     for call in made.calls:
         yield from writer.scripts(call)
     yield writer.continuation()
@@ -56,10 +62,10 @@ def files(
         yield RenderedFile(path=FORCED, text=forced, mode=_TEXT)
     for path, jobs in made.lists.items():
         yield RenderedFile(path=path, text="".join(f"{job}\n" for job in jobs), mode=_TEXT)
-    for number, load in enumerate(made.loads):
+    for number, bundle in enumerate(made.bundle_plans):
         folder = f"bundles/{number}"
         document = plan_file.document(
-            _inside(plan, load), lab, target, submission_id=f"{submission_id}/{folder}"
+            _inside(plan, bundle), lab, target, submission_id=f"{submission_id}/{folder}"
         )
         yield RenderedFile(path=f"{folder}/plan.json", text=json.dumps(document), mode=_TEXT)
 
@@ -75,6 +81,7 @@ class _Writer:
         self._batches = made
         self._id = submission_id
         self._size = max_array_size
+        self._calls = {call.name: call for call in made.calls}
         self._common = {
             "store": target.base_path,
             "umask": target.umask,
@@ -95,43 +102,47 @@ class _Writer:
 
     def scripts(self, call: Call) -> Iterator[RenderedFile]:
         """Yield the script of a call, and of the steps that its jobs submit."""
-        about = _about(call, self._batches.loads)
+        if call.spec.kind is Kind.AGAIN:
+            yield self._again(call)
+            return
+        about = _about(call, self._batches.bundle_plans)
         steps = [
             {
                 "name": step.name,
                 "script": f"sbatch/{call.name}.{number}.sh",
                 "needs": " ".join(map(str, step.needs)),
             }
-            for number, step in enumerate(call.shape.steps)
+            for number, step in enumerate(call.spec.steps)
         ]
-        load = None if call.shape.load is None else self._batches.loads[call.shape.load]
-        context = {
+        bundle = None if call.spec.bundle is None else self._batches.bundle_plans[call.spec.bundle]
+        context: dict[str, object] = {
             "jobs": [(Raw(index), job) for index, job in call.jobs.items()],
             "required": [(Raw(i), "\n".join(lines)) for i, lines in call.required.items()],
             "steps": [{**step, "number": Raw(number)} for number, step in enumerate(steps)],
             "gather": call.partner,
-            "sink": call.shape.steps[-1].name if call.shape.steps else "",
+            "sink": call.spec.steps[-1].name if call.spec.steps else "",
             "array_size": Raw(self._size),
-            "forced": Raw("1" if call.shape.forced else ""),
-            "bundle": Raw(call.shape.load or 0),
+            "forced": Raw("1" if call.spec.forced else ""),
+            "bundle": Raw(call.spec.bundle or 0),
             "runner": runner_code.start(self._target.base_path),
-            "cpus": Raw(load.cpus if load else 1),
-            "mem_bytes": Raw((load and load.mem_bytes) or "''"),
+            "cpus": Raw(bundle.cpus if bundle else 1),
+            "mem_bytes": Raw((bundle and bundle.mem_bytes) or "''"),
         }
-        yield self._script(call.name, call.shape, self._directives(call), about, context)
-        if call.shape.kind is Kind.SCATTER:
-            for step, given in zip(call.shape.steps, steps, strict=True):
+        own = (*self._directives(call), _invalid(kept=call.kept))
+        yield self._script(call.name, call.spec, own, about, context)
+        if call.spec.kind is Kind.SCATTER:
+            for step, given in zip(call.spec.steps, steps, strict=True):
                 name = given["script"].removeprefix("sbatch/").removesuffix(".sh")
                 about = f"Step {step.name} of the jobs of {call.name}; element i is branch i."
-                output = (("--output", "logs/%A_%a.out"),)
-                yield self._script(name, step.shape, output, about, {"step": step.name})
+                output = (("--output", "logs/%A_%a.out"), _invalid())
+                yield self._script(name, step.spec, output, about, {"step": step.name})
 
     def continuation(self) -> RenderedFile:
         """Return the script that goes on with submit.sh where a limit stopped it."""
         asked = (("--export", "NONE"), *self._site(), ("--time", "01:00:00"), ("--requeue", None))
-        shape = dataclasses.replace(_CONTINUE, directives=asked)
-        own = (("--output", "logs/continue.out"),)
-        return self._script("continue", shape, own, "Submits what a limit left over.", {})
+        spec = dataclasses.replace(_CONTINUE, directives=asked)
+        own = (("--output", "logs/continue.out"), _invalid())
+        return self._script("continue", spec, own, "Submits what a limit left over.", {})
 
     def submit(self, jobs: int) -> RenderedFile:
         """Return submit.sh."""
@@ -168,30 +179,52 @@ class _Writer:
     def _script(
         self,
         name: str,
-        shape: Shape,
+        spec: SubmissionSpec,
         own: Iterable[Directive],
         about: str,
         context: dict[str, object],
     ) -> RenderedFile:
         always = (
-            ("--job-name", "".join(c if c.isprintable() else "?" for c in shape.title)),
+            ("--job-name", "".join(c if c.isprintable() else "?" for c in spec.title)),
             ("--comment", f"repx:{self._id}:{name}"),
             *own,
             ("--open-mode", "append"),
-            ("--kill-on-invalid-dep", "yes"),
         )
         return self.text(
-            f"sbatch-{shape.kind}.sh.j2",
+            f"sbatch-{spec.kind}.sh.j2",
             f"sbatch/{name}.sh",
             _SCRIPT,
             **self._common,
             **context,
             about=about,
-            directives=[Raw(directives.line(each)) for each in (*always, *shape.directives)],
-            limit_s=Raw(shape.limit_s),
-            warning_s=Raw(shape.warning_s),
-            retries=Raw(_within_one_job(shape.retries)),
+            directives=[Raw(directives.line(each)) for each in (*always, *spec.directives)],
+            limit_s=Raw(spec.limit_s),
+            warning_s=Raw(spec.warning_s),
+            retries=Raw(_within_one_job(spec.retries)),
+            tries=Raw(again.tries(spec) or ""),
+            rungs=[(Raw(rung.limit_s), Raw(rung.warning_s)) for rung in spec.rungs],
         )
+
+    def _again(self, call: Call) -> RenderedFile:
+        """Return the script of the job that submits what failed of a call."""
+        of = self._calls[call.partner]
+        asked = (("--export", "NONE"), *self._site(), ("--time", "00:15:00"), ("--requeue", None))
+        context: dict[str, object] = {
+            "call": of.name,
+            "jobs": [(Raw(index), job) for index, job in of.jobs.items()],
+            "array": Raw("1" if of.is_array else ""),
+            "forced": Raw("1" if of.spec.forced else ""),
+            "again_tries": Raw(again.tries(of.spec)),
+            "on": " ".join(of.spec.retries.on),
+            "options": [
+                " ".join(directives.line(each) for each in rung.directives)
+                for rung in of.spec.rungs
+            ],
+        }
+        spec = dataclasses.replace(call.spec, directives=asked)
+        about = f"Submits again what failed of {of.name}; who waits for that waits on."
+        own = (("--output", "logs/%j.out"), _invalid())
+        return self._script(call.name, spec, own, about, context)
 
     def _directives(self, call: Call) -> Iterator[Directive]:
         if call.is_array:
@@ -199,9 +232,9 @@ class _Writer:
             throttle = f"%{running}" if running else ""
             yield "--array", f"{_ranges(call.jobs)}{throttle}"
         yield "--output", "logs/%A_%a.out" if call.is_array else "logs/%j.out"
-        if call.shape.kind in (Kind.SCATTER, Kind.GATHER):
+        if call.spec.kind in (Kind.SCATTER, Kind.GATHER):
             yield "--hold", None
-        if call.shape.kind is Kind.JOIN:
+        if call.spec.kind is Kind.JOIN:
             yield from (("--export", "NONE"), *self._site(), ("--time", "00:05:00"))
 
     def _site(self) -> Iterator[Directive]:
@@ -209,6 +242,11 @@ class _Writer:
         for name in ("partition", "account", "qos", "clusters", "reservation"):
             if name in self._target.slurm.options:
                 yield f"--{name}", str(self._target.slurm.options[name])
+
+
+def _invalid(*, kept: bool = False) -> Directive:
+    """Return what Slurm does with a job that can no longer start."""
+    return "--kill-on-invalid-dep", "no" if kept else "yes"
 
 
 def prologue(target: Target) -> Iterator[str]:
@@ -227,9 +265,9 @@ def _within_one_job(retries: Retries) -> int:
     return retries.n if RetryReason.EXIT in retries.on else 0
 
 
-def _about(call: Call, loads: Iterable[Load]) -> str:
-    size = sum(1 for _ in batches.jobs_of(call, tuple(loads)))
-    match call.shape.kind:
+def _about(call: Call, bundle_plans: Iterable[BundlePlan]) -> str:
+    size = sum(1 for _ in batches.jobs_of(call, tuple(bundle_plans)))
+    match call.spec.kind:
         case Kind.JOIN:
             return "Stands for many others."
         case Kind.BUNDLE:
@@ -254,28 +292,38 @@ def _ranges(indices: Iterable[int]) -> str:
 def _table(made: Batches) -> RenderedFile:
     """Return arrays.tsv: call, index, kind, job; one line per job and call."""
     lines = (
-        f"{call.name}\t{index if call.is_array else '-'}\t{_kind(call.shape)}\t{job}\n"
+        f"{call.name}\t{index if call.is_array else '-'}\t{_kind(call.spec)}\t{job}\n"
         for call in made.calls
-        for index, job in batches.jobs_of(call, made.loads)
+        for index, job in batches.jobs_of(call, made.bundle_plans)
     )
     return RenderedFile(path="arrays.tsv", text="".join(lines), mode=_TEXT)
 
 
-def _kind(shape: Shape) -> str:
-    return shape.kind if shape.load is None else f"{shape.kind}:{shape.load}"
+def _tries(made: Batches) -> RenderedFile:
+    """Return tries.tsv: call, how often its jobs may be submitted again, and why."""
+    lines = (
+        f"{call.name}\t{n}\t{' '.join(call.spec.retries.on)}\n"
+        for call in made.calls
+        if (n := again.tries(call.spec))
+    )
+    return RenderedFile(path=TRIES, text="".join(lines), mode=_TEXT)
 
 
-def _inside(plan: Plan, load: Load) -> Plan:
+def _kind(spec: SubmissionSpec) -> str:
+    return spec.kind if spec.bundle is None else f"{spec.kind}:{spec.bundle}"
+
+
+def _inside(plan: Plan, bundle: BundlePlan) -> Plan:
     """Return the part of a plan that one bundle runs; what it waits for has ended by then."""
-    inside = {task.job.id for task in load.tasks}
-    held = sorted({number for task in load.tasks for number in task.gates})
+    inside = {task.job.id for task in bundle.tasks}
+    held = sorted({number for task in bundle.tasks for number in task.gates})
     places = {number: place for place, number in enumerate(held)}
     gates = tuple(plan.gates[number] for number in held)
-    awaited: set[JobId] = {need for task in load.tasks for need in task.needs}
+    awaited: set[JobId] = {need for task in bundle.tasks for need in task.needs}
     awaited.update(job for gate in gates for job in gate.jobs)
     tasks = tuple(
         dataclasses.replace(task, gates=tuple(places[number] for number in task.gates))
-        for task in load.tasks
+        for task in bundle.tasks
     )
     alive = dict.fromkeys(sorted(awaited - inside))
     return dataclasses.replace(plan, tasks=tasks, gates=gates, alive=alive)

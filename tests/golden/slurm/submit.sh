@@ -1,5 +1,5 @@
 #!/bin/bash
-# Submits the jobs of this folder to Slurm. Jobs: 12, calls of sbatch: 7.
+# Submits the jobs of this folder to Slurm. Jobs: 12, calls of sbatch: 11.
 #
 #   bash submit.sh       submit what is not submitted yet; can be stopped and started again
 #
@@ -261,12 +261,16 @@ room=''
 [[ -z $room ]] || count_room
 
 submit 1-run_s.it_s_a_stage_HOME_x_ 3
+submit 1-run_s.it_s_a_stage_HOME_x_.again 1 afternotok=1-run_s.it_s_a_stage_HOME_x_
 submit 2-run_s.calc 3 aftercorr=1-run_s.it_s_a_stage_HOME_x_
+submit 2-run_s.calc.again 1 afternotok=2-run_s.calc
 submit 3-run_s.sum.scatter 1 'afterok=2-run_s.calc[0]'
 submit 4-bundle.short 1 afterany=2-run_s.calc
 submit 5-run_s.sum.gather 1 afterok=3-run_s.sum.scatter
 release 3-run_s.sum.scatter
-submit 6-run_s.after 1 'afterok=2-run_s.calc[2],4711_3' afterany=4-bundle.short
-submit 7-run_s.report 1 afterok=5-run_s.sum.gather,4711_3 afterany=4-bundle.short
+submit 5-run_s.sum.gather.again 1 afternotok=5-run_s.sum.gather
+submit 6-run_s.after 1 'afterok=2-run_s.calc[2]' afterany=4-bundle.short,4711_3
+submit 7-run_s.report 1 afterok=5-run_s.sum.gather afterany=4-bundle.short,4711_3
+submit 7-run_s.report.again 1 afternotok=7-run_s.report
 
 [[ -n ${REPX_CONTINUATION-} ]] || give_back

@@ -3,8 +3,8 @@
 #SBATCH --comment=repx:20260101-000000-abcdef:2-run_s.calc
 #SBATCH --array=0-2%50
 #SBATCH --output=logs/%A_%a.out
+#SBATCH --kill-on-invalid-dep=no
 #SBATCH --open-mode=append
-#SBATCH --kill-on-invalid-dep=yes
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

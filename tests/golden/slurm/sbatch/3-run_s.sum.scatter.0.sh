@@ -2,8 +2,8 @@
 #SBATCH --job-name='run'"'"'s.sum.fit'
 #SBATCH --comment=repx:20260101-000000-abcdef:3-run_s.sum.scatter.0
 #SBATCH --output=logs/%A_%a.out
-#SBATCH --open-mode=append
 #SBATCH --kill-on-invalid-dep=yes
+#SBATCH --open-mode=append
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

@@ -3,8 +3,8 @@
 #SBATCH --comment=repx:20260101-000000-abcdef:3-run_s.sum.scatter
 #SBATCH --output=logs/%j.out
 #SBATCH --hold
+#SBATCH --kill-on-invalid-dep=no
 #SBATCH --open-mode=append
-#SBATCH --kill-on-invalid-dep=yes
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

@@ -2,8 +2,8 @@
 #SBATCH --job-name=bundle.short
 #SBATCH --comment=repx:20260101-000000-abcdef:4-bundle.short
 #SBATCH --output=logs/%j.out
+#SBATCH --kill-on-invalid-dep=no
 #SBATCH --open-mode=append
-#SBATCH --kill-on-invalid-dep=yes
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

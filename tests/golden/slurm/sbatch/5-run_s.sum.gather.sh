@@ -3,8 +3,8 @@
 #SBATCH --comment=repx:20260101-000000-abcdef:5-run_s.sum.gather
 #SBATCH --output=logs/%j.out
 #SBATCH --hold
-#SBATCH --open-mode=append
 #SBATCH --kill-on-invalid-dep=yes
+#SBATCH --open-mode=append
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

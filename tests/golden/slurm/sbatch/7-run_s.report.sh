@@ -2,8 +2,8 @@
 #SBATCH --job-name='run'"'"'s.report'
 #SBATCH --comment=repx:20260101-000000-abcdef:7-run_s.report
 #SBATCH --output=logs/%j.out
+#SBATCH --kill-on-invalid-dep=no
 #SBATCH --open-mode=append
-#SBATCH --kill-on-invalid-dep=yes
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long
@@ -29,6 +29,7 @@ cd -- "$SLURM_SUBMIT_DIR" || exit 3
 
 store='/scratch/o'"'"'brien/my store'
 limit_s=0 warning_s=60 retries=2 grace_s=30
+tries=2 given_attempt=${1:-1} rung=${2:-0} # arguments: of one that is tried again
 
 jobs=(
   [0]=z0-report-1.0

@@ -2,8 +2,8 @@
 #SBATCH --job-name=continue
 #SBATCH --comment=repx:20260101-000000-abcdef:continue
 #SBATCH --output=logs/continue.out
-#SBATCH --open-mode=append
 #SBATCH --kill-on-invalid-dep=yes
+#SBATCH --open-mode=append
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'
 #SBATCH --qos=long

@@ -1,0 +1,117 @@
+"""Retries by reason: new Slurm jobs with more, made by Slurm jobs alone; who waits, waits on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.real.slurm_place import Place
+
+pytestmark = pytest.mark.slurm
+
+# Holds 60 MB for three seconds: Slurm looks once a second.
+GREEDY = "{ head -c 60000000 /dev/zero | tr '\\0' x; sleep 3; } | tail -n 1 | wc -c >o"
+ONCE = "[[ -e ../tried ]] || { touch ../tried; %s; }; echo done >o"
+RETRIES = {"n": 2, "mem": "x4", "time": "x4"}
+
+
+def test_what_lacked_memory_or_time_gets_more_and_who_waits_waits_on(place: Place) -> None:
+    """The client is gone at once; what did not fail is not held up, nor run twice."""
+    scripts = [GREEDY, ONCE % "sleep 600", ONCE % "exit 7", "echo done >o"]
+    firsts = [place.lab.job("first", f"echo >>../ran; {script}") for script in scripts]
+    seconds = [
+        place.lab.job("second", "echo >>../ran; echo done >o", needs=[job]) for job in firsts
+    ]
+    last = place.lab.job("last", needs=seconds)
+    soon = {"stage": "first", "mem": "30M", "time": "10m"}
+    place.target(retries=RETRIES, resources={"rules": [soon]})
+    said = place.repx("run")
+    place.cluster.wait(lambda: place.started(firsts[1]))
+    overdue = f"JobId={place.ids()['all.first']}_1"
+    place.cluster.sh("scontrol", "update", overdue, "EndTime=now")
+    place.cluster.wait(lambda: "succeeded" == place.states()[seconds[3]])
+    between = place.status()
+    place.cluster.drain()
+    ran = [
+        len((place.store / "outputs" / job / "ran").read_text().split("\n")) - 1 for job in firsts
+    ]
+    marks = [place.marker(job, "SUCCESS") for job in firsts]
+
+    assert "6 sbatch calls" in said, "each of the three stages, and one behind it"
+    assert {"succeeded"} == set(place.states().values())
+    assert "queued" == between[last]["state"]
+    assert [2, 2, 2, 1] == ran
+    assert [2, 2, 2, 1] == [mark["attempt"] for mark in marks]
+    assert [120 << 20, 2400] == [marks[0]["mem"], marks[1]["time"]]
+    assert [] == place.cluster.queue()
+
+
+def test_what_fails_each_time_stops_its_followers_only_and_leaves_nothing(place: Place) -> None:
+    """Slurm would keep what waits for it for ever: the job behind it cancels that."""
+    bad = place.lab.job("first", "exit 3")
+    good = place.lab.job("first")
+    stopped = place.lab.job("second", needs=[bad])
+    runs = place.lab.job("second", needs=[good])
+    last = place.lab.job("last", needs=[stopped, runs])
+    place.target(retries={"n": 1})
+    place.run()
+    told = place.status()
+
+    assert ("failed", "exit 3") == (told[bad]["state"], told[bad]["reason"])
+    assert 2 == place.marker(bad)["attempt"]
+    assert {"state": "skipped", "reason": bad} == told[stopped]
+    assert {"state": "skipped", "reason": bad} == told[last]
+    assert ["succeeded"] * 2 == [told[job]["state"] for job in (good, runs)]
+
+
+def test_cancelled_jobs_are_not_tried_again_and_nothing_stays(place: Place) -> None:
+    first = place.lab.job("first", "sleep 600")
+    waiting = place.lab.job("second", needs=[first])
+    place.target(retries=RETRIES)
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(first))
+    place.repx("cancel", first)
+    place.cluster.drain()
+    told = place.status()
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(first))
+    place.repx("cancel", "--all")
+    place.cluster.drain()
+
+    assert "cancelled" in told[first]["reason"]
+    assert "skipped" == told[waiting]["state"]
+
+
+def test_a_lost_node_costs_nothing_but_time(place: Place) -> None:
+    first = place.lab.job("first", ONCE % "sleep 600")
+    second = place.lab.job("second", needs=[first])
+    place.target(retries={"n": 1, "on": ["node_fail"]})
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(first))
+    where = place.status()[first]["where"]
+    place.cluster.kill_node(where)
+    place.cluster.revive_node(where)
+    place.cluster.sh("scontrol", "update", f"JobId={place.ids()['all.first']}", "StartTime=now")
+    place.cluster.drain()
+
+    assert ["succeeded"] * 2 == [place.states()[job] for job in (first, second)]
+    assert 2 == place.marker(first, "SUCCESS")["attempt"]
+
+
+def test_later_submissions_and_soft_runs_wait_for_the_last_attempt(place: Place) -> None:
+    first = place.lab.job("first", f"{ONCE % 'sleep 600'}; sleep 3")
+    second = place.lab.job("second", needs=[first])
+    after = place.lab.job("after", f"ls '{place.store}/outputs/{first}/out/o' >o")
+    place.lab.run("one", [first, second])
+    place.lab.run("two", [after], one="soft")
+    place.target(retries={"n": 1, "on": ["timeout"]})
+    place.repx("run", first)
+    id_ = place.ids()["one.first"]
+    place.repx("run", "one", "two")
+    place.cluster.wait(lambda: place.started(first))
+    place.cluster.sh("scontrol", "update", f"JobId={id_}", "EndTime=now")
+    place.cluster.drain()
+
+    assert {"succeeded"} == set(place.states().values())
