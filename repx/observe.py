@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import graph, repx05, seen, stale, status, submissions, waiting
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from repx.model import JobId, Lab
     from repx.places import Question
     from repx.store import Store
+
+_PID: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 
 def states(lab: Lab, store: Store) -> dict[JobId, JobState]:
@@ -81,9 +84,9 @@ def _unmarked(store: Store, job: JobId) -> JobState | None:
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):
         host, _, pid = (store.read_text(lock) or "").strip().rpartition(" ")
-        by = ByHand(host, int(pid)) if pid.isdecimal() else ByHand()
+        by = ByHand(host, int(pid)) if _PID.fullmatch(pid) else ByHand()
         return JobState(state=State.RUNNING, reason="without a scheduler", by=by)
-    name = store.markers([job]).get(job)
+    name = store.mark(job)
     if name is not None:
         return _marked(store, job, name)
     if store.exists(lock):

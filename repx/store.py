@@ -51,8 +51,14 @@ class Store:
         """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL."""
         started = self.started()
         seen = progress.through(jobs, "looking at jobs:")
-        wanted = (job for job in seen if job in started)
-        found, problems = self._do("read", "outputs", lambda: self.files.markers(wanted))
+        return self._markers(job for job in seen if job in started)
+
+    def mark(self, job: JobId) -> str | None:
+        """Return SUCCESS or FAIL for one job; None while it has no marker."""
+        return self._markers([job]).get(job)
+
+    def _markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
+        found, problems = self._do("read", "outputs", lambda: self.files.markers(jobs))
         for job, why in problems.items():
             log.warning("cannot read %s/repx: %s; passed over", self.outputs(job), why)
         return found

@@ -178,8 +178,8 @@ repx_fail() {
   local part=$repx_record/FAIL.$$.part # steps of a job may fail side by side
   repx_quote "$2"
   [[ -d $repx_record ]] || repx_make "$repx_record" # the job may have removed it,
-  repx_drop "$repx_record/SUCCESS"                  # or written to it
-  if ! { repx_mark "$part" fail "$1" "$REPLY" "" && mv -f -- "$part" "$repx_record/FAIL"; }; then
+  repx_drop "$repx_record/SUCCESS" "$part"          # or written to it
+  if ! { repx_mark "$part" fail "$1" "$REPLY" "" && mv -fT -- "$part" "$repx_record/FAIL"; }; then
     rm -f -- "$part"
     repx_broken "cannot write $repx_record/FAIL"
   fi
@@ -190,15 +190,30 @@ repx_fail() {
 
 # MEMBERS: SUCCESS could not be written, because the job has removed its folder, or for good.
 repx_succeed_again() {
+  repx_write_success "$repx_record/SUCCESS" "$1"
+}
+
+# MEMBERS: leave SUCCESS, it too on the disk, so that it is whole wherever it exists.
+repx_succeed_durably() {
+  local part=$repx_record/SUCCESS.$$.part
+  repx_write_success "$part" "$1"
+  repx_flush "$part"
+  mv -fT -- "$part" "$repx_record/SUCCESS" || repx_broken "cannot write $repx_record/SUCCESS"
+}
+
+# FILE MEMBERS
+repx_write_success() {
   [[ -d $repx_record ]] || repx_make "$repx_record"
-  repx_mark "$repx_record/SUCCESS" success 0 '""' "$repx_missing$1" && return
-  rm -f -- "$repx_record/SUCCESS"
+  repx_drop "$1"
+  repx_mark "$1" success 0 '""' "$repx_missing$2" && return
+  rm -f -- "$1"
   repx_broken "cannot write $repx_record/SUCCESS"
 }
 
-# Bring the outputs to the disk. An output that is a folder takes its whole file system along.
+# FILE: bring it and the outputs to the disk. An output that is a folder takes its whole file
+# system along.
 repx_flush() {
-  local index files=("$repx_out") folders=()
+  local index files=("$1" "$repx_out") folders=()
   for ((index = 1; index < ${#repx_outputs[@]}; index += 2)); do
     if [[ -d ${repx_outputs[index]} ]]; then
       folders+=("${repx_outputs[index]}")
@@ -207,7 +222,7 @@ repx_flush() {
     fi
   done
   if ((${#folders[@]})); then
-    sync -f -- "${folders[@]}"
+    sync -f -- "$1" "${folders[@]}"
   else
     sync -- "${files[@]}"
   fi 2>/dev/null || sync || true # an old or another sync knows no files
@@ -230,7 +245,9 @@ repx_ended() {
 repx_lock() {
   local how=${3:--x} lock
   [[ -d $1 ]] || mkdir -p -- "$1" || repx_broken "cannot make $1"
+  repx_no_links "$1/lock"
   exec {lock}<>"$1/lock" || repx_broken "cannot open $1/lock"
+  repx_no_links "$1/lock" # which somebody could have put there meanwhile
   if type -P flock >/dev/null; then
     flock -n -E 75 "$how" "$lock"
     case $? in
@@ -242,7 +259,7 @@ repx_lock() {
     repx_say "no flock on this machine: nothing stops a second run of this job at once"
   fi
   [[ -e $1/SUCCESS || -e $1/FAIL || $how == -s ]] || repx_wait_for_remains "$2"
-  printf '%s %s\n' "$HOSTNAME" "$$" >"$1/lock"
+  printf '%s %s\n' "$HOSTNAME" "$$" >|"/dev/fd/$lock"
   repx_lock_fd=$lock
 }
 
@@ -302,6 +319,7 @@ repx_become_otherwise() {
     printf -v secrets '%sexport %s=%q\n' "$secrets" "${repx_secrets[index]}" "$REPLY"
   done
   if [[ $(type -t repx_site) == function || ! -r /proc/self/environ ]]; then
+    set +C
     repx_unset_ours
     [[ $(type -t repx_site) != function ]] || repx_site
     path=$PATH
@@ -357,7 +375,7 @@ repx_make() {
 repx_drop() {
   local file found=()
   for file; do
-    [[ ! -e $file ]] || found+=("$file")
+    [[ ! -e $file && ! -L $file ]] || found+=("$file")
   done
   ((${#found[@]} == 0)) || rm -f -- "${found[@]}" || repx_broken "cannot remove ${found[*]}"
 }
@@ -372,7 +390,7 @@ repx_clear() {
 repx_keep_logs() {
   local log
   for log in "$repx_record/stdout.log" "$repx_record/stderr.log"; do
-    [[ ! -s $log ]] || mv -f -- "$log" "$log.1" || repx_broken "cannot move $log"
+    [[ ! -s $log ]] || mv -fT -- "$log" "$log.1" || repx_broken "cannot move $log"
   done
 }
 

@@ -27,7 +27,8 @@
 # What an environment can change in bash itself (SHELLOPTS, BASHOPTS, exported functions, ...).
 unset -f cd exec export kill local mkdir mv printf read return rm set shopt sleep sync trap wait
 unset BASH_COMPAT FUNCNEST GLOBIGNORE IFS POSIXLY_CORRECT TMOUT
-set +efuxvkCT +o pipefail +o posix
+set +efuxvkT +o pipefail +o posix
+set -C # what is written is new: nothing is written through a link
 shopt -u failglob nocasematch nocaseglob extglob
 shopt -s nullglob dotglob
 
@@ -72,8 +73,7 @@ repx_main() {
   trap 'repx_exceptional stopped timeout USR1' USR1
   repx_home=$repx_store/outputs/$repx_job
   repx_record=$repx_folder/repx repx_out=$repx_folder/out
-  [[ ! -L $repx_home && ! -L $repx_folder && ! -L $repx_record ]] ||
-    repx_exceptional broken "a link stands where a job's folder belongs: $repx_home"
+  repx_no_links "${repx_home%/*}" "$repx_home" "${repx_folder%/*}" "$repx_folder" "$repx_record"
   if [[ $repx_unit != main ]]; then
     # shellcheck source=templates/scatter-gather.sh
     . "$repx_here/scatter-gather.sh"
@@ -95,15 +95,16 @@ repx_try() {
   repx_now
   repx_start=$repx_now
   [[ -d $repx_record && -d $repx_out ]] || repx_exceptional make "$repx_record" "$repx_out"
-  [[ ! -e $repx_record/SUCCESS && ! -e $repx_record/FAIL ]] ||
-    repx_exceptional drop "$repx_record/SUCCESS" "$repx_record/FAIL"
+  [[ -e $repx_record/lock ]] || : >"$repx_record/lock" # the unit is ours: markers.sh
+  repx_clean "$repx_record/SUCCESS" "$repx_record/FAIL"
   repx_present "${repx_needs[@]}" ||
     repx_exceptional await "$repx_input_wait_s" input "${repx_needs[@]}" || return
   content=("$repx_out"/*)
-  ((${#content[@]} == 0)) || repx_exceptional clear "$repx_out"
+  [[ ${#content[@]} == 0 && ! -L $repx_out ]] || repx_exceptional clear "$repx_out"
   repx_put "$repx_inputs_file" "$repx_inputs"
   [[ -z $repx_parameters_file ]] || repx_put "$repx_parameters_file" "$repx_parameters"
   [[ ! -s $repx_record/stdout.log && ! -s $repx_record/stderr.log ]] || repx_exceptional keep_logs
+  repx_clean "$repx_record/stdout.log" "$repx_record/stderr.log"
   [[ -x $repx_executable && ! -d $repx_executable ]] || repx_exceptional no_program || return
   ((${#repx_secrets[@]} == 0)) || repx_exceptional check_secrets || return
   cd -- "$repx_out" || repx_exceptional broken "cannot enter $repx_out"
@@ -114,8 +115,25 @@ repx_try() {
     repx_exceptional judge
 }
 
+# PATH...: a link could lead anywhere.
+repx_no_links() {
+  while (($#)); do
+    [[ ! -L $1 ]] || repx_exceptional broken "a link stands where a folder of the store belongs: $1"
+    shift
+  done
+}
+
+# FILE...: remove those that exist.
+repx_clean() {
+  local file
+  for file; do
+    [[ ! -e $file && ! -L $file ]] || { repx_exceptional drop "$@" && return; }
+  done
+}
+
 # FILE TEXT
 repx_put() {
+  repx_clean "$1"
   printf '%s\n' "$2" >"$1" || repx_exceptional broken "cannot write $1"
 }
 
@@ -185,11 +203,14 @@ repx_present() {
   done
 }
 
-# MEMBERS: leave SUCCESS, with further members of its JSON. Its existence is the message, and it
-# is made last, when what it promises is on the disk.
+# MEMBERS: leave SUCCESS, with further members of its JSON. It is made last, when what it promises is
+# on the disk.
 repx_succeed() {
-  [[ $repx_durability != full ]] || repx_exceptional flush
-  repx_mark "$repx_record/SUCCESS" success 0 '""' "$repx_missing$1" || repx_exceptional succeed_again "$1"
+  if [[ $repx_durability == full ]]; then
+    repx_exceptional succeed_durably "$1"
+  else
+    repx_mark "$repx_record/SUCCESS" success 0 '""' "$repx_missing$1" || repx_exceptional succeed_again "$1"
+  fi
 }
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.

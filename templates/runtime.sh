@@ -81,6 +81,7 @@ repx_choose() {
     fi
     others+="${others:+; }$name: $repx_why"
   done
+  repx_clean "$repx_node_file.why"
   printf '%s' "$others" >"$repx_node_file.why"
   return 1
 }
@@ -88,6 +89,7 @@ repx_choose() {
 # OTHERS: write down what was found out, as one assignment a line.
 repx_note() {
   local name part=$repx_node_file.$$.part
+  repx_clean "$part"
   [[ -z $1 ]] || repx_exceptional say "runs in $repx_runtime, since others do not work on $HOSTNAME: $1"
   {
     repx_assign repx_runtime "$repx_runtime"
@@ -96,7 +98,7 @@ repx_note() {
     for name in "${!repx_at_@}"; do
       repx_assign_words "$name"
     done
-  } >"$part" && mv -f -- "$part" "$repx_node_file"
+  } >"$part" && mv -fT -- "$part" "$repx_node_file"
 }
 
 # NAME VALUE
@@ -158,6 +160,7 @@ repx_tool() (
 repx_once() {
   local descriptor
   repx_why="cannot write to ${1%/*}"
+  repx_no_links "$repx_node" "${1%/*}" "$1" "$1.lock"
   mkdir -p -- "${1%/*}" && exec {descriptor}>>"$1.lock" || return
   chmod go= -- "${1%/*}"
   ! type -P flock >/dev/null || flock "$descriptor"

@@ -126,6 +126,7 @@ repx_has_branches() {
 
 # The inputs changed, so no step's result stands.
 repx_forget_steps() {
+  repx_no_links "$repx_home"/branch-* "$repx_home"/branch-*/step-* "$repx_home"/branch-*/step-*/repx
   repx_in_batches rm -f -- "$repx_home"/branch-*/step-*/repx/{SUCCESS,FAIL}
 }
 
@@ -142,10 +143,12 @@ repx_split() {
   repx_in_batches rm -rf -- "${gone[@]}"
   for ((index = 0; index < repx_count; index++)); do
     branch=$repx_home/branch-$index
+    repx_no_links "$branch" "$branch/repx"
     [[ -d $branch/repx ]] || made+=("$branch/repx")
     ! repx_same "$branch/repx/work_item.json" "${items[index]}" || continue
     changed+=("$index")
-    stale+=("$branch"/step-*/repx/SUCCESS "$branch"/step-*/repx/FAIL)
+    repx_no_links "$branch"/step-* "$branch"/step-*/repx
+    stale+=("$branch"/step-*/repx/SUCCESS "$branch"/step-*/repx/FAIL "$branch/repx"/work_item.json*)
   done
   repx_in_batches mkdir -p -- "${made[@]}"
   repx_in_batches rm -f -- "${stale[@]}"
@@ -197,7 +200,7 @@ repx_step() {
 # REASON: a unit failed, so the job did. Nothing if the job has succeeded after all.
 repx_fail_job() {
   repx_record=$repx_home/repx
-  [[ ! -e $repx_record/SUCCESS ]] || return
+  ! repx_succeeded "$repx_record" || return
   repx_fail 1 "${repx_stopped:-$1}"
 }
 
@@ -209,6 +212,7 @@ repx_gather() {
   repx_drop "$repx_home/repx/FAIL" "$repx_home/repx/SUCCESS"
   repx_count "$repx_home" || repx_fail_job "scatter failed" || return
   repx_sinks_done || return
+  repx_clean "$repx_home/repx/worker_outs_manifest.json"
   repx_write_manifest >"$repx_home/repx/worker_outs_manifest.json" ||
     repx_broken "cannot write $repx_home/repx/worker_outs_manifest.json"
   repx_try && repx_succeed "" && repx_complete ok
@@ -218,7 +222,8 @@ repx_gather() {
 repx_sinks_done() {
   local branch deadline=$((SECONDS + repx_input_wait_s))
   for ((branch = 0; branch < repx_count; branch++)); do
-    repx_appears "$deadline" "$repx_home/branch-$branch/$repx_sink/repx/SUCCESS" ||
+    repx_appears "$deadline" "$repx_home/branch-$branch/$repx_sink/repx/SUCCESS" &&
+      repx_succeeded "$repx_home/branch-$branch/$repx_sink/repx" ||
       repx_fail_job "step ${repx_sink#step-} of branch $branch failed" || return
   done
 }

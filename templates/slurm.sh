@@ -166,6 +166,9 @@ repx_ranges() {
 
 # --- on a node -----------------------------------------------------------------------------
 
+# shellcheck source=/dev/null
+. ./markers.sh
+
 # What a script of sbatch/ sets before it calls one of these:
 #   store                 the target's base_path
 #   limit_s warning_s     its time limit, and how long before it the job is ended; or nothing
@@ -259,7 +262,7 @@ repx_require() {
       '') ;;
       @*) repx_require "$(<"${line#@}")" ;;
       *)
-        until [[ -e $store/outputs/$line/repx/SUCCESS ]]; do
+        until repx_succeeded "$store/outputs/$line/repx"; do
           if [[ -e $store/outputs/$line/repx/FAIL ]] || ((SECONDS >= deadline)); then
             printf 'repx: skipped, since this job did not succeed: %s\n' "$line" >&2
             repx_leave 1
@@ -304,9 +307,6 @@ repx_successes() {
 }
 
 # --- scatter-gather ------------------------------------------------------------------------
-
-# shellcheck source=/dev/null
-. ./markers.sh
 
 # JOB GATHER: submit what is left of the job's steps, one array per step and block of branches,
 # and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
@@ -403,7 +403,7 @@ repx_gather_ready() {
   [[ -e $home/repx/FAIL ]] || return 0
   repx_count "$home" && count=$repx_count
   for ((branch = 0; branch < count; branch++)); do
-    [[ -e $home/branch-$branch/step-$2/repx/SUCCESS ]] || return
+    repx_succeeded "$home/branch-$branch/step-$2/repx" || return
   done
 }
 

@@ -39,7 +39,7 @@ repx_extract() {
   repx_delete "$staging" && mkdir -- "$staging" && chmod u=rwx,go=rx -- "$staging" || return
   repx_why="layer missing: $1"
   [[ -r $1 ]] || return
-  sha256sum -- "$1" >"$staging.sum" &
+  sha256sum -- "$1" >|"$staging.sum" &
   repx_tar "$1" || unpacked=''
   wait $!
   sum=$(<"$staging.sum")

@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1 << 18
 MODULES: Final = (
-    *("wire", "walk", "regular", "growth", "closed", "look", "names", "carry", "tree", "holder"),
-    "far",
+    "runner.marks",
+    *("places.wire", "places.walk", "places.regular", "places.growth", "places.closed"),
+    *("places.look", "places.names", "places.carry", "places.tree", "places.holder", "places.far"),
 )
 # Pauses before a connection that broke is tried again, and one that was never there.
 _PAUSES_S: Final = (0, 2, 5, 10)
@@ -38,12 +39,13 @@ _REFUSALS: Final = ("Permission denied", "verification failed", "Too many authen
 _SILENT_S: Final = 3
 _BOOT: Final = """
 import sys, types
-for name in ("repx", "repx.places"):
+for name in ("repx", "repx.runner", "repx.places"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 for name, text in SOURCES:
-    module = sys.modules["repx.places." + name] = types.ModuleType("repx.places." + name)
-    setattr(sys.modules["repx.places"], name, module)
+    room, _, last = name.rpartition(".")
+    module = sys.modules["repx." + name] = types.ModuleType("repx." + name)
+    setattr(sys.modules["repx." + room], last, module)
     exec(compile(text, name + ".py", "exec"), module.__dict__)
 sys.modules["repx.places.far"].main(EXPANDED)
 """
@@ -341,6 +343,7 @@ def _pieces(content: Any) -> Iterator[bytes]:  # noqa: ANN401  # bytes or a file
 
 def _program(expanded: Sequence[str]) -> str:
     """Return what the far end runs: its modules, and what starts them."""
-    folder = Path(__file__).parent
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
+    folder = Path(__file__).parent.parent
+    files = {name: folder / f"{name.replace('.', '/')}.py" for name in MODULES}
+    sources = [(name, path.read_text(encoding="utf-8")) for name, path in files.items()]
     return f"SOURCES = {sources!r}\nEXPANDED = {list(expanded)!r}\n{_BOOT}"

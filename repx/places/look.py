@@ -50,13 +50,14 @@ class Seen:
         """Look at markers, at what failures say, and at the locks of what has begun."""
         begun = set(self._list("outputs"))
         wanted = [job for job in jobs if job in begun]
-        self.marks, self.unread = self._tree.markers(wanted)
+        self.marks = self._tree.markers(wanted)[0]
         unmarked = [job for job in wanted if job not in self.marks]
         locks = {job: f"outputs/{job}/repx/lock" for job in unmarked}
         self._locks(locks.values())
         self._read([lock for lock in locks.values() if self.held[lock]])
         # A job may have ended between the look at its marker and the look at its lock.
-        again = self._tree.markers([job for job in unmarked if not self.held[locks[job]]])[0]
+        ended = [job for job in unmarked if not self.held[locks[job]]]
+        again, self.unread = self._tree.markers(ended)
         self.marks.update(again)
         failed = [job for job, name in self.marks.items() if name == FAIL]
         self._read([f"outputs/{job}/repx/{FAIL}" for job in failed])

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from repx.places import carry, closed, growth, look, names
 from repx.places.regular import READ, is_locked, only_regular, opened
 from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
+from repx.runner import marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO
 
 FAIL = "FAIL"
-SUCCESS = "SUCCESS"
+SUCCESS = marks.SUCCESS
 PART = ".part"
 
 # What ``share:`` of a profile means: the mode of folders, the mode of files.
@@ -96,26 +97,23 @@ class Tree:
     def markers(self, jobs: "Iterable[str]") -> "tuple[dict[str, str], dict[str, str]]":
         """Return SUCCESS or FAIL for each job that has a marker; SUCCESS wins over FAIL.
 
-        And why the folders of others cannot be read.
+        And why those of others cannot be read.
         """
         found, problems = {}, {}
         for job in jobs:
             folder = f"{self.root}/outputs/{job}/repx"
-            if os.access(f"{folder}/{SUCCESS}", os.F_OK):
-                found[job] = SUCCESS
-                continue
-            # A network file system may remember that a marker was absent; a listing is fresh.
             try:
+                if marks.success(folder) is not None:
+                    found[job] = SUCCESS
+                    continue
+                # A network file system may remember that it was absent; a listing is fresh.
                 names = os.listdir(folder)
             except _ABSENT:
                 continue
             except OSError as error:
                 problems[job] = error.strerror or str(error)
                 continue
-            if SUCCESS in names:
-                found[job] = SUCCESS
-            elif FAIL in names:
-                found[job] = FAIL
+            found.update((job, name) for name in (FAIL, SUCCESS) if name in names)
         return found, problems
 
     def locked(self, keys: "Sequence[str]") -> "list[str]":

@@ -88,11 +88,9 @@ class Marker:
 
 def read(store: Store, job: Job) -> Marker | None:
     """Return a job's marker, or None while it has not ended."""
-    # A listing, not two look-ups: a network file system may remember an absence.
-    present = store.names(f"outputs/{job.id}/repx")
-    for name, outcome in OUTCOMES.items():
-        if name in present:
-            return Marker.of(outcome, store.marker(job.id, name))
+    name = store.mark(job.id)
+    if name is not None:
+        return Marker.of(OUTCOMES[name], store.marker(job.id, name))
     return _of_phases(store, [job]).get(job.id)
 
 

@@ -22,7 +22,7 @@ class Journal:
 
     def __init__(self, folder: str, *, quiet: bool) -> None:
         """Open the files in ``folder``. Raises OSError."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         self.events = os.open(f"{folder}/events.jsonl", flags, 0o666)
         self.log = os.open(f"{folder}/agent.log", flags, 0o666)
         seen = [self.log]

@@ -44,10 +44,10 @@ def _put(path: bytes, text: bytes, flag: int) -> None:
 
 
 def refuse_links(*folders: bytes) -> None:
-    """Raise OSError where a link stands for a folder of a job: it could lead anywhere."""
+    """Raise OSError where a link stands for a folder of the store: it could lead anywhere."""
     for folder in folders:
         if os.path.islink(folder):
-            why = "a link stands where a job's folder belongs"
+            why = "a link stands where a folder of the store belongs"
             raise OSError(errno.ELOOP, why, os.fsdecode(folder))
 
 

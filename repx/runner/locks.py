@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link could lead anywhere
 DESCRIPTOR: Final = 9  # where a job's processes find the lock that they hold
 LOOKERS_WAITS_S: Final = (0.05, 0.1, 0.2)  # for those that ask whether a lock is held
 
@@ -20,7 +21,7 @@ def take(path: str) -> int | None:
 
     Raises OSError when the file cannot be opened.
     """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock = os.open(path, FLAGS | os.O_CLOEXEC, 0o666)
     try:
         patiently(lock)
     except BlockingIOError:

@@ -70,7 +70,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 def only_agent(folder: str) -> bool:
     """Hold the folder's lock for as long as this process lives; tell whether that worked."""
     path = f"{folder}/agent.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = os.open(path, locks.FLAGS, 0o666)
     try:
         locks.patiently(lock)
     except BlockingIOError:
@@ -85,10 +85,12 @@ def only_agent(folder: str) -> bool:
 
 def register(folder: str, planned: dict[str, Any]) -> None:
     """Make a folder that lies elsewhere known to the store, so that `repx status` finds it."""
-    known = f"{planned['base']}/submissions/{planned['submission']}"
+    submissions = f"{planned['base']}/submissions"
+    known = f"{submissions}/{planned['submission']}"
     if os.path.exists(known):
         return
-    os.makedirs(os.path.dirname(known), exist_ok=True)
+    files.refuse_links(os.fsencode(submissions))
+    os.makedirs(submissions, exist_ok=True)
     if os.path.islink(known):
         os.unlink(known)
     os.symlink(folder, known)
@@ -103,7 +105,9 @@ def main(words: list[str]) -> int:
         if not only_agent(folder):
             return 3
         register(folder, planned)
-        os.makedirs(f"{planned['base']}/outputs", exist_ok=True)
+        outputs = f"{planned['base']}/outputs"
+        files.refuse_links(os.fsencode(outputs))
+        os.makedirs(outputs, exist_ok=True)
         agent = Agent(folder, planned, options)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"repx: cannot work on {folder}: {error!r}", file=sys.stderr)

@@ -83,10 +83,9 @@ class Program:
         return all(map(os.path.exists, self.outputs))
 
     def flush(self) -> None:
-        """Bring the outputs to the disk, if the target wants that. Raises OSError."""
-        if self.durable:
-            for path in (*self.outputs, self.out):
-                files.flush(path)
+        """Bring the outputs to the disk. Raises OSError."""
+        for path in (*self.outputs, self.out):
+            files.flush(path)
 
     def asked(self, rung: int) -> list[bytes]:
         """Return what the program was to get: cpus, memory and time, as JSON."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from repx.runner import marks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,8 @@ class Store:
     def __init__(self, base: str, submission: str) -> None:
         """Look at the store at ``base`` for a submission, whose id plan.json has."""
         self.outputs = f"{base}/outputs"
-        self.ours = f'"submission":"{submission.partition("/")[0]}"'  # a bundle's id has more
+        own = submission.partition("/")[0]  # a bundle's id has more
+        self.ours = b'"submission":"%b"' % own.encode()
 
     def record(self, job: str, part: str = "") -> str:
         """Return the folder of a job's own files, or of a part of it (``scatter/``)."""
@@ -27,14 +30,11 @@ class Store:
 
     def succeeded(self, job: str, part: str = "", *, forced: bool) -> bool:
         """Tell whether there is a success, and if ``forced`` one of this submission."""
-        path = f"{self.record(job, part)}/SUCCESS"
-        if not forced:
-            return os.access(path, os.F_OK)
         try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                return self.ours in stream.read(MARKER_BYTES)
+            said = marks.success(self.record(job, part))
         except OSError:
             return False
+        return said is not None and (not forced or self.ours in said)
 
     def kept(self, task: dict[str, Any]) -> Callable[[str, int], bool]:
         """Return a function that tells whether a step of a task's branch has succeeded."""
@@ -47,8 +47,8 @@ class Store:
 
     def has_marker(self, job: str) -> bool:
         """Tell whether a job has a marker of either kind."""
-        record = self.record(job)
-        return any(os.access(f"{record}/{name}", os.F_OK) for name in ("SUCCESS", "FAIL"))
+        failed = os.access(f"{self.record(job)}/FAIL", os.F_OK)
+        return failed or self.succeeded(job, forced=False)
 
     def failure(self, record: str) -> str:
         """Return why the FAIL marker says that the last attempt failed."""
@@ -59,9 +59,20 @@ class Store:
             return ""
 
     def branches(self, job: str) -> int:
-        """Return how many branches scatter made. Raises OSError, ValueError, KeyError."""
-        with open(f"{self.record(job, 'scatter/')}/SUCCESS", encoding="utf-8") as stream:
-            return int(json.load(stream)["branches"])
+        """Return how many branches scatter made.
+
+        Raises OSError, ValueError, KeyError, TypeError.
+        """
+        said = marks.success(self.record(job, "scatter/"))
+        try:
+            count = int(json.loads(said or b"")["branches"])
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        if count and not os.path.exists(
+            f"{self.record(job, f'branch-{count - 1}/')}/work_item.json"
+        ):
+            raise ValueError(f"there is no branch {count - 1}")
+        return count
 
     def full(self) -> bool:
         """Tell whether there is no room for so much as a marker."""

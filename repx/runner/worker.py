@@ -132,6 +132,8 @@ class Worker:
 
     def _make(self, given: Assignment) -> bool:
         """Make the unit's folders; tell whether that is new, so that nothing was ever begun."""
+        if given.folder != given.home:
+            files.refuse_links(given.home, os.path.dirname(given.folder))
         try:
             for folder in (given.folder, given.record, given.out):
                 os.mkdir(folder)
@@ -139,13 +141,17 @@ class Worker:
             files.refuse_links(given.home, given.folder, given.record)
             for folder in (given.record, given.out):
                 os.makedirs(folder, exist_ok=True)
-            return isinstance(error, FileNotFoundError)
-        return True
+            new = isinstance(error, FileNotFoundError)
+        else:
+            new = True
+        if self.locked:  # else its own lock tells that the unit is ours (marks.py)
+            os.close(os.open(given.record + b"/lock", locks.FLAGS, 0o666))
+        return new
 
     def _lock(self, given: Assignment) -> None:
         """Hold the unit's lock. Raises LockedError, CannotError, OSError."""
         path = given.record + b"/lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(path, locks.FLAGS, 0o666)
         os.dup2(lock, locks.DESCRIPTOR)
         os.close(lock)
         try:
@@ -195,8 +201,7 @@ class Worker:
             if program.durable:
                 self._answer(b'"outcome":"flushing"')
             with contextlib.suppress(OSError):  # bash says why
-                program.flush()
-                files.write(given.record + b"/SUCCESS", success(given, program, start, ended))
+                mark(given, program, success(given, program, start, ended))
                 self._answer(b'"outcome":"done",' + ended.used)
                 program.complete()
                 return
@@ -208,7 +213,7 @@ class Worker:
 
     def _start(self, given: Assignment, program: Program) -> int:
         """Start the program in a process group of its own. Raises OSError."""
-        log = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        log = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         return os.posix_spawn(
             program.path,
             program.command,
@@ -302,6 +307,22 @@ class Worker:
 def markers(given: Assignment) -> tuple[bytes, bytes]:
     """Return where the markers of a unit are."""
     return given.record + b"/SUCCESS", given.record + b"/FAIL"
+
+
+def mark(given: Assignment, program: Program, text: bytes) -> None:
+    """Leave SUCCESS; with ``durability: full`` all that it promises is on the disk before it.
+
+    Raises OSError.
+    """
+    marker = given.record + b"/SUCCESS"
+    if not program.durable:
+        files.write(marker, text)
+        return
+    part = marker + b".part"
+    files.write(part, text)
+    program.flush()
+    files.flush(part)
+    os.rename(part, marker)
 
 
 def stamp(record: bytes) -> int:

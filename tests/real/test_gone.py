@@ -157,6 +157,7 @@ def test_a_link_into_nowhere_is_gone_and_a_success_of_repx_0_5_is_passed_over(he
     output(here, linked).symlink_to("nowhere")
     output(here, old).unlink()
     (here.repx_dir(old) / "SUCCESS").write_text("")
+    (here.repx_dir(old) / "lock").unlink()
 
     assert {linked: ["o"]} == gone(here)
 

@@ -163,6 +163,7 @@ def test_a_scatter_of_another_runner_is_split(folder: MakeFolder) -> None:
     made = _made(folder, "[1]")
     made.script("job", FAIL="one 0")
     (made.record("job", "scatter") / "SUCCESS").write_text("")
+    (made.record("job", "scatter") / "lock").unlink()
     _items_file = made.home("job") / "scatter/out/work_items.json"
     _items_file.write_text("[7,8]")
 

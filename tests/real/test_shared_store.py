@@ -145,6 +145,6 @@ def test_a_link_for_a_job_s_folder_is_refused(people: People, place: str) -> Non
     script = one.start("bash", "-c", f"bash {store}/submissions/*/jobs/*.sh", cwd=ours)
     by_hand, _ = script.communicate(timeout=60)
 
-    assert "a link stands where a job's folder belongs" in said
+    assert "a link stands where a folder of the store belongs" in said
     assert (3, True) == (script.returncode, "a link stands" in by_hand)
     assert before == sorted(target.rglob("*"))

@@ -54,7 +54,7 @@ def test_standalone_file_uses_no_syntax_newer_than_python_3_9(file: str) -> None
     ast.parse(source, feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("file", [f"places/{name}.py" for name in channel.MODULES])
+@pytest.mark.parametrize("file", [f"{name.replace('.', '/')}.py" for name in channel.MODULES])
 def test_what_serves_a_place_needs_no_more_than_python_3_6(file: str) -> None:
     """Login nodes have one that old; what these files import of repx is sent along."""
     source = (PACKAGE / file).read_text(encoding="utf-8")
