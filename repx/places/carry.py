@@ -180,6 +180,7 @@ class _Job:
         self._lock = None  # type: int | None
         self._is_ours = False
         self._is_fresh = not os.path.lexists(tree.path(home))
+        self._is_theirs = False  # RepX 0.5 made it: an empty success counts where no lock is
         self._received = set()  # type: set[str]
 
     def open(self) -> bool:
@@ -208,6 +209,8 @@ class _Job:
     def close(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
+            if self._is_theirs:
+                os.unlink(_LOCK, dir_fd=self._walk.enter([*self.home.split("/"), "repx"]))
             os.close(self._lock)
             self._lock = None
 
@@ -229,7 +232,9 @@ class _Job:
             if stat.S_ISLNK(mode):
                 self._link(key, _all(content), name, into)
                 return 0
-            return self._file(key, mode & 0o777, content, into)
+            size = self._file(key, mode & 0o777, content, into)
+            self._is_theirs = not size and key == f"{self.home}/repx/{MARKERS[0]}"
+            return size
 
     def _enter(self, folders: "list[str]") -> int:
         """Go to a folder of the job; what stands in the way there is of an earlier attempt."""

@@ -195,3 +195,23 @@ def test_another_users_part_is_not_continued(files: Files, root: Path, tmp_path:
 
     assert "mine" == (tmp_path / "victim").read_text()
     assert b"new" == files.read_many([key])[0][key]
+
+
+def test_an_empty_success_of_repx_0_5_counts_where_it_arrives(
+    job: Path, sent: Files, files: Files
+) -> None:
+    (job / MARKER).write_text("")
+
+    for how in (NEW, REPLACE):
+        send(sent, files, how)
+        assert ({"j": "SUCCESS"}, {}) == files.markers(["j"])
+
+
+def test_a_torn_success_of_ours_does_not_count_where_it_arrives(
+    job: Path, sent: Files, files: Files
+) -> None:
+    (job / MARKER).write_text("{")
+
+    send(sent, files)
+
+    assert (set(), ["j"]) == (set(files.markers(["j"])[0]), list(files.markers(["j"])[1]))

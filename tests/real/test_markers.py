@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.real.place import Place
@@ -36,7 +36,7 @@ LAB: Final[dict[str, object]] = {
     "pipelines": {"main": ["plain", "spread"]},
     "runs": {"r": {}},
 }
-TORN: Final = {
+TORN: Final[dict[str, Callable[[bytes], bytes]]] = {
     "empty": lambda _: b"",
     "cut off": lambda text: text[: len(text) // 2],
     "without its end": lambda text: text[:-1],
