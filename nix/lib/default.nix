@@ -65,6 +65,7 @@ let
       ;
   };
   utils = import ./utils.nix { inherit text; };
+  tools = import ./tools.nix { inherit text; };
   lab = import ./lab.nix {
     inherit
       text
@@ -74,6 +75,7 @@ let
       run
       source
       version
+      tools
       helpers
       ;
     utilsFor = _: utils;

@@ -7,6 +7,7 @@
   run,
   source,
   version,
+  tools,
   utilsFor,
   helpers,
 }:
@@ -201,7 +202,7 @@ let
       runContainerMode ? "per-run",
       flakeLock ? if flake == null then null else "${flake}/flake.lock",
       nixpkgsRevision ? revisionOf flake pkgs,
-      hostTools ? true,
+      hostTools ? null,
     }:
     let
       all = instantiate { inherit pkgs runs; };
@@ -263,31 +264,6 @@ let
     in
     if found == [ ] then own else input.rev or (input.narHash or own);
 
-  # Static programs for targets; every program of a package, or those named.
-  tools =
-    static:
-    let
-      all = package: { path = "${package.bin or package}/bin"; };
-      some = package: names: all package // { programs = names; };
-      one = package: name: some package { ${name} = name; };
-    in
-    [
-      (all static.coreutils)
-      (all static.openssh)
-      (one static.jq "jq")
-      (some static.findutils {
-        find = "find";
-        xargs = "xargs";
-      })
-      (one static.gnused "sed")
-      (one static.gnugrep "grep")
-      (one static.bash "bash")
-      (one static.gnutar "tar")
-      (some static.pigz { gzip = "pigz"; })
-      (one static.bubblewrap "bwrap")
-      (one static.rsync "rsync")
-    ];
-
   build =
     {
       pkgs,
@@ -302,7 +278,7 @@ let
         container_mode = mode;
         own_names = concatMap (each: each.ownNames) made;
         definitions = builtins.foldl' (all: each: all // each.definitions) { } made;
-        host_tools = if hostTools then tools pkgs.pkgsStatic else [ ];
+        host_tools = tools { inherit pkgs hostTools; };
       };
       # The closure of this text is what the scripts and parameters refer to.
       textOf = name: runs: pkgs.writeText name (toJSON runs);

@@ -81,7 +81,7 @@ let
     run "${name}-static" { inherit programs; } ''
       mkdir -p "$out/bin"
       for program in $programs; do
-        cp -L "$(type -P "$program")" "$out/bin/$program"
+        cp -L "$(type -P "''${program%=*}")" "$out/bin/''${program#*=}"
       done
     '';
 
@@ -274,7 +274,7 @@ in
     gnused = static "gnused" [ "sed" ];
     gnugrep = static "gnugrep" [ "grep" ];
     gnutar = static "gnutar" [ "tar" ];
-    pigz = static "pigz" [ "gzip" ];
+    pigz = static "pigz" [ "gzip=pigz" ];
     jq = static "jq" [ "jq" ];
     rsync = static "rsync" [ "cp" ];
     openssh = static "openssh" [ "ssh" ];
