@@ -6,6 +6,7 @@ let
   lib = import ./nix/lib { packages = pkgs; };
   examples = {
     compression = ./examples/compression/lab.nix;
+    image = ./examples/image/lab.nix;
     monte-carlo = ./examples/monte-carlo/lab.nix;
   };
 in

@@ -28,7 +28,7 @@ WITHOUT: Final = 'pkgs = builtins.removeAttrs pkgs [ "pkgsStatic" ];'
 
 
 def tools_of(lab: Path) -> set[str]:
-    assert open_lab(lab)
+    assert open_lab(lab).lab.runs
     return {path.name for path in lab.glob("host-tools/*/bin/*")}
 
 
