@@ -9,16 +9,17 @@ let
     image = ./examples/image/lab.nix;
     monte-carlo = ./examples/monte-carlo/lab.nix;
   };
+  package = pkgs.callPackage ./nix/package.nix { };
 in
 {
-  inherit lib;
-  package = pkgs.callPackage ./nix/package.nix { };
+  inherit lib package;
   shell = pkgs.callPackage ./nix/shell.nix { };
   evaluation = import ./nix/evaluation.nix {
     inherit pkgs;
     repx = lib;
   };
-  # An installed repx comes without them.
+  # An installed repx comes without its sources and examples.
+  packages = if builtins.pathExists ./pyproject.toml then { default = package; } else { };
   examples = builtins.mapAttrs (
     _: path:
     import path {

@@ -24,7 +24,7 @@
     {
       lib = import ./nix/lib { packages = nixpkgs.legacyPackages.${builtins.head known}; };
       overlays.default = import ./nix/overlay.nix;
-      packages = each (repx: { default = repx.package; } // repx.examples);
+      packages = each (repx: repx.packages // repx.examples);
       devShells = each (repx: {
         default = repx.shell;
       });

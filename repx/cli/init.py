@@ -100,7 +100,8 @@ def _fill(place: Path, name: str | None, library: str | None) -> None:
     if place.name == "lab.yaml" and name is not None:
         changes["name: dice"] = f"name: {name}"
     if place.name == "flake.nix":
-        changes["path:/path/to/repx"] = library or _own_library()
+        given = _url(library) if library else _own_library()
+        changes['repx.url = "path:/path/to/repx";'] = given
         if name is not None:
             changes['description = "'] = f'description = "{name}: '
     for written, wanted in changes.items():
@@ -111,4 +112,15 @@ def _fill(place: Path, name: str | None, library: str | None) -> None:
 def _own_library() -> str:
     """Return the flake beside this repx: of a checkout only what git knows is copied."""
     root = assets.path("flake.nix").resolve().parent
-    return f"{'git+file' if (root / '.git').exists() else 'path'}:{quote(str(root))}"
+    if quote(str(root)) != str(root):  # old versions of Nix read no URL with blanks
+        return f'repx.type = "path";\n    repx.path = {_nix_text(str(root))};'
+    return _url(f"{'git+file' if (root / '.git').exists() else 'path'}:{root}")
+
+
+def _url(library: str) -> str:
+    return f"repx.url = {_nix_text(library)};"
+
+
+def _nix_text(text: str) -> str:
+    """Return a text as Nix writes it."""
+    return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${"))

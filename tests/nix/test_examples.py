@@ -60,9 +60,10 @@ print(json.dumps(sorted(rows, key=str)))
 """
 COUNTS: Final = """\
 from repx_py import Lab
-jobs = Lab.from_path("result").jobs(stage="count")
-for job in sorted(jobs, key=lambda job: (job.effective_params["seed"], job.effective_params["word"])):
-    print(job.effective_params["seed"], job.load_text("count").strip())
+for seed in (1, 2, 3):
+    for word in ("be", "not"):
+        (job,) = Lab.from_path("result").jobs(stage="count", seed=seed, word=word)
+        print(seed, job.load_text("count").strip())
 """
 
 
