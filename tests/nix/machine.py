@@ -132,6 +132,7 @@ def nix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nix]:
     home = tmp_path_factory.mktemp("nix")
     project = home / "project"
     project.mkdir()
+    (home / "s/nix").mkdir(parents=True)
     for name in SHIPPED:
         source = PROJECT / name
         if source.is_dir():
