@@ -135,6 +135,7 @@ def rooms_of(
 
     Raises LabError for a broken image.
     """
+    from repx.images import unpack
     from repx.lab import images
     from repx.runtimes import rooms
 
@@ -142,7 +143,7 @@ def rooms_of(
     if target.rootfs is RootName.HOST:
         room = rooms.make(target, None, tools=launch.tools(lab), hide=(str(opened.root.parent),))
         return dict.fromkeys(named, room), ()
-    found = {path: images.read(opened.files, path) for path in named if path is not None}
+    found = {path: images.read(opened.files, path, unpack) for path in named if path is not None}
     tools = launch.tools(lab)
     made: dict[str | None, Room] = {
         path: rooms.make(target, image, tools=tools) for path, image in found.items()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from repx import progress
@@ -11,6 +14,7 @@ from repx.transfer import ARTIFACTS, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
     from repx.lab.images import Image, Layer
     from repx.places import Outgoing
@@ -18,6 +22,28 @@ if TYPE_CHECKING:
 
 IMAGE_NAME: Final = "repx/image"
 _PLAIN: Final = 0o644
+_LONGEST_UNPACK_S: Final = 3600
+
+
+def unpack(packed: BinaryIO) -> Path | None:
+    """Unpack zstd into a new file, for `repx.lab.images.read`; None where zstd is not installed."""
+    from repx.errors import CommandNotFoundError
+    from repx.places.command import run
+
+    with tempfile.NamedTemporaryFile(suffix=".zst") as whole:
+        shutil.copyfileobj(packed, whole)
+        whole.flush()
+        with tempfile.NamedTemporaryFile(suffix=".tar", delete=False) as unpacked:
+            place = Path(unpacked.name)
+        try:
+            run(["zstd", "-dqf", whole.name, "-o", str(place)], timeout_s=_LONGEST_UNPACK_S)
+        except CommandNotFoundError:
+            place.unlink()
+            return None
+        except BaseException:
+            place.unlink()
+            raise
+    return place
 
 
 def layer_key(layer: Layer) -> str:

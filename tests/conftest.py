@@ -31,6 +31,7 @@ PROGRAMS: Final = {
     "ssh": ("ssh", "sshd"),
     "skopeo": ("skopeo",),
     "tmux": ("tmux",),
+    "zstd": ("zstd",),
 }
 STARTS_PROCESS: Final = frozenset(
     ("os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen")

@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 import tarfile
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from repx.errors import LabError
 from repx.lab.files import Kind, printable
@@ -16,9 +17,13 @@ from repx.lab.files import Kind, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
     from typing import BinaryIO
 
     from repx.lab.files import LabFiles
+
+# Unpacks zstd into a new file, which is the caller's; None where the tool is not installed.
+Unpack: TypeAlias = "Callable[[BinaryIO], Path | None]"
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _LONGEST_JSON: Final = 64 << 20
@@ -61,10 +66,13 @@ class _Folder(Protocol):
     def open(self, name: str) -> AbstractContextManager[BinaryIO]: ...
 
 
-def read(files: LabFiles, path: str) -> Image:
-    """Read an image of a Lab. Raises LabError for what is no image, or a broken one."""
+def read(files: LabFiles, path: str, unpack: Unpack | None = None) -> Image:
+    """Read an image of a Lab. Raises LabError for what is no image, or a broken one.
+
+    ``unpack`` is needed for a tar that is packed with zstd.
+    """
     shown = files.describe(path)
-    folder = _folder(files, files.resolve(path), shown)
+    folder = _folder(files, files.resolve(path), shown, unpack)
     try:
         if folder.has("manifest.json"):
             config, layers = _docker_archive(folder)
@@ -178,22 +186,38 @@ def _bytes(folder: _Folder, name: str) -> bytes:
     return content
 
 
-def _folder(files: LabFiles, path: str, shown: str) -> _Folder:
+def is_zstd(file: Path) -> bool:
+    """Return whether a file is packed with zstd."""
+    with file.open("rb") as stream:
+        return stream.read(len(_ZSTD)) == _ZSTD
+
+
+def _folder(files: LabFiles, path: str, shown: str, unpack: Unpack | None) -> _Folder:
     kind = files.kind(path)
     if kind is Kind.DIR:
         return _LabFolder(files, path)
     if kind is not Kind.FILE:
         raise LabError(f"{shown}: there is no such image")
     with files.open(path) as stream:
-        if stream.read(4) == _ZSTD:
-            raise LabError(
-                f"{shown}: an image packed with zstd",
-                hint=f"unpack it before the Lab is built: zstd -d {printable(path)}",
-            )
+        zstd = stream.read(len(_ZSTD)) == _ZSTD
     try:
-        return _Archive(files, path)
+        return _unpacked(files, path, shown, unpack) if zstd else _Archive(lambda: files.open(path))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise LabError(f"{shown}: not a tar: {error}") from error
+
+
+def _unpacked(files: LabFiles, path: str, shown: str, unpack: Unpack | None) -> _Folder:
+    """Return an archive that was packed with zstd; what it is unpacked to goes when it goes."""
+    with files.open(path) as stream:
+        unpacked = unpack(stream) if unpack else None
+    if unpacked is None:
+        raise LabError(
+            f"{shown}: an image packed with zstd, which is not installed here",
+            hint="install zstd (on Debian: apt-get install zstd)",
+        )
+    archive = _Archive(lambda: unpacked.open("rb"))
+    weakref.finalize(archive, unpacked.unlink, missing_ok=True)
+    return archive
 
 
 class _LabFolder:
@@ -214,11 +238,10 @@ class _LabFolder:
 
 
 class _Archive:
-    """An image that is a tar file of the Lab, perhaps packed with gzip, bzip2 or xz."""
+    """An image that is a tar, perhaps packed with gzip, bzip2 or xz."""
 
-    def __init__(self, files: LabFiles, path: str) -> None:
-        self._files = files
-        self._path = path
+    def __init__(self, read: Callable[[], AbstractContextManager[BinaryIO]]) -> None:
+        self._read = read
         with self._tar() as tar:
             self._sizes = {
                 member.name.removeprefix("./"): (member.name, _size(tar, member))
@@ -243,7 +266,7 @@ class _Archive:
 
     @contextmanager
     def _tar(self) -> Iterator[tarfile.TarFile]:
-        with self._files.open(self._path) as file, tarfile.open(fileobj=file) as tar:
+        with self._read() as file, tarfile.open(fileobj=file) as tar:
             yield tar
 
 

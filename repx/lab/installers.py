@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.lab import environment, packages, requirements
-from repx.lab.packages import Pins, SoftwareError
-from repx.lab.programs import reason
+from repx.lab.packages import Pins
+from repx.lab.programs import SoftwareError, reason, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from repx.lab.programs import Programs
     from repx.lab.software import Packages
@@ -53,13 +53,8 @@ class _Bench:
 
     def run(self, *argv: str) -> str:
         """Run a program in the folder of the file and return what it printed."""
-        done = self.shop.programs(argv, self.file.parent)
-        if done is None:
-            raise SoftwareError(_MISSING.get(argv[0], f"{argv[0]} is not installed"))
-        code, printed, complaint = done
-        if code != 0:
-            raise SoftwareError(f"{_shown(argv)} failed: {reason(complaint or printed)}")
-        return printed
+        missing = _MISSING.get(argv[0], f"{argv[0]} is not installed")
+        return run(self.shop.programs, argv, self.file.parent, missing=missing)
 
     def python(self, *words: str) -> str:
         """Run the environment's own Python."""
@@ -223,9 +218,3 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "venv": _Kind(_make_venv, _pin_by_pip, _install_by_pip),
     "uv": _Kind(_make_by_uv, _pin_by_uv, _install_by_uv),
 }
-
-
-def _shown(argv: Sequence[str]) -> str:
-    """Return what a person would call a command: its program and what it does."""
-    words = argv[argv.index("-m") + 1 :] if "-m" in argv else argv
-    return " ".join([word for word in words if not word.startswith(("-", "/"))][:2])

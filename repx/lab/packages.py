@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.lab import requirements
+from repx.lab.programs import SoftwareError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 _RECIPE: Final = 1  # raise it when the same pins give another folder
 _DIGITS: Final = 32
-
-
-class SoftwareError(Exception):
-    """What keeps software from being put into a Lab, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,33 @@ if TYPE_CHECKING:
 _LONGEST_SAID: Final = 600
 
 
+class SoftwareError(Exception):
+    """What keeps software from being put into a Lab, in words."""
+
+
 class Programs(Protocol):
     """Runs a program in a folder: its exit code, stdout and stderr, None if it is not installed."""
 
     def __call__(self, argv: Sequence[str], cwd: Path) -> tuple[int, str, str] | None:
         """Run the program to its end."""
         ...
+
+
+def run(programs: Programs, argv: Sequence[str], cwd: Path, *, missing: str) -> str:
+    """Run a program and return what it printed. Raises SoftwareError, ``missing`` if not there."""
+    done = programs(argv, cwd)
+    if done is None:
+        raise SoftwareError(missing)
+    code, printed, complaint = done
+    if code != 0:
+        raise SoftwareError(f"{shown(argv)} failed: {reason(complaint or printed)}")
+    return printed
+
+
+def shown(argv: Sequence[str]) -> str:
+    """Return what a person would call a command: its program and what it does."""
+    words = argv[argv.index("-m") + 1 :] if "-m" in argv else argv
+    return " ".join([word for word in words if not word.startswith(("-", "/"))][:2])
 
 
 def reason(complaint: str) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
-from repx.lab import environment, image_build, installers, packages, registry, software
+from repx.lab import environment, image_build, images, installers, packages, registry, software
 from repx.lab.installers import Shop
-from repx.lab.packages import SoftwareError
+from repx.lab.programs import SoftwareError, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from repx.lab.software import Packages
     from repx.lab.sources import Sources
 
+_NOWHERE: Final = "not-pinned-yet"
+_NO_ZSTD: Final = "it is packed with zstd, which is not installed (Debian: apt-get install zstd)"
 _IMAGES: Final = "images"
 _PACKAGES: Final = "packages"
 
@@ -93,12 +95,8 @@ class Provider:
                 ready[wanted] = self._ready(wanted)
             except SoftwareError as error:
                 self._definition.error(at, f"{wanted.kind}: {error}")
-        fetched = [
-            (digest := self._digest(name)) and registry.folder(self._images_home, digest).is_dir()
-            for name in self._images
-            if registry.is_reference(name)
-        ]
-        if not all(ready.values()) or not all(fetched):
+        fetched = [path for name in self._images if (path := self._fetched(name)) is not None]
+        if not all(ready.values()) or not all(path.exists() for path in fetched):
             return None
         environments = {wanted: source for wanted, source in ready.items() if source is not None}
         return Provisions(images=dict(self._read()), environments=environments)
@@ -129,9 +127,7 @@ class Provider:
 
     def _read(self) -> Iterator[tuple[str, Image]]:
         for name, at in self._images.items():
-            path = self._definition.folder / name
-            if registry.is_reference(name):
-                path = registry.folder(self._images_home, self._digest(name) or "")
+            path = self._fetched(name) or self._definition.folder / name
             try:
                 yield name, image_build.read(path, self._sources)
             except LabError as error:
@@ -140,18 +136,38 @@ class Provider:
                 why = f"cannot read {error.filename or path}: {error.strerror}"
                 self._definition.error(at, f"image: {why}")
 
+    def _fetched(self, name: str) -> Path | None:
+        """Return where an image is kept that cannot be taken as it is; None for others."""
+        if registry.is_reference(name):
+            return registry.folder(self._images_home, self._digest(name) or _NOWHERE)
+        path = self._definition.folder / name
+        if path.is_file() and images.is_zstd(path):
+            return self._images_home / f"{self._sources.looks.at(path.resolve()).sha256}.tar"
+        return None
+
     def _digest(self, name: str) -> str | None:
         pinned = self._lock.get(_IMAGES, name)
         return pinned if registry.is_digest(pinned) else None
 
     def _fetch(self, name: str, programs: Programs, say: Callable[[str], None]) -> None:
+        place = self._fetched(name)
+        if place is None or place.exists():
+            return
         if not registry.is_reference(name):
+            self._unpack(self._definition.folder / name, place, programs)
             return
         digest = self._digest(name) or registry.pin(name, programs, self._definition.folder)
         self._lock.pin(_IMAGES, name, digest)
-        if not registry.folder(self._images_home, digest).is_dir():
+        if not registry.folder(self._images_home, digest).exists():
             say(f"fetching {name}, {digest}")
             registry.fetch(name, digest, self._images_home, programs)
+
+    def _unpack(self, packed: Path, place: Path, programs: Programs) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f"new-{place.name}")
+        words = ("zstd", "-dqf", str(packed), "-o", str(part))
+        run(programs, words, place.parent, missing=_NO_ZSTD)
+        part.replace(place)
 
     def _ready(self, wanted: Packages) -> Source | None:
         pins = self._pinned(wanted)
@@ -208,12 +224,12 @@ def _levels(
     definition: Definition,
 ) -> Iterator[list[tuple[Pointer, str | None, Mapping[str, object]]]]:
     """Yield what the Lab, a run and a stage name, for each stage of each run."""
-    for run in definition.runs.values():
-        keys = {key for name in run.pipelines for key in definition.pipelines.get(name, ())}
+    for one in definition.runs.values():
+        keys = {key for name in one.pipelines for key in definition.pipelines.get(name, ())}
         for key in sorted(keys & definition.stages.keys()):
             stage = definition.stages[key]
             yield [
                 ((), definition.image, definition.software),
-                (run.at, run.image, run.software),
+                (one.at, one.image, one.software),
                 (stage.at, stage.image, stage.software),
             ]

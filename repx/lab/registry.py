@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx.lab.packages import SoftwareError
-from repx.lab.programs import reason
+from repx.lab.programs import SoftwareError, run
 
 if TYPE_CHECKING:
     from repx.lab.programs import Programs
@@ -61,10 +60,4 @@ def repository(name: str) -> str:
 
 
 def _skopeo(programs: Programs, cwd: Path, *words: str) -> str:
-    done = programs(("skopeo", *words), cwd)
-    if done is None:
-        raise SoftwareError(_MISSING)
-    code, printed, complaint = done
-    if code != 0:
-        raise SoftwareError(f"skopeo {words[0]} failed: {reason(complaint)}")
-    return printed
+    return run(programs, ("skopeo", *words), cwd, missing=_MISSING)
