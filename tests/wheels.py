@@ -12,12 +12,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
-def wheel(folder: Path, name: str = "greet", version: str = "1.0") -> Path:
-    """Write a wheel with a module that knows its version, and a command of the same name."""
+def wheel(
+    folder: Path, name: str = "greet", version: str = "1.0", module: str | None = None
+) -> Path:
+    """Write a wheel with a module that knows its version, and a command of the same name.
+
+    ``module`` is the module's text, where it is another.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": f"version = {version!r}\n\ndef main():\n    print('{name}', version)\n",
+        f"{name}.py": module
+        or f"version = {version!r}\n\ndef main():\n    print('{name}', version)\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -307,3 +308,31 @@ def test_a_machine_without_modules_is_named(empty: Place) -> None:
 
     assert done.returncode == 3
     assert "has no `module` command" in done.stderr
+
+
+TABULATE: Final = """\
+def tabulate(rows, headers, tablefmt):
+    return "\\n".join(" | ".join(row) for row in [headers, *rows, [tablefmt]])
+"""
+
+
+def test_the_example_carries_its_packages(empty: Place) -> None:
+    """Every command of examples/software/README.md, with a package of our own for that of PyPI."""
+    example = Path(__file__).parents[2] / "examples/software"
+    shutil.copytree(
+        example,
+        empty.folder,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("lab.lock", ".repx"),
+    )
+    here = dataclasses.replace(empty, store=empty.folder / "store")
+    wheel(here.folder.parent / "wheels", "tabulate", "0.9", TABULATE)
+    pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(here.folder.parent / "wheels")}
+
+    here.repx("build", env=pip)
+    here.repx("run")
+
+    tables = here.output("*-table-*/out/table.txt")
+    assert ["github", "github", "grid", "grid"] == sorted(text.split()[-1] for text in tables)
+    assert all(text.startswith("digit | times\n0 | ") for text in tables)
+    assert "nothing changed" in here.repx("build", "--update", env=pip)
