@@ -4,6 +4,7 @@
 # make lock    renew the versions of all that is installed, then run make test
 # make bench   speed and memory beside other tools (make bench BENCH=--quick: a minute or two)
 # make campaign   attacks, counted: kills, full disks, errors, mutated files (CAMPAIGN=--quick: minutes)
+# make bench-runtimes   isolated jobs and unpacking beside the same by hand (needs root)
 # make bench-slurm   the same for Slurm, on a private cluster (needs root)
 #
 # Each installs what it needs below .venv; a second time it starts at once.
@@ -39,7 +40,7 @@ ifdef CI
 export REPX_REQUIRE ?= all
 endif
 
-.PHONY: demo test check lock bench bench-slurm campaign lint lowest packages clean
+.PHONY: demo test check lock bench bench-runtimes bench-slurm campaign lint lowest packages clean
 
 demo: .venv/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -61,6 +62,9 @@ bench: .venv/.demo .venv/.peers
 
 bench-slurm: .venv/.dev .venv/.peers packages
 	$(BIN)/python bench/slurm.py $(BENCH)
+
+bench-runtimes: .venv/.dev packages
+	$(BIN)/python -m bench.runtimes
 
 campaign: .venv/.dev
 	$(BIN)/python -m campaign.run $(CAMPAIGN)

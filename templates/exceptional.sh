@@ -234,6 +234,11 @@ repx_flush() {
 repx_ended() {
   [[ ${1-} == ended && $# == 6 && -n $repx_lock_fd ]] || repx_usage "takes no argument, got: $*"
   repx_status=$2 repx_stopped=$3 repx_start=$4 repx_ticks=-$5 repx_rss=$6
+  if [[ -n $repx_room ]]; then
+    # shellcheck source=/dev/null
+    . "$repx_here/isolation.sh"
+    repx_entered && repx_leave
+  fi
   { ((repx_status == 0)) && [[ -z $repx_stopped ]] && repx_present "${repx_outputs[@]}"; } || repx_judge
 }
 

@@ -5,7 +5,9 @@
 # natively. `isolation.sh` of a submission is this file with the functions of each runtime below it.
 #
 # rooms/<room>.sh says what all jobs of an image share; nodes/ what was found out on a node: which
-# runtime works there, why others do not, and the words that only the node knows.
+# runtime works there, why others do not, and the words that only the node knows. Where the runtime
+# is no more than a command, `repx_spared` says how many generations of its processes are its own,
+# not to be told to stop: from then on the runner starts programs without bash (runner/room.py).
 
 # Set `repx_command`, and `repx_runtime` to what it is for. Fails the job where nothing works.
 repx_enter() {
@@ -13,17 +15,30 @@ repx_enter() {
   . "$repx_here/rooms/$repx_room.sh"
   repx_runtime='' repx_oom=''
   repx_known || repx_find_out || return
-  repx_isolated=",\"runtime\":\"$repx_runtime\""
-  if [[ -n $repx_passed_over ]]; then
-    repx_exceptional quote "$repx_passed_over"
-    repx_isolated+=",\"passed_over\":$REPLY"
-  fi
+  repx_say_runtime
   if [[ $repx_runtime == native ]]; then
     repx_try_native || repx_no_runtime "native: $repx_why"
     return
   fi
   ! repx_has begin || "repx_begin_$repx_runtime" || { repx_exceptional fail 126 "$repx_why"; return; }
   repx_expand "repx_in_$repx_runtime"
+}
+
+# The runner has started the program itself, as `repx_enter` would have.
+repx_entered() {
+  # shellcheck source=/dev/null
+  . "$repx_here/rooms/$repx_room.sh"
+  repx_known || return
+  repx_say_runtime
+  repx_expand "repx_in_$repx_runtime"
+}
+
+# Set what the marker says of the runtime.
+repx_say_runtime() {
+  repx_isolated=",\"runtime\":\"$repx_runtime\""
+  [[ -n $repx_passed_over ]] || return 0
+  repx_exceptional quote "$repx_passed_over"
+  repx_isolated+=",\"passed_over\":$REPLY"
 }
 
 # HOOK: does the runtime have such a function?
@@ -72,7 +87,7 @@ repx_choose() {
   local name others=''
   mkdir -p -- "$repx_here/nodes" || return
   for name in "${repx_runtimes[@]}"; do
-    repx_root='' repx_devices='' repx_why=''
+    repx_root='' repx_devices='' repx_why='' repx_spared=''
     repx_runtime=$name
     repx_host_folders
     if "repx_try_$name" && "repx_prepare_$name"; then
@@ -95,6 +110,7 @@ repx_note() {
     repx_assign repx_runtime "$repx_runtime"
     repx_assign repx_passed_over "$1"
     repx_assign repx_root "$repx_root"
+    repx_assign repx_spared "$repx_spared"
     for name in "${!repx_at_@}"; do
       repx_assign_words "$name"
     done

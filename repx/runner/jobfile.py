@@ -31,9 +31,20 @@ class NeedsShell(Exception):  # noqa: N818  # not an error: bash does it
 
 def read(text: bytes, branch: bytes = b"") -> dict[str, bytes | list[bytes]]:
     """Return the values of a job file by name, without our prefix. Raises NeedsShell."""
+    values, at = assignments(text, branch)
+    if text[at:] != TAIL or values.get("format") != FORMAT:
+        raise NeedsShell
+    return values
+
+
+def assignments(text: bytes, branch: bytes = b"") -> tuple[dict[str, bytes | list[bytes]], int]:
+    """Return what assignments give, one a line, by name without our prefix, and where they end.
+
+    That is at an empty line, if not before. Raises NeedsShell.
+    """
     values: dict[str, bytes | list[bytes]] = {}
     at = 0
-    while not text.startswith(b"\n", at):
+    while at < len(text) and not text.startswith(b"\n", at):
         if text.startswith(b"#", at):
             at = text.find(b"\n", at) + 1 or len(text)
             continue
@@ -50,9 +61,7 @@ def read(text: bytes, branch: bytes = b"") -> dict[str, bytes | list[bytes]]:
             raise NeedsShell
         at += 1
         values[name[1].decode()] = value
-    if text[at:] != TAIL or values.get("format") != FORMAT:
-        raise NeedsShell
-    return values
+    return values, at
 
 
 def _words(text: bytes, at: int, branch: bytes) -> tuple[list[bytes], int]:

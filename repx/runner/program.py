@@ -6,12 +6,14 @@ import contextlib
 import os
 import re
 
-from repx.runner import files, jobfile, remains
+from repx.runner import files, jobfile, remains, room
 from repx.runner.jobfile import NeedsShell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
+
+    from repx.runner.room import Room
 
 BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
 PATH: Final = b"/usr/bin:/bin"  # where the environment has none
@@ -23,12 +25,16 @@ class Program:
     """What a job file says of a program, and the environment it gets."""
 
     def __init__(
-        self, values: dict[str, bytes | list[bytes]], given: dict[bytes, bytes], mark: bytes
+        self,
+        values: dict[str, bytes | list[bytes]],
+        given: dict[bytes, bytes],
+        mark: bytes,
+        inside: Room | None = None,
     ) -> None:
         """Take the values of a job file. Raises NeedsShell for what only bash can do, KeyError."""
         words: dict[str, list[bytes]] = {k: v for k, v in values.items() if isinstance(v, list)}
         text: dict[str, bytes] = {k: v for k, v in values.items() if isinstance(v, bytes)}
-        if text["room"] or any(map(os.path.lexists, words.get("later", ()))):
+        if any(map(os.path.lexists, words.get("later", ()))):
             raise NeedsShell
         self.job, self.unit, self.store = text["job"], text["unit"], text["store"]
         self.submission = text["submission"]
@@ -48,19 +54,27 @@ class Program:
             self.environment[b"PATH"] = text["path"] + b":" + rest
         for name, kind, source in zip(*(words["secrets"][i::PER_RUNG] for i in range(PER_RUNG))):
             self.environment[name] = secret(kind, source, given)
-        self.executable, self.command = text["executable"], words["command"]
+        self.executable = text["executable"]
+        self.command = inside.command if inside else words["command"]
+        self.members = inside.members if inside else b""  # of its SUCCESS
+        self.spared = inside.spared if inside else 0
         self.path = self._find()
 
     @classmethod
-    def read(cls, path: bytes, branch: bytes, given: dict[bytes, bytes], mark: bytes) -> Program:
-        """Read a job file; ``given`` is the environment, ``mark`` the unit's (``remains.mark``).
+    def read(
+        cls, folder: bytes, path: bytes, branch: bytes, given: dict[bytes, bytes], mark: bytes
+    ) -> Program:
+        """Read a job file of the submission ``folder``.
+
+        ``given`` is the environment, ``mark`` the unit's (``remains.mark``).
 
         Raises OSError; NeedsShell when bash is needed, or when something is out of the ordinary.
         """
         with open(path, "rb", buffering=0) as stream:
             text = stream.read()
         try:
-            program = cls(jobfile.read(text, branch), given, mark)
+            values = jobfile.read(text, branch)
+            program = cls(values, given, mark, room.of(values, folder) if values["room"] else None)
         except (KeyError, IndexError):
             raise NeedsShell from None
         works = os.access(program.executable, os.X_OK) and not os.path.isdir(program.executable)

@@ -48,9 +48,11 @@ def children(pid: int) -> list[int]:
         return [each for each in _processes() if _field(each, PARENT) == pid]
 
 
-def below(pid: int) -> list[int]:
-    """Return all descendants of a process."""
+def below(pid: int, spared: int = 0) -> list[int]:
+    """Return all descendants of a process, but for so many generations next to it."""
     found = children(pid)
+    for _ in range(spared):
+        found = [child for each in found for child in children(each)]
     for each in found:  # it grows on the way
         found += children(each)
     return found

@@ -182,7 +182,7 @@ class Worker:
         if not whole or (not self.locked and os.listdir(given.record) != [b"lock"]):
             return None  # or another runner was faster
         try:
-            return Program.read(given.file, given.branch, self.environment, given.mark)
+            return Program.read(self.folder, given.file, given.branch, self.environment, given.mark)
         except (OSError, NeedsShell):
             return None
 
@@ -194,7 +194,9 @@ class Worker:
         for path, text in program.texts:
             files.write(path, text + b"\n")
         os.chdir(given.out)
-        ended = self._wait(self._start(given, program), lambda _number: self._end_below())
+        ended = self._wait(
+            self._start(given, program), lambda _number: self._end_below(program.spared)
+        )
         left = self._end_all()
         reason = f"processes cannot be ended: {remains.named(left)}" if left else self.stopped
         if not reason and not ended.code and program.is_complete():
@@ -291,8 +293,8 @@ class Worker:
             return []  # the usual case: nothing is left
         return self._end_below()
 
-    def _end_below(self) -> list[int]:
-        return remains.end(lambda: remains.below(self.pid), GRACE_S, wait_for_child)
+    def _end_below(self, spared: int = 0) -> list[int]:
+        return remains.end(lambda: remains.below(self.pid, spared), GRACE_S, wait_for_child)
 
     def _answer(self, members: bytes) -> None:
         """Tell the scheduler, if it is still there."""
@@ -338,7 +340,7 @@ def success(given: Assignment, program: Program, start: float, ended: Ended) -> 
     host, cpus_mem_time = os.fsencode(files.HOST), b'"cpus":%b,"mem":%b,"time":%b'
     return (
         b'{"outcome":"success","exit":0,"reason":"","start":%.6f,"end":%.6f,"host":"%b",'
-        b'"attempt":%d,"scheduler":"%b","submission":"%b","cpu_s":%.2f,"rss_bytes":%b,%b}\n'
+        b'"attempt":%d,"scheduler":"%b","submission":"%b","cpu_s":%.2f,"rss_bytes":%b,%b%b}\n'
     ) % (
         start,
         time.time(),
@@ -349,6 +351,7 @@ def success(given: Assignment, program: Program, start: float, ended: Ended) -> 
         ended.cpu_s,
         ended.rss,
         cpus_mem_time % tuple(program.asked(given.rung)),
+        program.members,
     )
 
 

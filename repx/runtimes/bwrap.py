@@ -38,6 +38,7 @@ repx_try_bwrap() {
 repx_prepare_bwrap() {
   local device path
   repx_at_root=() repx_at_gpus=()
+  repx_spared=2
   if [[ -n $repx_image ]]; then
     repx_image_root && repx_root_words '' || return
   else

@@ -82,6 +82,7 @@ exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
 repx_prepare_charliecloud() {
   local path
   repx_at_gpus=() repx_at_mounts=() repx_at_binds=() repx_at_user=()
+  repx_spared=1
   # Inside, root would have the powers to mount and to make the image writable.
   ((EUID != 0)) || repx_at_user=(--uid 1000 --gid 1000)
   repx_image_root || return

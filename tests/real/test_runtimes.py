@@ -196,6 +196,41 @@ def test_concurrent_jobs_unpack_an_image_once(isolated: Callable[..., Place]) ->
     assert 0o700 == image.parent.stat().st_mode & 0o777
 
 
+@pytest.mark.parametrize("runtime", UNPRIVILEGED)
+def test_the_runner_starts_all_but_the_first_job_itself(
+    isolated: Callable[..., Place], runtime: str
+) -> None:
+    """Each job in bash would cost more than its runtime does."""
+    sweep = {
+        "stages": {
+            "one": {
+                "parameters": ["n"],
+                "outputs": {"o": "$out/o"},
+                "run": 'hostname >"$out/o"; [[ ${parameters[n]} != 3 ]]',
+            }
+        },
+        "pipelines": {"p": ["one"]},
+        "runs": {"r": {"pipelines": ["p"], "parameters": {"n": list(range(6))}}},
+    }
+    here = isolated(sweep, ["apptainer", runtime])
+    started, bash = here.folder / "started", here.folder / "bin/bash"
+    bash.parent.mkdir()
+    bash.write_text(f'#!/bin/bash\necho "$*" >>{started}\nexec /bin/bash "$@"\n')
+    bash.chmod(0o755)
+    path = f"{bash.parent}:{os.environ['PATH']}"
+
+    here.repx("run", "--trust", "--keep-going", "-j", "1", code=1, env={"PATH": path})
+
+    jobs = [line.split() for line in started.read_text().splitlines() if "/jobs/" in line]
+    assert [1, 6] == sorted(len(words) for words in jobs), "the first one, and what failed"
+    assert ["repx\n"] * 6 == here.output("*/out/o")
+    markers = [json.loads(text) for text in here.output("*/repx/[SF][UA]*")]
+    assert [(runtime, "apptainer: apptainer is not installed")] * 6 == [
+        (marker["runtime"], marker["passed_over"]) for marker in markers
+    ]
+    assert {"", "exit 1"} == {marker["reason"] for marker in markers}
+
+
 def test_a_broken_layer_is_named_and_sent_again(isolated: Callable[..., Place]) -> None:
     here = isolated(chain(LOOK), "bwrap", [image_labs.shell_layer(), FLAVOUR])
     here.repx("render", "--output", str(here.folder / "scripts"))

@@ -229,7 +229,7 @@ def test_the_environment_of_a_program(tmp_path: Path) -> None:
     path.write_text(text.replace("/b/artifacts/bin/x", "/bin/true"))
     given = {b"PATH": b"/bin", b"A": b"old", b"GIVEN": b"from a variable"}
 
-    found = Program.read(os.fsencode(path), b"", given, b"mark").environment
+    found = Program.read(b"", os.fsencode(path), b"", given, b"mark").environment
 
     assert {
         **given,

@@ -1,0 +1,84 @@
+"""What a unit's program runs in, as a job of the submission has found out on this node.
+
+``templates/runtime.sh`` makes a node ready and writes down what that gave, as one assignment a
+line. From then on the runner starts isolated programs itself, where nothing has to be done before
+or after; else, and for the first one, that is left to the job file in bash.
+"""
+
+from __future__ import annotations
+
+import os
+
+from repx.runner import jobfile
+from repx.runner.jobfile import NeedsShell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+PLACEHOLDER: Final = b"@"
+BOOT: Final = "/proc/sys/kernel/random/boot_id"
+
+
+class Room:
+    """The command for a program in its runtime, and what else the runner must know."""
+
+    def __init__(
+        self, values: dict[str, bytes | list[bytes]], node: dict[str, bytes | list[bytes]]
+    ) -> None:
+        """Take the values of a job file and of a node. Raises NeedsShell, KeyError, TypeError."""
+        self.runtime, others = _text(node, "runtime"), _text(node, "passed_over")
+        root, spared = _text(node, "root"), _text(node, "spared")
+        if not spared or (root and not os.path.isdir(root)):
+            raise NeedsShell
+        self.spared = int(spared)
+        self.command = list(_expanded(_words(values, f"in_{self.runtime.decode()}"), node))
+        self.members = b',"runtime":"%b"' % self.runtime
+        if others:
+            import json  # only where a target's first choice does not work
+
+            self.members += b',"passed_over":' + json.dumps(os.fsdecode(others)).encode()
+
+
+def of(values: dict[str, bytes | list[bytes]], folder: bytes) -> Room:
+    """Return what a program of the submission ``folder`` runs in.
+
+    Raises OSError where that is not known yet, NeedsShell where only bash can start it.
+    """
+    host = os.environb.get(b"HOSTNAME") or os.fsencode(os.uname().nodename)  # as bash has it
+    with open(BOOT, "rb") as stream:
+        boot = stream.read().strip().partition(b"-")[0]
+    name = b"%b.%b.%b.sh" % (host.replace(b"/", b""), boot, _text(values, "room"))
+    with open(os.path.join(folder, b"nodes", name), "rb") as stream:
+        node, _ = jobfile.assignments(stream.read())
+    try:
+        return Room(values, node)
+    except (KeyError, ValueError):
+        raise NeedsShell from None
+
+
+def _text(values: dict[str, bytes | list[bytes]], name: str) -> bytes:
+    value = values[name]
+    if isinstance(value, list):
+        raise NeedsShell
+    return value
+
+
+def _words(values: dict[str, bytes | list[bytes]], name: str) -> list[bytes]:
+    value = values[name]
+    if not isinstance(value, list):
+        raise NeedsShell
+    return value
+
+
+def _expanded(words: list[bytes], node: dict[str, bytes | list[bytes]]) -> list[bytes]:
+    """Return words with the node's own for each ``@name``; ``@@`` stands for one ``@``."""
+    found: list[bytes] = []
+    for word in words:
+        if not word.startswith(PLACEHOLDER):
+            found.append(word)
+        elif word.startswith(PLACEHOLDER * 2):
+            found.append(word[1:])
+        else:
+            found += _words(node, f"at_{word[1:].decode()}")
+    return found
