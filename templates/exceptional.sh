@@ -234,11 +234,7 @@ repx_flush() {
 repx_ended() {
   [[ ${1-} == ended && $# == 6 && -n $repx_lock_fd ]] || repx_usage "takes no argument, got: $*"
   repx_status=$2 repx_stopped=$3 repx_start=$4 repx_ticks=-$5 repx_rss=$6
-  if [[ -n $repx_room ]]; then
-    # shellcheck source=/dev/null
-    . "$repx_here/isolation.sh"
-    repx_entered && repx_leave
-  fi
+  [[ -z $repx_room ]] || { repx_isolate entered && repx_leave; }
   { ((repx_status == 0)) && [[ -z $repx_stopped ]] && repx_present "${repx_outputs[@]}"; } || repx_judge
 }
 
@@ -347,11 +343,11 @@ repx_unset_ours() {
   [[ -z $repx_our_locale ]] || unset LC_ALL
 }
 
-# Choose what the program runs in, and make `repx_command` the words for it.
+# [entered]: choose what the program runs in, or find what it has run in; `repx_command` then.
 repx_isolate() {
   # shellcheck source=/dev/null
   declare -F repx_enter >/dev/null || . "$repx_here/isolation.sh"
-  repx_enter
+  "repx_${1:-enter}"
 }
 
 # The program has ended: so has all that its runtime started.
