@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -13,19 +14,24 @@ from repx.schedulers import MEMBERS
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from repx.places import Place
     from repx.places.command import Completed, Run
     from repx.target import Target
 
 _TIMEOUT_S: Final = 20
+_TIMES: Final = 3
 _MISSING: Final = 127
 _TIMED_OUT: Final = 124
+TOOLS: Final = ("bash", "flock", "tar", "rsync")
 _SANDBOX: Final = "bwrap --unshare-all --ro-bind / / --tmpfs /tmp --proc /proc --dev /dev true"
 _NAMESPACES: Final = "unshare --user --map-current-user --keep-caps setpriv --version"
 _COMMANDS: Final = {
     "bash": "bash --version",
     "flock": "flock --version",
+    "tar": "tar --version",
+    "rsync": "rsync --version",
     "bwrap": f"bwrap --version && {_SANDBOX}",
     "apptainer": "apptainer --version",
     "ch-run": f"export USER=${{USER:-nobody}}; ch-run --version && {_NAMESPACES}",
@@ -66,12 +72,16 @@ if command -v flock >/dev/null; then
     said=$(flock -n "$probe" true 2>&1) || { echo "files cannot be locked: $said"; exit 1; }
 fi
 stat -f -c '%a %S' "$folder"
+device=$(df -P "$folder" 2>/dev/null) && device=${device##*$'\\n'} && echo "device ${device%% *}"
+! command -v quota >/dev/null || quota -w 2>/dev/null
+exit 0
 """
 
 
 class Part(StrEnum):
     """What of a target was tried."""
 
+    CONNECTION = "connection"
     STORE = "store"
     TOOL = "tool"
     SCHEDULER = "scheduler"
@@ -103,7 +113,7 @@ def target(run: Run, profile: Target) -> list[Finding]:
     tools = _tried(run, asked | _COMMANDS)
     return [
         store(run, profile.base_path),
-        *(_finding(Part.TOOL, name, name, tools) for name in ("bash", "flock")),
+        *(_finding(Part.TOOL, name, name, tools) for name in TOOLS),
         *(_scheduler(name, needed, tools) for name, needed in needs.items() if needed),
         *(_runtime(name, tools) for name in RuntimeName),
     ]
@@ -127,11 +137,43 @@ def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
 def store(run: Run, base_path: str) -> Finding:
     """Try to write, rename, read back, lock and remove a file where the store is or would be."""
     done = run(["bash", "-c", _STORE, "repx-probe", base_path], check=False)
-    words = done.stdout.split()
+    first, *more = done.stdout.splitlines() or [""]
+    words = first.split()
     if done.code != 0 or len(words) != 2:  # noqa: PLR2004  # free blocks and their size
         return Finding(part=Part.STORE, name=base_path, usable=False, why=_complaint(done))
-    free = int(words[0]) * int(words[1]) / 1024**3
-    return Finding(part=Part.STORE, name=base_path, usable=True, why=f"{free:.1f} GiB free")
+    free = _gib(int(words[0]) * int(words[1]))
+    why = f"{free} free{_quota(more)}"
+    return Finding(part=Part.STORE, name=base_path, usable=True, why=why)
+
+
+def _quota(lines: Sequence[str]) -> str:
+    """Return how much of a quota is used, from the device of a folder and what `quota -w` says.
+
+    Its rows are: device, KiB used (`*` behind it: too much), soft limit, hard limit, ...
+    """
+    device = next((line[7:] for line in lines if line.startswith("device ")), "")
+    for line in lines:
+        name, *numbers = line.split()[:4] or [""]
+        found = [int(word.rstrip("*")) for word in numbers if word.rstrip("*").isdigit()]
+        if name == device and len(found) == 3 and max(found[1:]):  # noqa: PLR2004  # the columns
+            limit = found[1] or found[2]
+            return f"; quota: {_gib(found[0] * 1024)} of {_gib(limit * 1024)} used"
+    return ""
+
+
+def _gib(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB"
+
+
+def connection(place: Place) -> Finding:
+    """Measure a round trip to another machine."""
+    times = []
+    for _ in range(_TIMES):
+        start = time.monotonic()
+        place.ask([])
+        times.append(time.monotonic() - start)
+    why = f"{min(times) * 1000:.0f} ms a round trip, as {place.user}"
+    return Finding(part=Part.CONNECTION, name=place.name, usable=True, why=why)
 
 
 def _tried(run: Run, commands: Mapping[str, str]) -> dict[str, tuple[int, str]]:

@@ -244,16 +244,17 @@ repx_ended() {
 # processes inherit the descriptor, so it is free when nothing of the unit runs any more; what has
 # closed it is found by its mark, which begins with FOLDER.
 repx_lock() {
-  local how=${3:--x} lock
+  local how=${3:--x} lock flock=flock
   [[ -d $1 ]] || mkdir -p -- "$1" || repx_broken "cannot make $1"
   repx_no_links "$1/lock"
   exec {lock}<>"$1/lock" || repx_broken "cannot open $1/lock"
   repx_no_links "$1/lock" # which somebody could have put there meanwhile
-  if type -P flock >/dev/null; then
-    flock -n -E 75 "$how" "$lock"
+  type -P flock >/dev/null || flock=$repx_path/flock # the Lab's host tools may have one
+  if type -P "$flock" >/dev/null; then
+    "$flock" -n -E 75 "$how" "$lock"
     case $? in
       0) ;;
-      75) repx_wait_for_lock "$how" "$lock" "$1" ;;
+      75) repx_wait_for_lock "$how" "$lock" "$1" "$flock" ;;
       *) repx_say "$1/lock cannot be locked: nothing stops a second run of this job at once" ;;
     esac
   else
@@ -269,7 +270,7 @@ repx_wait_for_lock() {
   [[ $repx_lock_mode != try ]] || exit 75
   read -r REPLY <"$3/lock"
   repx_say "another runner has this job; waiting for it${REPLY:+ ($REPLY)}"
-  flock "$1" "$2" &
+  "$4" "$1" "$2" &
   wait $!
   [[ -z $repx_stopped ]] || { kill $! && exit 75; }
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repx import console, places, probe
+from repx import console, places, probe, schedulers
 from repx.cli import complete
 from repx.cli.context import group
 from repx.cli.import_targets import import_targets
@@ -59,13 +59,15 @@ def targets(context: Context) -> None:
 def check(context: Context, name: str | None) -> int:
     """Try whether jobs can run on a target.
 
-    A file is written to its store, its schedulers are asked and its runtimes started. The
-    exit code is 0 when all that the target's jobs need works.
+    A file is written to its store, its schedulers are asked and its runtimes started; on another
+    machine a round trip is measured. The exit code is 0 when all that the target's jobs need
+    works.
     """
     target = profiles.choose(context.targets(), name or context.target_name)
     place = places.of(target)
     target = place.settled(target)
-    findings = probe.target(place.run, target)
+    reached = [probe.connection(place)] if place.name else []
+    findings = [*reached, *probe.target(place.run, target)]
     missing = probe.missing(target, findings)
     if context.json:
         told = [asdict(each) for each in findings]
@@ -80,7 +82,10 @@ def check(context: Context, name: str | None) -> int:
         if each.ask and (each.part, each.name) in wanted:
             console.note(f"to use {each.name} there, ask its administrator: {each.ask}")
     if not missing:
-        console.note(f"jobs can run on '{target.name}', {_runtime(target, findings)}")
+        console.note(
+            f"jobs can run on '{target.name}', scheduled by {schedulers.of(target).name},"
+            f" {_runtime(target, findings)}"
+        )
     return _UNUSABLE if missing else 0
 
 

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 _SCRIPT: Final = 0o755
-_PYTHON: Final = "import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 9))"
+# The first python3 that is new enough, as `Place.python` finds it.
+_PYTHON: Final = "import sys; v = sys.version_info; v < (3, 9) and exit(1); print(sys.version[:6])"
+_PYTHONS: Final = "python3 $(printf 'python3.%s ' {20..9})"
 _TOOLS: Final[Mapping[str, str]] = {
-    "python3": f"python3 -c '{_PYTHON}' || {{ echo older than 3.9; exit 1; }}"
+    "python3": f"for p in {_PYTHONS}; do $p -c '{_PYTHON}' 2>/dev/null && exit; done;"
+    " echo older than 3.9; exit 1"
 }
 
 

@@ -66,7 +66,10 @@ def test_list_for_machines(tmp_path: Path) -> None:
 def test_check_of_a_target_that_works(tmp_path: Path) -> None:
     done = repx(tmp_path, "check")
 
-    assert (0, "jobs can run on 'here', in runtime native\n") == (done.returncode, done.stderr)
+    assert (0, "jobs can run on 'here', scheduled by local, in runtime native\n") == (
+        done.returncode,
+        done.stderr,
+    )
     assert f"store\t{tmp_path}/store\tok\t" in done.stdout
     assert not (tmp_path / "store").exists()
 

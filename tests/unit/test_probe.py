@@ -87,6 +87,20 @@ def test_store_that_can_be_used_is_left_as_it_was(
     assert before == sorted(tmp_path.rglob("*"))
 
 
+def test_quota_of_the_folders_own_device_is_told(machine: Machine, tmp_path: Path) -> None:
+    """No file system of a test machine has quotas: what `quota` says is replayed."""
+    machine.install("df", "echo Filesystem; echo 'nfs:/home 9 9 9 9% /home'")
+    machine.install(
+        "quota",
+        "echo 'Disk quotas for user me (uid 7):'\n"
+        "echo 'Filesystem blocks quota limit grace files quota limit grace'\n"
+        "echo '/dev/sda1 1 2 3 0 0 0'\n"
+        "echo 'nfs:/home 5242880* 9437184 10485760 8 0 0'",
+    )
+
+    assert probe.store(machine.run, str(tmp_path)).why.endswith("; quota: 5.0 GiB of 9.0 GiB used")
+
+
 def test_store_below_a_file_is_refused(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
