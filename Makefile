@@ -21,6 +21,7 @@ TEST_PACKAGES += environment-modules skopeo zstd
 TEST_PACKAGES += jq nix-bin patchelf
 TEST_PACKAGES += locales
 TEST_PACKAGES += openssh-client openssh-server
+TEST_PACKAGES += dash fish tcsh zsh
 TEST_PACKAGES += shellcheck
 TEST_PACKAGES += munge slurm-wlm slurmctld slurmd
 TEST_PACKAGES += mariadb-server-core slurmdbd

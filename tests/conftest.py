@@ -25,6 +25,7 @@ PROGRAMS: Final = {
     "nix": ("nix-build", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),
+    "shells": ("dash", "fish", "tcsh", "zsh"),
     "sbatch": ("sbatch",),
     "slurm": ("slurmctld",),
     "slurm-accounting": ("slurmdbd", "mariadbd"),

@@ -55,9 +55,12 @@ _START: Final = (
 _NOT_FOUND: Final = 127
 _NO_PYTHON: Final = "repx: found no interpreter"
 _PYTHONS: Final = "python3 /usr/bin/python3 /usr/local/bin/python3 /usr/libexec/platform-python"
-# Whatever the login shell is: sh finds a python3, which reads the rest from its input.
+# Whatever the login shell is: sh finds a python3, which reads the rest from its input. Some are
+# only on the PATH of a login shell, which may print something first.
 REMOTE: Final = (
-    f"sh -c 'for p in {_PYTHONS}; do "
+    f"sh -c 'for p in {_PYTHONS} login; do "
+    'if [ "$p" = login ]; then'
+    ' p=$(bash -lc "command -v python3" </dev/null 2>/dev/null | tail -n 1); fi; '
     f'if command -v "$p" >/dev/null 2>&1; then exec "$p" -S -u -c "{_START}"; fi; done; '
     f'echo "{_NO_PYTHON}" >&2; exit {_NOT_FOUND}\''
 )
@@ -302,8 +305,8 @@ class Channel:
         if code == _NOT_FOUND and _NO_PYTHON in said:
             return CommandNotFoundError(
                 f"python3 is not installed on {self._name}",
-                hint="install python3 (3.6 or newer) there; without it, log in there and run"
-                " single jobs by hand: bash jobs/<job>.sh, in a folder that `repx render` made",
+                hint="load its module in your login shell's start-up file there, or install"
+                " python3 (3.6 or newer); docs/remote.md says how to run jobs by hand without it",
             )
         lines = said.strip().splitlines()[-3:] or [f"ssh ended with exit code {code}"]
         return ConnectionLostError(self._name, "\n".join(lines), self._argv())

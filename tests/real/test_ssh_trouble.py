@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import signal
 import subprocess
+import sys
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -50,15 +50,6 @@ def forced(folder: Path, command: str) -> Iterator[Ssh]:
         made.process.wait()
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "tcsh", "fish", "zsh"])
-def test_any_login_shell_with_a_banner_will_do(tmp_path: Path, shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    with forced(tmp_path, f'echo "Welcome!"; exec {shell} -c "$SSH_ORIGINAL_COMMAND"') as far:
-        assert "/some/where/it's" == far.root
-        assert "two words\n" == far.run(["echo", "two words"]).stdout
-
-
 def test_a_bare_path_is_that_of_a_login_shell_where_it_matters(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     tool = tmp_path / "bin" / "only-at-login"
@@ -70,14 +61,27 @@ def test_a_bare_path_is_that_of_a_login_shell_where_it_matters(tmp_path: Path) -
         assert "found\n" == far.run(["only-at-login"]).stdout
 
 
+# Words of what is asked of sshd, so that no usual python3 is found.
+HIDE = "s#python3 #none #g; s#/[a-z-]*python#/none#g"
+
+
 def test_no_python_is_named(tmp_path: Path) -> None:
-    hide = "s#python3 #none #g; s#/[a-z-]*python#/none#g"
+    hide = f'{HIDE}; s#python3"#none"#'
     command = f'exec sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed \'{hide}\')"'
     with (
         forced(tmp_path, command) as far,
         pytest.raises(CommandNotFoundError, match="python3 is not installed on far"),
     ):
         far.run(["true"])
+
+
+def test_a_python_that_only_a_login_shell_has_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    (tmp_path / ".bash_profile").write_text(f"echo noise; PATH={tmp_path}/bin:$PATH\n")
+    command = f'HOME={tmp_path} exec sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed \'{HIDE}\')"'
+    with forced(tmp_path, command) as far:
+        assert str(tmp_path / "bin" / "python3") == far.python
 
 
 def test_a_variable_that_is_not_set_there_is_named(sshd: Sshd) -> None:
