@@ -249,8 +249,7 @@ repx_lock() {
   repx_no_links "$1/lock"
   exec {lock}<>"$1/lock" || repx_broken "cannot open $1/lock"
   repx_no_links "$1/lock" # which somebody could have put there meanwhile
-  type -P flock >/dev/null || flock=$repx_path/flock # the Lab's host tools may have one
-  if type -P "$flock" >/dev/null; then
+  if type -P flock >/dev/null || flock=$repx_path/flock && type -P "$flock" >/dev/null; then
     "$flock" -n -E 75 "$how" "$lock"
     case $? in
       0) ;;

@@ -354,27 +354,6 @@ def test_without_flock_a_job_runs_and_says_so(folder: MakeFolder, tmp_path: Path
     assert "no flock on this machine" in said
 
 
-def test_the_labs_own_flock_is_used_where_the_machine_has_none(
-    folder: MakeFolder, tmp_path: Path
-) -> None:
-    made = folder({"job": Work()})
-    script = made.path / "jobs" / "job.sh"
-    tools = tmp_path / "host-tools"
-    tools.mkdir()
-    (tools / "flock").symlink_to(shutil.which("flock") or "")
-    start = '. "$repx_here/lib.sh"'
-    script.write_text(script.read_text().replace(start, f"repx_path='{tools}'\n{start}"))
-    bare = tmp_path / "tools"
-    bare.mkdir()
-    for name in ("bash", "mkdir", "rm", "mv", "sleep", "env"):
-        (bare / name).symlink_to(shutil.which(name) or "")
-
-    code, said = made.script("job", PATH=str(bare))
-
-    assert 0 == code
-    assert "no flock" not in said
-
-
 # --- places ----------------------------------------------------------------------------------
 
 
