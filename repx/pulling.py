@@ -5,18 +5,20 @@ from __future__ import annotations
 import fnmatch
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from repx import progress
-from repx.errors import StorageError
+from repx.brought import marked
 from repx.places import carry
 from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from repx.brought import Found
     from repx.model import JobId
     from repx.places import Outgoing
+    from repx.places.carry import Rest
     from repx.store import Store
 
 # What only the place where a job runs needs.
@@ -64,9 +66,17 @@ def pull(source: Store, target: Store, jobs: Collection[JobId], outputs: str | N
 
 
 def bring(
-    source: Store, target: Store, jobs: Sequence[JobId], how: str, outputs: str | None = None
+    source: Store,
+    target: Store,
+    jobs: Sequence[JobId],
+    how: str,
+    outputs: str | None = None,
+    made: tuple[str, Mapping[JobId, Found]] | None = None,
 ) -> tuple[int, int, Sequence[JobId]]:
-    """Bring jobs as ``repx.places.carry`` says; return files, bytes and who was passed over."""
+    """Bring jobs as ``repx.places.carry`` says; return files, bytes and who was passed over.
+
+    ``made`` is noted with each: how its source is called, and who made it.
+    """
     wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), outputs)
     if not wanted:
         return 0, 0, ()
@@ -75,6 +85,8 @@ def bring(
     total = sum(sizes.values()) - sum(size for size, _ in begun.values())
     count = _Count()
     files = _brought(source, wanted, begun, count)
+    if made is not None:
+        files = _marked(files, *made)
     size, passed = target.receive(how, progress.in_bytes(files, total, "pulling:"))
     return count.files, size, passed
 
@@ -101,10 +113,25 @@ def _brought(
     begun: Mapping[str, tuple[int, str]],
     count: _Count,
 ) -> Iterator[Outgoing]:
-    try:
-        for key, mode, file in source.files.fetch(list(wanted), begun):
-            count.files += key not in begun or file.start < wanted[key][1]
-            yield key, mode, file, ""
-    except OSError as error:
-        path = str(error.filename or source.root)
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    for key, mode, file in source.fetch(list(wanted), begun):
+        count.files += key not in begun or file.start < wanted[key][1]
+        yield key, mode, file, ""
+
+
+def _marked(
+    files: Iterator[Outgoing], name: str, found: Mapping[JobId, Found]
+) -> Iterator[Outgoing]:
+    """Yield files, in each job's marker a note of where its results come from."""
+    for key, mode, file, sha256 in files:
+        _, job, *rest = key.split("/")
+        if rest == ["repx", SUCCESS]:
+            yield key, mode, marked(_content(file), name, found[job]), ""
+        else:
+            yield key, mode, file, sha256
+
+
+def _content(file: BinaryIO | Rest | bytes) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    read = file.read
+    return b"".join(iter(lambda: read(1 << 16), b""))

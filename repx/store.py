@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from repx.model import JobId
     from repx.places import Answered, Asked, Facts, Files, Outgoing, Place
+    from repx.places.carry import Rest
     from repx.target import Target
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _named: set[tuple[str, str]] = set()
+
+_NOTHING: Final[Mapping[str, tuple[int, str]]] = {}
 
 SUCCESS: Final = tree.SUCCESS
 FAIL: Final = tree.FAIL
@@ -152,6 +155,24 @@ class Store:
     def sizes(self, *folders: str) -> dict[str, int]:
         """Return the size of each file below the folders, by its key."""
         return self._do("list", "", lambda: self.files.sizes(folders))
+
+    def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return for each key that names anything what it is, and its size in bytes."""
+        return self._do("read", keys[0], lambda: self.files.kinds(keys))
+
+    def part(self, key: str, offset: int, size: int) -> bytes:
+        """Return so many bytes of a file, fewer at its end."""
+        return self._do("read", key, lambda: self.files.part(key, offset, size))
+
+    def fetch(
+        self, keys: Sequence[str], begun: Mapping[str, tuple[int, str]] = _NOTHING
+    ) -> Iterator[tuple[str, int, Rest]]:
+        """Yield files, of each what the receiver lacks (``repx.places.Files.fetch``)."""
+        try:
+            yield from self.files.fetch(keys, begun)
+        except OSError as error:
+            path = str(error.filename or self.root)
+            raise _error("read", path, error.strerror or str(error)) from error
 
     def listing(self, folders: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return mode and size of what is in folders of jobs (``repx.places.carry``)."""

@@ -231,7 +231,8 @@ class Target:
     ``base_path``, ``node_local_path`` and ``mount_paths`` are absolute POSIX paths on the target,
     where it is this machine; on another one ``~`` and variables expand there (``Place.settled``).
     ``templates`` is an absolute path on this machine. ``share`` is group, read, private or
-    empty: then the umask decides. ``runtimes`` is what the profile says, in order of preference;
+    empty: then the umask decides. ``cache`` are URLs of archives.
+    ``runtimes`` is what the profile says, in order of preference;
     nothing where it does not.
     """
 
@@ -254,6 +255,7 @@ class Target:
     missing_outputs: MissingOutputs = MissingOutputs.FAIL
     durability: Durability = Durability.FULL
     templates: str | None = None
+    cache: tuple[str, ...] = ()
     retries: Retries = field(default_factory=Retries)
     input_wait_s: int = 30
     local: LocalOptions = field(default_factory=LocalOptions)

@@ -17,6 +17,7 @@ from repx.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from repx.brought import Source
     from repx.config.resources import Resolver
     from repx.config.targets import Targets
     from repx.lab.load import OpenLab
@@ -149,6 +150,12 @@ class Context:
         from repx import store
 
         return store.of(target or self.target())
+
+    def source(self, word: str, lab: Lab) -> Source:
+        """Return where results may come from. Raises InputError for what is no such place."""
+        from repx import sources
+
+        return sources.named(word, self.targets().profiles, lab, self.target())
 
     def states(self, lab: Lab) -> dict[JobId, JobState]:
         """Return what is known of every job. Raises StorageError for an unreadable store."""

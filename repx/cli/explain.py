@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import console, launch, schedulers
+from repx import brought, console, launch, schedulers
 from repx.config.resources import LAB
 from repx.model import SELF, value_text
 from repx.results import effective
@@ -198,6 +198,7 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
         ("Type", found["type"]),
         ("State", console.state(told["state"]) + (f" ({why})" if why else "")),
         ("Took", _took(found["ended"])),
+        ("From", _made_elsewhere(found["ended"])),
     ):
         if value:
             yield f"{title + ':':<7}{value}"
@@ -218,6 +219,13 @@ def _took(ended: Mapping[str, Any]) -> str:
         where += f" (not in {console.plain(ended['passed_over'])})"
     took = console.duration(end - start) if end >= start else "unknown (a clock was set back)"
     return f"{took}, from {when}{where}"
+
+
+def _made_elsewhere(ended: Mapping[str, Any]) -> str:
+    """Return where results were brought from and who made them; empty for those made here."""
+    note = brought.origin(ended)
+    by = f", made by {console.plain(note['by'])}" if note.get("by") else ""
+    return f"{console.plain(note['from'])}{by}" if note.get("from") else ""
 
 
 def _resource_rows(phases: Mapping[str, Any]) -> Iterator[Sequence[object]]:

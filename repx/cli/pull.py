@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import archive, console, progress, pulling, select
+from repx import console, pulling, select
 from repx import store as stores
 from repx.cli import complete, where
 from repx.cli.context import command
-from repx.errors import InputError
+from repx.errors import InputError, StorageError
 from repx.pulling import Pulled
 from repx.store import SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from repx.brought import Source
     from repx.cli.context import Context
     from repx.model import JobId
     from repx.store import Store
 
 _FOLDER: Final = Path("pulled")
+_SHOWN: Final = 5
 
 
 @command(
@@ -33,6 +35,7 @@ _FOLDER: Final = Path("pulled")
     repx pull 3k9x2m --outputs '*.csv'    only some files of one job
     repx pull --where lr=0.1              only jobs with this parameter
     repx pull --from /data/shared/results what others pushed, into the target
+    repx pull --from cluster --target laptop  from one target into another
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
@@ -51,51 +54,69 @@ _FOLDER: Final = Path("pulled")
     metavar="NAME=VALUE",
     help="Only jobs with this parameter, also one of an upstream job. Repeatable.",
 )
-@click.option("--from", "url", metavar="URL", help="An archive: a folder, or a URL of fsspec.")
+@click.option(
+    "--from",
+    "source",
+    metavar="TARGET|URL",
+    help="Another target, or an archive: a folder, a zip, or a URL of fsspec.",
+)
 def pull(
     context: Context,
     names: tuple[str, ...],
     output: Path | None,
     outputs: str | None,
     conditions: tuple[str, ...],
-    url: str | None,
+    source: str | None,
 ) -> int:
     """Bring the results of jobs that have succeeded to this machine, or from an archive.
 
     Names are runs, groups (@name), job ids or unique beginnings of one; none means every run.
-    What is there already is not sent again. DIR is a store: `Lab.from_path("result", store="DIR")`
-    reads it, and so does a target whose `base_path` it is.
+    What is there already is not sent again; of a file that was broken off the rest is. DIR is a
+    store: `Lab.from_path("result", store="DIR")` reads it, and so does a target whose `base_path`
+    it is.
     """
-    if url is not None and outputs is not None:
+    if source is not None and outputs is not None:
         raise InputError("--from and --outputs exclude each other", hint="pull whole jobs")
     lab = context.open_lab().lab
     jobs = where.chosen(lab, select.jobs(lab, names), conditions)
-    if url is None:
+    if source is None:
         target = stores.local(str((output or _FOLDER).absolute()))
         done = pulling.pull(context.store(), target, jobs, outputs)
     else:
         target = context.store() if output is None else stores.local(str(output.absolute()))
-        done = _from_archive(url, target, jobs)
+        done = _from_elsewhere(context.source(source, lab), target, jobs)
     if context.json:
         console.json({"jobs": done.jobs, "files": done.files, "bytes": done.size_bytes})
         return 0
-    what = f"{console.counted(done.files, 'file' if url is None else 'job')}"
+    what = f"{console.counted(done.files, 'file' if source is None else 'job')}"
     console.note(
         f"{console.counted(done.jobs, 'job')} in {target.root}; brought {what}, "
         f"{console.size(done.size_bytes)}"
     )
+    if done.passed:
+        console.warn(
+            f"{console.counted(len(done.passed), 'job')} run in {target.root}: not brought"
+        )
     return 0
 
 
-def _from_archive(url: str, target: Store, jobs: Collection[JobId]) -> Pulled:
-    """Bring what an archive has of the jobs that have not succeeded at the target."""
-    kept = archive.of(url)
+def _from_elsewhere(source: Source, target: Store, jobs: Collection[JobId]) -> Pulled:
+    """Bring what a source has of the jobs that have not succeeded at the target."""
     done = {job for job, name in target.markers(jobs).items() if name == SUCCESS}
-    entries = kept.has([job for job in jobs if job not in done])
-    makers = sorted({str(entry.get("by") or "somebody") for entry in entries.values()})
-    size = sum(
-        kept.get(job, entries[job], target) for job in progress.through(entries, "pulling jobs:")
+    found = source.has([job for job in jobs if job not in done])
+    came = source.bring(found, target)
+    if makers := sorted({each.by for job, each in found.items() if job in came.jobs and each.by}):
+        console.note(f"made by {', '.join(makers)}")
+    for job, why in list(came.broken.items())[:_SHOWN]:
+        console.warn(f"{source.name}: job {job}: {why}")
+    if came.broken:
+        raise StorageError(
+            f"{console.counted(len(came.broken), 'job')} could not be brought from {source.name}",
+            hint="ask who pushed them to push them again, or run them: repx run",
+        )
+    return Pulled(
+        jobs=len(done) + len(came.jobs),
+        files=len(came.jobs),
+        size_bytes=came.size_bytes,
+        passed=came.passed,
     )
-    if makers:
-        console.note(f"pushed by {', '.join(makers)}")
-    return Pulled(jobs=len(done) + len(entries), files=len(entries), size_bytes=size)

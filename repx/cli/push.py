@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repx import archive, console, progress, select
+from repx import archive, console, select
 from repx.cli import complete
 from repx.cli.context import command
 from repx.store import SUCCESS
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     examples="""
     repx push --to /data/shared/results       all results, to a shared folder
     repx push training --to s3://lab/results  one run, to a bucket
+    repx push --to ssh://host/data/results    over your own ssh
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
-@click.option("--to", "url", required=True, metavar="URL", help="A folder, or a URL of fsspec.")
+@click.option(
+    "--to", "url", required=True, metavar="URL", help="A folder, a zip, or a URL of fsspec."
+)
 def push(context: Context, names: tuple[str, ...], url: str) -> int:
     """Add the results of jobs that have succeeded to an archive.
 
@@ -34,10 +37,10 @@ def push(context: Context, names: tuple[str, ...], url: str) -> int:
     store = context.store()
     found = store.markers(select.jobs(lab, names))
     done = [job for job, name in found.items() if name == SUCCESS]
-    there = archive.of(url)
+    there = archive.of(url, context.target().ssh_config)
     known = there.has(done)
     new = [job for job in done if job not in known]
-    size = sum(there.put(job, store) for job in progress.through(new, "pushing jobs:"))
+    size = there.put(new, store) if new else 0
     if context.json:
         console.json({"jobs": len(done), "pushed": new, "bytes": size})
         return 0

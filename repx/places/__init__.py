@@ -115,6 +115,9 @@ class Files(Protocol):
     def chunks(self, key: str) -> Iterator[bytes]:
         """Yield a file's content piece by piece."""
 
+    def part(self, key: str, offset: int, size: int) -> bytes:
+        """Return so many bytes of a file, fewer at its end."""
+
     def tail(self, key: str, inode: int, offset: int) -> tuple[int, int, bytes]:
         """Return the file's inode, where the rest of it begins, and the rest."""
 

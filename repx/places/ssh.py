@@ -209,6 +209,7 @@ class FarFiles:
         return self._channel.ask(verb, *arguments, again=True, **self._tree)
 
     names = partialmethod(_ask, "names")
+    part = partialmethod(_ask, "part")
     glob = partialmethod(_ask, "glob")
     sizes = partialmethod(_ask, "sizes")
     locked = partialmethod(_ask, "locked")

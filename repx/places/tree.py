@@ -30,6 +30,9 @@ PART = ".part"
 
 # What ``share:`` of a profile means: the mode of folders, the mode of files.
 MODES = {"group": (0o2775, 0o664), "read": (0o755, 0o644), "private": (0o700, 0o600)}
+# Of an archive: everybody of the group may add, nobody may change what another one added.
+ARCHIVE = "archive"
+MODES[ARCHIVE] = (0o3775, 0o444)
 DAY_S = 24 * 3600
 
 _CHUNK = 1 << 20
@@ -161,6 +164,12 @@ class Tree:
         """Yield a file's content piece by piece."""
         with open(opened(self.path(key)), "rb") as file:
             yield from _chunks(file)
+
+    def part(self, key: str, offset: int, size: int) -> bytes:
+        """Return so many bytes of a file, fewer at its end."""
+        with open(opened(self.path(key)), "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def tail(self, key: str, inode: int, offset: int) -> "tuple[int, int, bytes]":
         """Return the file's inode, where the rest of it begins, and the rest (``growth.tail``)."""

@@ -1,27 +1,72 @@
-"""What an archive does on every file system: has, put, get, delete; whole or not at all."""
+"""What an archive does on every file system: has, put, bring, delete; whole or not at all."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from repx import archive
 from repx import store as stores
+from repx.brought import Found, marked, origin
 from repx.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from repx.archive import Archive
     from repx.store import Store
+    from tests.real.sshd import Sshd
+
+SSH = pytest.param("ssh", marks=[pytest.mark.slow, pytest.mark.needs("ssh")])
+S3 = pytest.param("s3", marks=[pytest.mark.slow])
 
 
-@pytest.fixture(params=["local", "memory"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
-    url = {"local": f"{tmp_path}/it's kept", "memory": f"memory://{tmp_path}"}
-    return archive.of(url[request.param])
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Return the URL of a small S3 server."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "memory", "zip", SSH, S3])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    place = {
+        "local": f"{tmp_path}/it's kept",
+        "memory": f"memory://{tmp_path}",
+        "zip": f"{tmp_path}/it's kept.zip",
+        "ssh": f"ssh://far{tmp_path}/it's kept",
+        "s3": f"s3://{tmp_path.name.lower().replace('_', '-').strip('-')}/kept",
+    }
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "x")
+    return place[request.param]
+
+
+@pytest.fixture
+def kept(url: str, request: pytest.FixtureRequest) -> Archive:
+    return archive.of(url, ssh_config(url, request))
+
+
+def ssh_config(url: str, request: pytest.FixtureRequest) -> str | None:
+    if not url.startswith("ssh://"):
+        return None
+    sshd: Sshd = request.getfixturevalue("sshd")
+    return str(sshd.config)
 
 
 @pytest.fixture
@@ -32,58 +77,200 @@ def store(tmp_path: Path) -> Store:
     made.write("outputs/j/out/deep/FAIL", b"an output of this name")
     made.write("outputs/j/repx/lock", b"host 1")
     made.write("outputs/j/repx/SUCCESS", b"{}")
+    home = tmp_path / "store/outputs/j/out"
+    (home / "link").symlink_to("a b")
+    (home / "empty").mkdir()
     return made
 
 
-def test_what_was_put_is_got_elsewhere_with_who_made_it(
-    kept: Archive, store: Store, tmp_path: Path
-) -> None:
-    kept.put("j", store)
-    other = stores.local(str(tmp_path / "other"))
-    entries = kept.has(["j", "k"])
-    kept.get("j", entries["j"], other)
+@pytest.fixture
+def other(tmp_path: Path) -> Store:
+    return stores.local(str(tmp_path / "other"))
 
-    assert ["j"] == list(entries)
-    assert {"by", "host", "at"} <= entries["j"].keys()
+
+def test_what_was_put_is_brought_elsewhere_with_who_made_it(
+    kept: Archive, store: Store, other: Store, tmp_path: Path
+) -> None:
+    kept.put(["j"], store)
+    found = kept.has(["j", "k"])
+    came = kept.bring(found, other)
+
+    assert ["j"] == list(found) == list(came.jobs)
+    assert found["j"].by
+    assert found["j"].at > time.time() - 1000
     assert {"j": "SUCCESS"} == other.markers(["j"])
-    assert b"result" == other.read("outputs/j/out/a b")
+    out = tmp_path / "other/outputs/j/out"
+    assert b"result" == (out / "a b").read_bytes() == (out / "link").read_bytes()
+    assert "a b" == str((out / "link").readlink())
+    assert (out / "empty").is_dir()
+    assert (out / "a b").stat().st_mode & 0o100
     assert other.exists("outputs/j/out/deep/FAIL")
-    assert not other.exists("outputs/j/repx/lock")
+    note = origin(other.marker("j", "SUCCESS"))
+    assert (kept.name, found["j"].by) == (note["from"], note["by"])
+
+
+def test_who_made_a_result_is_kept_when_it_is_passed_on(
+    kept: Archive, store: Store, other: Store
+) -> None:
+    made = Found(by="ann", host="h", at=5)
+    store.write("outputs/j/repx/SUCCESS", marked(b'{"exit": 0}', "x", made))
+    kept.put(["j"], store)
+    kept.bring(kept.has(["j"]), other)
+
+    found = kept.has(["j"])["j"]
+    assert made == replace(found, sha256="", size=0)
+    marker = other.marker("j", "SUCCESS")
+    assert (0, "ann", kept.name) == (marker["exit"], origin(marker)["by"], origin(marker)["from"])
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ssh")
+def test_many_jobs_are_as_many_calls_as_few(
+    store: Store, other: Store, tmp_path: Path, sshd: Sshd
+) -> None:
+    trips = {}
+    for count in (2, 60):
+        jobs = [f"{count}-{number}" for number in range(count)]
+        for job in jobs:
+            store.write(f"outputs/{job}/out/x", os.urandom(9))
+            store.write(f"outputs/{job}/repx/SUCCESS", b"{}")
+        there = archive.of(f"ssh://far{tmp_path}/kept {count}", str(sshd.config))
+        channel = there.opened.fs.store.place.channel  # type: ignore[union-attr]
+        there.put(jobs, store)
+        came = there.bring(there.has(jobs), other)
+        trips[count] = channel.traffic.round_trips
+        assert len(jobs) == len(came.jobs)
+        channel.close()
+
+    assert trips[2] == trips[60] <= 6
 
 
 def test_equal_results_are_one_pack_and_deleted_ones_are_gone(kept: Archive, store: Store) -> None:
-    assert kept.put("j", store) == kept.put("j", store)
-    assert 1 == len(kept.fs.ls(f"{kept.root}/packs"))
+    assert kept.put(["j"], store) == kept.put(["j"], store)
+    assert 1 == len(listed(kept, "packs"))
     kept.delete(["j", "never"])
     assert {} == kept.has(["j"])
+    assert [] == listed(kept, "packs")
 
 
 def test_half_an_upload_is_no_entry(kept: Archive, store: Store) -> None:
-    kept.put("j", store)
-    path = f"{kept.root}/entries/j.json"
-    kept.fs.pipe_file(path, kept.fs.cat_file(path)[:5])
+    kept.put(["j"], store)
+    spoil(kept, "entries", b'{"sha')
 
     assert {} == kept.has(["j"])
 
 
-def test_damaged_results_are_not_brought(kept: Archive, store: Store, tmp_path: Path) -> None:
-    kept.put("j", store)
-    (entry,) = kept.has(["j"]).values()
-    kept.fs.pipe_file(f"{kept.root}/packs/{entry['sha256']}.tar.gz", b"other")
-    other = stores.local(str(tmp_path / "other"))
+def test_damaged_results_are_not_brought_and_others_are(
+    kept: Archive, store: Store, other: Store
+) -> None:
+    store.write("outputs/k/repx/SUCCESS", b"{}")
+    kept.put(["j", "k"], store)
+    found = kept.has(["j", "k"])
+    spoil(kept, "packs", b"other")
+    came = kept.bring(found, other)
 
-    with pytest.raises(StorageError, match="damaged"):
-        kept.get("j", entry, other)
+    assert (("k",), {"j": "its results are damaged"}) == (came.jobs, came.broken)
+    assert ["k"] == other.names("outputs")
+
+
+def test_what_is_gone_or_no_pack_is_told(kept: Archive, store: Store, other: Store) -> None:
+    kept.put(["j"], store)
+    (found,) = kept.has(["j"]).values()
+    came = kept.bring({"j": replace(found, sha256="0" * 64), "k": found}, other)
+
+    assert {"j", "k"} == came.broken.keys()
     assert [] == other.names("outputs")
 
 
 def test_an_entry_of_somebody_else_breaks_nothing(kept: Archive, store: Store) -> None:
-    kept.put("j", store)
-    kept.fs.pipe_file(f"{kept.root}/entries/k.json", json.dumps([1]).encode())
+    kept.put(["j"], store)
+    with kept.opened.to_write() as there:
+        there.fs.pipe({there.path("entries", "k.json"): json.dumps([1]).encode()})
 
     assert ["j"] == list(kept.has(["j", "k"]))
+
+
+def test_a_job_that_has_succeeded_meanwhile_is_left(
+    kept: Archive, store: Store, other: Store
+) -> None:
+    kept.put(["j"], store)
+    other.write("outputs/j/repx/SUCCESS", b"ours")
+    came = kept.bring(kept.has(["j"]), other)
+
+    assert ((), ("j",)) == (came.jobs, came.passed)
+    assert b"ours" == other.read("outputs/j/repx/SUCCESS")
+
+
+PUSH = """
+import sys
+from repx import archive, store
+archive.of(sys.argv[1], sys.argv[2] or None).put(sys.argv[4:], store.local(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [0.05, 0.4, 0.8])
+def test_a_push_that_is_killed_leaves_what_was_there_and_nothing_half(
+    url: str, store: Store, other: Store, request: pytest.FixtureRequest, delay_s: float
+) -> None:
+    if url.startswith("memory"):
+        pytest.skip("it ends with its process")
+    config = ssh_config(url, request)
+    jobs = [f"job-{number}" for number in range(30)]
+    for job in jobs:
+        store.write(f"outputs/{job}/out/x", os.urandom(100_000))
+        store.write(f"outputs/{job}/repx/SUCCESS", b"{}")
+    archive.of(url, config).put(["j"], store)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUSH, url, config or "", store.root, *jobs],
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    kept = archive.of(url, config)
+    found = kept.has([*jobs, "j"])
+    assert "j" in found
+    assert set(found) == set(kept.bring(found, other).jobs)
+    kept.put(jobs, store)
+    assert len(jobs) + 1 == len(kept.has([*jobs, "j"]))
+
+
+def test_colleagues_may_add_and_not_change(tmp_path: Path, store: Store) -> None:
+    umask = os.umask(0o077)
+    try:
+        archive.of(str(tmp_path / "kept")).put(["j"], store)
+    finally:
+        os.umask(umask)
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "kept").iterdir()}
+
+    assert {"entries", "packs", "incoming"} == modes.keys()
+    assert all(mode & 0o7777 == 0o3775 for mode in modes.values())
+    for path in (tmp_path / "kept").rglob("j.*"):
+        assert 0o444 == stat.S_IMODE(path.stat().st_mode)
 
 
 def test_a_file_system_that_is_not_installed_is_named() -> None:
     with pytest.raises(StorageError, match="cannot open nosuch://x"):
         archive.of("nosuch://x")
+
+
+def test_an_entry_tells_only_what_has_its_type() -> None:
+    assert Found(by="ann") == Found.of({"by": "ann", "host": 3, "at": "x", "size": None})
+
+
+def listed(kept: Archive, folder: str) -> list[str]:
+    with kept.opened.to_read() as there:
+        try:
+            return list(there.fs.ls(there.path(folder), detail=False))
+        except FileNotFoundError:
+            return []
+
+
+def spoil(kept: Archive, folder: str, content: bytes) -> None:
+    """Give the file of job j another content."""
+    names = [path.rpartition("/")[2] for path in listed(kept, folder)]
+    (name,) = (name for name in names if name.startswith("j."))
+    with kept.opened.to_write() as there:
+        there.fs.pipe({there.path(folder, name): content})

@@ -134,8 +134,10 @@ def test_results_that_a_colleague_pushed_need_not_run(far: Place) -> None:
     said = far.repx("pull", "--from", archive)
 
     assert "brought 4 jobs" in said
-    assert "pushed by " in said
+    assert "made by " in said
     assert "nothing to do" in far.repx("run")
+    job = next(iter(far.states()))
+    assert f"From:  {archive}, made by " in far.repx("show", "job", job)
     assert "no such" not in far.repx("pull", "--from", archive)
 
 
