@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "usage": ("repx.cli.usage:usage", "Show what jobs asked for and what they used."),
     "debug-run": ("repx.cli.debug_run:debug_run", "Open a shell in a job's exact environment."),
     "diff": ("repx.cli.diff:diff", "Say which jobs are new since the Lab before, and why."),
+    "gc": ("repx.cli.collect:gc", "Remove images from nodes that no job used for long."),
     "verify": ("repx.cli.verify:verify", "Check every file of a Lab against its checksum."),
     "connect": ("repx.cli.connect:connect", "Authenticate at a target once for many commands."),
     "targets": ("repx.cli.targets:targets", "List the places where jobs can run, and check them."),
@@ -42,7 +43,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Define": ("init", "build", "diff", "viz", "verify"),
-    "Run": ("run", "render", "status", "cancel", "pull", "push", "targets", "connect"),
+    "Run": ("run", "render", "status", "cancel", "pull", "push", "targets", "connect", "gc"),
     "Look": ("list", "show", "log", "trace-params", "usage", "debug-run"),
     "Shell": ("completions",),
 }

@@ -58,7 +58,8 @@ SHELL: Final = r"""
 # Load the image unless the storage has it, one process of a machine at a time.
 repx_load() {
   local lock=$repx_node/images/$repx_image.${repx_at_tool[0]##*/}.$HOSTNAME
-  repx_has_image || repx_once "$lock" repx_load_now
+  repx_has_image || repx_once "$lock" repx_load_now || return
+  touch -c -- "$lock.lock" 2>/dev/null || true # `repx gc --images` asks when it was used
 }
 
 repx_has_image() {

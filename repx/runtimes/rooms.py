@@ -52,10 +52,9 @@ def make(
     ``tools`` is the key of the Lab's host tools in the store; the folders ``hide`` of the node's
     own root are not shown, nor are those of users and of the store.
     """
-    local = target.node_local_path
     walls = Walls(
         base=target.base_path,
-        node=f"{local or target.base_path}/{'repx' if local else 'cache'}",
+        node=node_folder(target),
         image=image.digest if image else None,
         tools=f"{target.base_path}/{tools}" if tools else "",
         environment={**(image.environment if image else {}), **target.environment},
@@ -68,6 +67,12 @@ def make(
     lines = _lines(target, walls, image)
     named = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     return Room(key=named[:_KEY_LENGTH], walls=walls, runtimes=target.isolating, lines=lines)
+
+
+def node_folder(target: Target) -> str:
+    """Return the folder in which nodes keep what they unpack of images."""
+    local = target.node_local_path
+    return f"{local}/repx" if local else f"{target.base_path}/cache"
 
 
 def mount(text: str) -> Mount:

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# BASE NODE AGE [DRY]: remove from this machine the images of repx that are older than AGE seconds,
+# counted from their last use, or that the store BASE no longer has; NODE is the folder in which they
+# were unpacked. What a submission that has not ended may need stays. DRY: only say what would go.
+#
+# Says one line for each: host, what holds it, image, KiB, seconds since its use, what was done.
+# Jobs unpack or load again what they need.
+
+base=$1 node=$2 age=$3 dry=$4
+host=${HOSTNAME:-here} now=$(date +%s)
+shopt -s nullglob
+
+# HOLDER IMAGE KIB SECONDS WHAT
+say() {
+  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$host" "$1" "$2" "$3" "$4" "$5"
+}
+
+# IMAGE SECONDS: set REPLY to why it is kept, empty where it may go.
+reason() {
+  local rooms=("$base"/submissions/*/rooms/*.sh)
+  REPLY=''
+  if ((${#rooms[@]})) && grep -qsFx -e "repx_image=$1" -e "repx_image='$1'" -- "${rooms[@]}"; then
+    REPLY='kept: a submission may need it'
+  elif [[ -e $base/artifacts/images/$1/manifest.json ]] && (($2 < age)); then
+    REPLY='kept: used lately'
+  fi
+}
+
+# HOLDER IMAGE KIB SECONDS COMMAND...: remove an image unless there is a reason to keep it.
+collect() {
+  local said
+  reason "$2" "$4"
+  if [[ -z $REPLY ]]; then
+    if [[ -n $dry ]]; then
+      REPLY='would be removed'
+    elif said=$("${@:5}" 2>&1); then
+      REPLY=removed
+    else
+      REPLY="kept: ${said##*$'\n'}"
+    fi
+  fi
+  say "$1" "$2" "$3" "$4" "$REPLY"
+}
+
+# ROOT: whoever unpacks or looks for it meanwhile finds it whole or not at all.
+remove_root() {
+  local gone=$1.gone.$$
+  exec 9>>"$1.lock" || return
+  if type -P flock >/dev/null && ! flock -n 9; then
+    echo 'it is being unpacked'
+    return 1
+  fi
+  mv -T -- "$1" "$gone" || return
+  rm -rf -- "$gone" 2>/dev/null || { chmod -R u+rwX -- "$gone" && rm -rf -- "$gone"; }
+}
+
+collect_roots() {
+  local root image used
+  for root in "$node"/images/*.gone.*; do
+    rm -rf -- "$root" 2>/dev/null || { chmod -R u+rwX -- "$root" && rm -rf -- "$root"; }
+  done
+  for root in "$node"/images/*; do
+    image=${root##*/}
+    [[ -d $root && $image != *.* ]] || continue
+    used=$((now - $(stat -c %Y -- "$root")))
+    collect unpacked "$image" "$(size "$root")" "$used" remove_root "$root"
+  done
+}
+
+# FOLDER: print its KiB.
+size() {
+  local kib _
+  read -r kib _ < <(du -sk -- "$1" 2>/dev/null)
+  echo "${kib:-0}"
+}
+
+# TOOL [OPTION...]: the images that an engine loaded for jobs of this store: for each there is the
+# lock file of the loading, touched at each use. Other stores may have loaded others.
+collect_loaded() {
+  local name image lock used bytes
+  type -P "$1" >/dev/null || return 0
+  while IFS=: read -r name image; do
+    [[ $name == *repx/image && -n $image ]] || continue
+    lock=$node/images/$image.$1.$host.lock
+    [[ -e $lock ]] || continue
+    used=$((now - $(stat -c %Y -- "$lock")))
+    bytes=$("$@" image inspect --format '{{.Size}}' "$name:$image" 2>/dev/null)
+    collect "$1" "$image" "$((${bytes:-0} / 1024))" "$used" "$@" rmi "$name:$image"
+  done < <("$@" images --filter 'reference=*repx/image' --format '{{.Repository}}:{{.Tag}}' 2>/dev/null)
+}
+
+collect_roots
+storage=()
+[[ $node != */repx ]] || storage=(--root "$node/podman" --runroot "$node/podman-run")
+[[ ! -d $node/podman && ${#storage[@]} -gt 0 ]] || collect_loaded podman "${storage[@]}"
+collect_loaded docker
