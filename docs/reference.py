@@ -64,7 +64,7 @@ def kind(entry: Mapping[str, Any]) -> str:
     if "examples" in said:
         return " ".join(f"`{value}`" for value in said["examples"])
     types = [said["type"]] if isinstance(said["type"], str) else said["type"]
-    return " or ".join(KINDS[each] for each in types)
+    return " or ".join(KINDS[each] for each in types if each != "null")
 
 
 def written(page: str) -> str:

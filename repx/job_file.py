@@ -144,7 +144,7 @@ def _program(unit: Unit, it: Launch, room: Room | None) -> dict[str, Value]:
 
 def _asked(resources: Resources) -> Iterator[str]:
     yield str(resources.cpus or 1)
-    for value in (resources.mem_bytes, resources.time_s):
+    for value in (resources.memory, resources.time_s):
         yield "null" if value is None else str(value)
 
 

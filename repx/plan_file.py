@@ -37,15 +37,18 @@ class _Asks:
 
     def __init__(self) -> None:
         self.ladders: list[list[dict[str, int | None]]] = []
-        self._places: dict[tuple[tuple[int, int | None, int | None], ...], int] = {}
+        self._places: dict[tuple[tuple[int, int | None, int | None, int], ...], int] = {}
 
     def place(self, ladder: Iterable[Resources]) -> int:
         """Return the number of a ladder: what each attempt asks for, the last one repeats."""
-        key = tuple((each.cpus or 1, each.mem_bytes, each.time_s) for each in ladder)
+        key = tuple((each.cpus or 1, each.memory, each.time_s, each.gpus) for each in ladder)
         if key not in self._places:
             self._places[key] = len(self.ladders)
             self.ladders.append(
-                [{"cpus": cpus, "mem": mem, "time": time} for cpus, mem, time in key]
+                [
+                    {"cpus": cpus, "mem": mem, "time": time, **({"gpus": gpus} if gpus else {})}
+                    for cpus, mem, time, gpus in key
+                ]
             )
         return self._places[key]
 

@@ -149,7 +149,7 @@ def _no_alternative(error: _Error) -> _Described:
 
 def _wanted(value: object, names: list[str], examples: str) -> str:
     """Return what was found, what is wanted, and the usual cure."""
-    wanted = " or ".join(_TYPES[name] for name in names)
+    wanted = " or ".join(_TYPES[name] for name in names if name != "null" or len(names) == 1)
     if value is None:
         return f"nothing is given, wanted {wanted}"
     found = next(words for kind, words in _FOUND.items() if isinstance(value, kind))

@@ -96,13 +96,22 @@ class Retries:
         """Return what each attempt asks for; the last entry repeats."""
         found = [first]
         for _ in range(self.n):
-            mem_bytes = _more(found[-1].mem_bytes, self.mem, self.max_mem_bytes)
-            time_s = _more(found[-1].time_s, self.time, self.max_time_s)
-            more = replace(found[-1], mem_bytes=mem_bytes, time_s=time_s)
+            before = found[-1]
+            more = replace(
+                before,
+                mem_bytes=_more(before.mem_bytes, self.mem, self.max_mem_bytes),
+                mem_per_cpu=_more(before.mem_per_cpu, self.mem, self._share(before.cpus)),
+                mem_per_gpu=_more(before.mem_per_gpu, self.mem, self._share(before.gpus)),
+                time_s=_more(before.time_s, self.time, self.max_time_s),
+            )
             if more == found[-1]:
                 break
             found.append(more)
         return tuple(found)
+
+    def _share(self, count: int | None) -> int | None:
+        """Return what one of so many may have of the most memory."""
+        return self.max_mem_bytes and self.max_mem_bytes // max(1, count or 1)
 
 
 def _more(amount: int | None, factor: float, most: int | None) -> int | None:
@@ -117,21 +126,48 @@ def _more(amount: int | None, factor: float, most: int | None) -> int | None:
 class Resources:
     """What one job asks for; None means nothing was asked.
 
-    ``mem_bytes`` per job, ``time_s`` wall time in seconds, ``cpus`` cores. ``slurm`` holds
-    further sbatch options by long name without dashes (``{"gres": "gpu:1"}``);
+    ``mem_bytes`` per job, or ``mem_per_cpu`` or ``mem_per_gpu`` in its place, ``time_s`` wall time
+    in seconds, ``cpus`` cores, ``after`` Slurm jobs of others to wait for. ``slurm`` holds further
+    sbatch options by long name without dashes (``{"gres": "gpu:1"}``);
     ``sbatch_opts`` are whole options as a Lab writes them (``--account=x``), each one word.
-    ``sources`` names, per field, where its value came from.
+    ``sources`` names, per field, where its value came from; ``taken_back`` the fields for which
+    what was said before counts no more.
     """
 
     cpus: int | None = None
     mem_bytes: int | None = None
+    mem_per_cpu: int | None = None
+    mem_per_gpu: int | None = None
     time_s: int | None = None
     partition: str | None = None
+    after: tuple[str, ...] = ()
     sbatch_opts: tuple[str, ...] = ()
     slurm: Mapping[str, str | int | bool] = field(default_factory=dict)
     bundle: str | None = None
     retries: Retries | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    taken_back: frozenset[str] = frozenset()
+
+    @property
+    def gpus(self) -> int:
+        """Return how many GPUs are asked for: 2 of ``2``, ``a100:2`` or a ``gres`` of ``gpu:2``."""
+        if (asked := self.slurm.get("gpus")) not in (None, False):
+            return sum(_last_number(part) for part in str(asked).split(","))
+        parts = str(self.slurm.get("gres") or "").split(",")
+        return sum(_last_number(part) for part in parts if part.partition(":")[0] == "gpu")
+
+    @property
+    def memory(self) -> int | None:
+        """Return the bytes of memory of the whole job."""
+        if self.mem_per_cpu:
+            return self.mem_per_cpu * (self.cpus or 1)
+        return self.mem_per_gpu * self.gpus if self.mem_per_gpu else self.mem_bytes
+
+
+def _last_number(text: str) -> int:
+    """Return the count of ``a100:2``; 1 of ``a100``."""
+    last = text.rpartition(":")[2]
+    return int(last) if last.isdecimal() else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +206,7 @@ class LocalOptions:
     jobs: int | None = None
     cpus: int | None = None
     mem_bytes: int | None = None
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@
 #
 # The script sets
 #   call submission store forced array   which call; whether it is an array
+#   throttle                             how many elements may run at once, as --array has it
 #   tries on                             how often a job is tried again, and for which reasons
 #   more[RUNG]                           what sbatch is asked for instead at a higher rung
 #   jobs[INDEX]                          the jobs of the call
@@ -113,7 +114,7 @@ repx_submit_again() {
   name=repx:$submission:$SLURM_JOB_ID.$attempt.$rung:$call
   repx_ranges "$@"
   # shellcheck disable=SC2086 # options without blanks
-  repx_once "$name" ${array:+--array="$REPLY"} ${more[$rung]-} "sbatch/$call.sh" "$attempt" "$rung" || return 0
+  repx_once "$name" ${array:+--array="$REPLY$throttle"} ${more[$rung]-} "sbatch/$call.sh" "$attempt" "$rung" || return 0
   new=${id%%;*}
   ! repx_once "$name.again" --dependency="afternotok:$new" "sbatch/$call.again.sh" "$new" "$attempt" "$rung" "$@" ||
     behind=${id%%;*}

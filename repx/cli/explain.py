@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from repx.target import Resources, Target
 
 _MOST_FILES: Final = 50
-_ASKED: Final = ("cpus", "mem_bytes", "time_s", "partition", "sbatch_opts", "bundle")
-_WRITTEN: Final = {"mem_bytes": ("mem", console.size), "time_s": ("time", console.duration)}
+_MEMORY: Final = ("mem_bytes", "mem_per_cpu", "mem_per_gpu")
+_ASKED: Final = ("cpus", *_MEMORY, "time_s", "partition", "after", "sbatch_opts", "bundle")
+_WRITTEN: Final = {
+    **{name: (name.removesuffix("_bytes"), console.size) for name in _MEMORY},
+    "time_s": ("time", console.duration),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ class Entry:
         return self._parsed(key, parse_time)
 
     def _parsed(self, key: str, parse: Callable[[Any], int]) -> int | None:
-        if key not in self:
+        if self.get(key) is None:
             return None
         try:
             return parse(self.data[key])

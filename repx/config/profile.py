@@ -160,7 +160,10 @@ def _scheduler(entry: Entry) -> str:
 
 def _local(block: Entry) -> LocalOptions:
     return LocalOptions(
-        jobs=block.get("jobs"), cpus=block.get("cpus"), mem_bytes=block.memory("mem")
+        jobs=block.get("jobs"),
+        cpus=block.get("cpus"),
+        mem_bytes=block.memory("mem"),
+        gpus=block.get("gpus"),
     )
 
 
@@ -180,13 +183,8 @@ def _slurm(block: Entry, bundles: tuple[Bundle, ...]) -> SlurmOptions:
 
 
 def _slurm_defaults(block: Entry) -> Rules:
-    asked = Resources(
-        cpus=block.get("cpus"),
-        mem_bytes=block.memory("mem"),
-        time_s=block.time("time"),
-        partition=block.get("partition"),
-    )
-    return Rules(defaults=(Rule(origin=block.origin("slurm"), resources=asked),))
+    asked = Rule(origin=block.origin("slurm"), resources=rules.basic(block))
+    return Rules(defaults=(asked,))
 
 
 def _bundle_rules(block: Entry) -> Rules:

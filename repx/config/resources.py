@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAB: Final = "Lab"
-_MERGED: Final = ("slurm", "sources")
+_MERGED: Final = ("slurm", "sources", "taken_back")
+_MEMORY: Final = frozenset(("mem_bytes", "mem_per_cpu", "mem_per_gpu"))  # of which one counts
 _REPLACED: Final = tuple(each.name for each in fields(Resources) if each.name not in _MERGED)
 _Key: TypeAlias = tuple[object, ...]
 
@@ -129,6 +130,10 @@ def _overlaid(layers: Iterable[tuple[Resources, str]]) -> Resources:
     for resources, origin in layers:
         given = {name: getattr(resources, name) for name in _REPLACED}
         given = {name: value for name, value in given.items() if value not in (None, ())}
+        gone = resources.taken_back | (_MEMORY if _MEMORY.intersection(given) else frozenset())
+        for name in gone:
+            values.pop(name, None)
+            sources.pop(name, None)
         values |= given
         slurm |= resources.slurm
         sources |= dict.fromkeys((*given, *(f"slurm.{name}" for name in resources.slurm)), origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from repx import document
@@ -26,12 +27,24 @@ DIRECTIVES: Final[Mapping[str, str]] = {
     "exclusive": "exclusive",
     "licenses": "licenses",
     "reservation": "reservation",
+    "begin": "begin",
 }
 _FIELDS: Final = {
     "mem": "mem",
+    "mem-per-cpu": "mem_per_cpu",
+    "mem-per-gpu": "mem_per_gpu",
     "cpus-per-task": "cpus",
     "time": "time",
     "partition": "partition",
+}
+
+
+_MEMORY: Final = frozenset(("mem_bytes", "mem_per_cpu", "mem_per_gpu"))
+# What `KEY: null` takes back; options of sbatch are left out by `false`.
+_TAKEN_BACK: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("mem", "mem_per_cpu", "mem_per_gpu"), _MEMORY),
+    **{key: frozenset((key,)) for key in ("cpus", "partition", "after")},
+    "time": frozenset(("time_s",)),
 }
 
 
@@ -61,15 +74,30 @@ def read(block: Entry) -> Rules:
 
 def asked(entry: Entry) -> Resources:
     """Return the resources that the keys of one mapping ask for; other keys are not ours."""
-    return Resources(
-        cpus=entry.get(entry.alias("cpus", "cpus-per-task")),
-        mem_bytes=entry.memory("mem"),
-        time_s=entry.time("time"),
-        partition=entry.get("partition"),
+    return replace(
+        basic(entry),
         sbatch_opts=tuple(entry.get("sbatch_opts", ())),
         slurm=directives(entry),
         bundle=entry.get("bundle"),
         retries=retries(entry),
+    )
+
+
+def basic(entry: Entry) -> Resources:
+    """Return what a `slurm:` block, too, says of jobs: defaults, to which rules make exceptions."""
+    given = [key for key in ("mem", "mem_per_cpu", "mem_per_gpu") if entry.get(key) is not None]
+    for key in given[1:]:
+        entry.report(key, f"'{given[0]}' and '{key}' exclude each other: keep one")
+    back = (fields for key, fields in _TAKEN_BACK.items() if entry.get(key, key) is None)
+    return Resources(
+        cpus=entry.get(entry.alias("cpus", "cpus-per-task")),
+        mem_bytes=entry.memory("mem"),
+        mem_per_cpu=entry.memory("mem_per_cpu"),
+        mem_per_gpu=entry.memory("mem_per_gpu"),
+        time_s=entry.time("time"),
+        partition=entry.get("partition"),
+        after=tuple(map(str, entry.get("after") or ())),
+        taken_back=frozenset().union(*back),
     )
 
 
@@ -100,7 +128,7 @@ def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, 
     An option that another key or repx itself sets is a problem.
     """
     key_of = _FIELDS | {option: key for key, option in keys.items()}
-    found = {option: entry.get(key) for key, option in keys.items() if key in entry}
+    found = {option: _or_left_out(entry.get(key)) for key, option in keys.items() if key in entry}
     options = entry.at("options")
     for name, value in options.data.items():
         if name in key_of:
@@ -109,6 +137,11 @@ def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, 
             options.report(name, f"options: {mistake}")
         found[name] = value
     return found
+
+
+def _or_left_out(value: str | int | bool | None) -> str | int | bool:  # noqa: FBT001  # as YAML has it
+    """Return a value; null leaves out what the target set."""
+    return False if value is None else value
 
 
 def _mistake(name: str) -> str | None:

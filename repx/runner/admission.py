@@ -7,39 +7,43 @@ import heapq
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Final, TypeAlias
 
     from repx.runner.units import Unit
+
+    Shape: TypeAlias = tuple[int, int, int]
 
 PATIENCE: Final = 20  # times that a unit may be passed over by smaller ones behind it
 
 
 class Admission:
-    """Lets units start, first in order first, as far as slots, cores and memory allow.
+    """Lets units start, first in order first, as far as slots, cores, memory and GPUs allow.
 
     Units of one shape share a queue, so that many that do not fit cost as much as one. A smaller
     unit may pass a bigger one only ``PATIENCE`` times. What is larger than the machine runs alone.
     """
 
-    def __init__(self, jobs: int, cpus: int, mem: int) -> None:
-        """Allow so many units, cores and bytes at once."""
-        self.jobs, self.cpus, self.mem = jobs, cpus, mem
-        self.running = self.used_cpus = self.used_mem = 0
-        self.queues: dict[tuple[int, int], list[tuple[tuple[int, int, int], Unit]]] = {}
-        self.passed: dict[tuple[int, int], int] = {}
+    def __init__(self, jobs: int, cpus: int, mem: int, gpus: int = 0) -> None:
+        """Allow so many units, cores, bytes and GPUs at once."""
+        self.jobs, self.cpus, self.mem, self.gpus = jobs, cpus, mem, gpus
+        self.running = self.used_cpus = self.used_mem = self.used_gpus = 0
+        self.queues: dict[Shape, list[tuple[tuple[int, int, int], Unit]]] = {}
+        self.passed: dict[Shape, int] = {}
 
     def push(self, unit: Unit) -> None:
         """Queue a unit."""
         # Memory rounded to four bits, so that there are few shapes whatever is asked for.
         mem = unit.mem
         rounded = (mem.bit_length() << 4) + (mem >> max(0, mem.bit_length() - 4))
-        heapq.heappush(self.queues.setdefault((unit.cpus, rounded), []), (unit.order, unit))
+        heapq.heappush(
+            self.queues.setdefault((unit.cpus, rounded, unit.gpus), []), (unit.order, unit)
+        )
 
     def pop(self, wanted: Callable[[Unit], bool]) -> Unit | None:
         """Return the unit to start now, if there is one; forget those no longer wanted."""
         if self.running >= self.jobs:
             return None
-        too_big: list[tuple[int, int]] = []
+        too_big: list[Shape] = []
         for shape in self._shapes(wanted):
             if self._fits(self.queues[shape][0][1]):
                 for bigger in too_big:
@@ -51,7 +55,7 @@ class Admission:
             too_big.append(shape)
         return None
 
-    def _shapes(self, wanted: Callable[[Unit], bool]) -> list[tuple[int, int]]:
+    def _shapes(self, wanted: Callable[[Unit], bool]) -> list[Shape]:
         """Return the shapes by their first units."""
         for shape in list(self.queues):
             queue = self.queues[shape]
@@ -63,14 +67,17 @@ class Admission:
 
     def _fits(self, unit: Unit) -> bool:
         return not self.running or (
-            self.used_cpus + unit.cpus <= self.cpus and self.used_mem + unit.mem <= self.mem
+            self.used_cpus + unit.cpus <= self.cpus
+            and self.used_mem + unit.mem <= self.mem
+            and self.used_gpus + unit.gpus <= self.gpus
         )
 
-    def _take(self, shape: tuple[int, int]) -> Unit:
+    def _take(self, shape: Shape) -> Unit:
         unit = heapq.heappop(self.queues[shape])[1]
         self.running += 1
         self.used_cpus += unit.cpus
         self.used_mem += unit.mem
+        self.used_gpus += unit.gpus
         return unit
 
     def give_back(self, unit: Unit) -> None:
@@ -78,7 +85,8 @@ class Admission:
         self.running -= 1
         self.used_cpus -= unit.cpus
         self.used_mem -= unit.mem
+        self.used_gpus -= unit.gpus
 
     def too_large(self, unit: Unit) -> bool:
         """Tell whether the unit asks for more than there is."""
-        return unit.cpus > self.cpus or unit.mem > self.mem
+        return unit.cpus > self.cpus or unit.mem > self.mem or unit.gpus > self.gpus

@@ -58,7 +58,7 @@ class Agent:
         self.store = Store(plan["base"], plan["submission"])
         self.journal = Journal(folder, quiet=options.quiet)
         self.tally = Tally(self.dag, self.journal)
-        self.admission = Admission(options.jobs, options.cpus, options.mem)
+        self.admission = Admission(options.jobs, options.cpus, options.mem, options.gpus)
         submissions = f"{plan['base']}/submissions"
         self.foreign = ForeignJobs(self.store, submissions, folder, self.dag.foreign)
         self.pool = WorkerPool(folder, plan["base"], self.journal.log)

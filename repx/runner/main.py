@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import glob
 import os
 import sys
 
@@ -48,6 +49,12 @@ def count(text: str) -> int:
     return number
 
 
+def devices() -> int:
+    """Return how many GPUs this machine shows; where it shows none, they are not counted."""
+    names = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
+    return len(names) or sys.maxsize
+
+
 def parse(words: list[str]) -> argparse.Namespace:
     """Return the command line; what is not given is all this machine has."""
     cores = len(os.sched_getaffinity(0))
@@ -58,6 +65,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--cpus", type=count, help=f"cores to use (default: {cores})")
     parser.add_argument(
         "--mem", type=bytes_of, default=memory, help="memory to use, e.g. 4G (default: all)"
+    )
+    parser.add_argument(
+        "--gpus", type=count, default=devices(), help="GPUs to share (default: those below /dev)"
     )
     parser.add_argument("--keep-going", action="store_true", help="go on after a failed job")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the terminal")

@@ -58,6 +58,11 @@ class Unit:
         return int(self.ask["mem"] or 0)
 
     @property
+    def gpus(self) -> int:
+        """Return the GPUs it asks for."""
+        return int(self.ask.get("gpus") or 0)
+
+    @property
     def limit_s(self) -> float | None:
         """Return after how many seconds it is ended."""
         limit: float | None = self.ask["time"]

@@ -29,8 +29,8 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
     ]
     if asked.cpus:
         words.append(f"--cpus={asked.cpus}")
-    if asked.mem_bytes:
-        words.append(f"--memory={asked.mem_bytes}")
+    if asked.memory:
+        words.append(f"--memory={asked.memory}")
     words.append("@mounts")
     for mount in view(launch, walls):
         words += _mount(mount)

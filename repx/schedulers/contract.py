@@ -32,11 +32,17 @@ class Limits:
     jobs: int | None = None
     cpus: int | None = None
     mem_bytes: int | None = None
+    gpus: int | None = None
     keep_going: bool = False
 
     def words(self) -> Words:
         """Return the options as ``run.sh`` and the agent take them."""
-        given = (("-j", self.jobs), ("--cpus", self.cpus), ("--mem", self.mem_bytes))
+        given = (
+            ("-j", self.jobs),
+            ("--cpus", self.cpus),
+            ("--mem", self.mem_bytes),
+            ("--gpus", self.gpus),
+        )
         options = (word for name, value in given if value for word in (name, str(value)))
         return (*options, *(("--keep-going",) if self.keep_going else ()))
 

@@ -281,13 +281,13 @@ def _asked_by(task: Task) -> Resources:
     return dataclasses.replace(
         each[0],
         cpus=max(asked.cpus or 1 for asked in each) if any(a.cpus for a in each) else None,
-        mem_bytes=max((asked.mem_bytes or 0 for asked in each), default=0) or None,
+        mem_bytes=max((asked.memory or 0 for asked in each), default=0) or None,
         time_s=None if len(times) > 1 else times[0],
     )
 
 
 def _resource_words(dialect: Dialect, asked: Resources) -> Iterator[str]:
-    mem_mib = -(-asked.mem_bytes // 1024**2) if asked.mem_bytes else None
+    mem_mib = -(-asked.memory // 1024**2) if asked.memory else None
     time = units.slurm_time(asked.time_s) if asked.time_s else None
     given = {
         "cpus": asked.cpus,

@@ -64,9 +64,8 @@ class Local:
         from repx import render  # jinja2 costs 70 ms where nothing is to be rendered
 
         del plan, lab, folder
-        limits = Limits(
-            jobs=target.local.jobs, cpus=target.local.cpus, mem_bytes=target.local.mem_bytes
-        )
+        own = target.local
+        limits = Limits(jobs=own.jobs, cpus=own.cpus, mem_bytes=own.mem_bytes, gpus=own.gpus)
         options = render.Raw("".join(f" {word}" for word in limits.words()))
         runner = runner_code.start(target.base_path)
         made = render.environment(target.templates)

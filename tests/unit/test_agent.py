@@ -139,9 +139,9 @@ def test_every_task_ends_in_exactly_one_way(data: st.DataObject) -> None:
 # --- admission -------------------------------------------------------------------------------
 
 
-def _unit(task: int, cpus: int = 1, mem: int | None = None) -> Unit:
+def _unit(task: int, cpus: int = 1, mem: int | None = None, **more: int) -> Unit:
     graph = Dag([_task() for _ in range(task + 1)], [])
-    return Unit(graph, task, [[{"cpus": cpus, "mem": mem, "time": None}]])
+    return Unit(graph, task, [[{"cpus": cpus, "mem": mem, "time": None, **more}]])
 
 
 def _started(admission: Admission) -> list[int]:
@@ -166,6 +166,14 @@ def test_cores_and_memory_limit_what_runs_and_small_jobs_fill_the_gaps() -> None
         admission.push(_unit(task, cpus, mem))
 
     assert [0, 3] == _started(admission)
+
+
+def test_gpus_are_shared_by_the_jobs_that_ask_for_some() -> None:
+    admission = Admission(jobs=9, cpus=9, mem=0, gpus=2)
+    for task, gpus in enumerate([1, 1, 1, 0]):
+        admission.push(_unit(task, gpus=gpus))
+
+    assert [0, 1, 3] == _started(admission)
 
 
 def test_a_job_larger_than_the_machine_runs_alone() -> None:

@@ -283,3 +283,49 @@ def test_later_files_win() -> None:
     asked = ask(Resolver(LAB, "cluster", both), FAN)
 
     assert (8 * GIB, 8, 60) == sizes(asked)
+
+
+def test_what_was_said_before_can_be_taken_back() -> None:
+    """`KEY: null` in a rule: of a profile's defaults, and of an option that its block sets."""
+    asked = resolve(
+        "defaults: {mem: 2G, time: 1h, partition: main, after: [4711]}\n"
+        "rules: [{mem: null, partition: null, gres: null, account: null, after: null}]"
+    )
+
+    assert (None, 3600, None) == (asked.memory, asked.time_s, asked.partition)
+    assert () == asked.after
+    assert {"gres": False, "account": False} == asked.slurm
+    assert "mem_bytes" not in asked.sources
+
+
+@pytest.mark.parametrize(
+    ("said", "total"),
+    [
+        ("defaults: {mem: 2G}\nrules: [{mem_per_cpu: 1G, cpus: 3}]", 3),
+        ("defaults: {mem_per_cpu: 2G}\nrules: [{mem: 1G}]", 1),
+        ("defaults: {mem: 2G}\nrules: [{mem_per_gpu: 2G, gpus: 'a100:4'}]", 8),
+    ],
+)
+def test_of_the_three_ways_to_ask_for_memory_the_last_counts(said: str, total: int) -> None:
+    asked = resolve(said)
+
+    assert total * GIB == asked.memory
+    assert 1 == len([one for one in (asked.mem_bytes, asked.mem_per_cpu, asked.mem_per_gpu) if one])
+
+
+@pytest.mark.parametrize(
+    ("said", "count"),
+    [("gpus: 2", 2), ("gpus: a100", 1), ("gpus: 'a100:2,v100:1'", 3), ("gres: 'gpu:a100:2'", 2)],
+)
+def test_gpus_are_counted_whatever_their_type(said: str, count: int) -> None:
+    assert count == resolve(f"rules: [{{{said}}}]").gpus
+
+
+def test_two_ways_to_ask_for_memory_at_once_are_a_mistake() -> None:
+    doc = document.loads("defaults: {mem: 1G, mem_per_cpu: 1G}", "r.yaml")
+    root = Entry.root(doc)
+    rules.read(root)
+
+    assert ["r.yaml:1:21: 'mem' and 'mem_per_cpu' exclude each other: keep one"] == [
+        str(problem) for problem in root.problems
+    ]

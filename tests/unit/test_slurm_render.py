@@ -290,3 +290,28 @@ def test_only_a_plain_failure_is_tried_again_within_a_slurm_job(
     (script,) = (text for path, text in files.items() if "1-" in path and "again" not in path)
 
     assert f"retries={again} " in script
+
+
+def calls_of(plan: Plan, **options: object) -> dict[str, tuple[str, ...]]:
+    """Return what each call waits for, with these options of the target."""
+    slurm = dataclasses.replace(TARGET.slurm, **options)  # type: ignore[arg-type]  # by name
+    text = rendered(plan, dataclasses.replace(TARGET, slurm=slurm))["submit.sh"]
+    lines = (line.split() for line in text.splitlines() if line.startswith("submit "))
+    return {name: tuple(conditions) for _, name, _, *conditions in lines}
+
+
+def test_so_many_jobs_of_a_submission_run_at_once() -> None:
+    """The third of three calls waits for the end of both before it."""
+    tasks = (task("a-one"), task("b-two"), task("c-three"))
+    found = calls_of(Plan(tasks=tasks), max_running=2)
+
+    assert [(), (), ("afterany=1-run_s.one,2-run_s.two",)] == list(found.values())
+
+
+def test_jobs_of_others_are_waited_for_by_one_job_that_stands_for_them() -> None:
+    """So that, where failed jobs may be tried again, only that job waits for them for ever."""
+    tasks = (task("a-one", after=("4711", "4712_3")), task("b-two", after=("4711", "4712_3")))
+    found = calls_of(Plan(tasks=tasks))
+
+    assert ["afterok=4711,4712_3"] == list(found["1-join"])
+    assert [("afterok=1-join",)] * 2 == list(found.values())[1:]

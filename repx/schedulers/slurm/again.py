@@ -20,7 +20,7 @@ from repx.status import Batch
 from repx.target import RetryReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from repx.plan import Plan
     from repx.target import Retries
@@ -62,10 +62,11 @@ def watched(calls: Sequence[Call], plan: Plan) -> Iterator[Call]:
         for call in calls
         if call.spec.kind not in _NOT_WATCHED and (tries(call.spec) or call.name in awaited)
     }
+    ours = {call.name for call in calls}
     known = {**{name: name + AGAIN for name in names}, **_watchers(plan)}
     for call in calls:
         conditions = tuple(_with_watchers(condition, known) for condition in call.conditions)
-        yield replace(call, conditions=conditions, kept=call.spec.kind is not Kind.GATHER)
+        yield replace(call, conditions=conditions, kept=_is_kept(call, ours))
         if call.name in names:
             yield Call(
                 name=call.name + AGAIN,
@@ -74,6 +75,11 @@ def watched(calls: Sequence[Call], plan: Plan) -> Iterator[Call]:
                 conditions=(f"afternotok={call.name}",),
                 partner=call.name,
             )
+
+
+def _is_kept(call: Call, ours: Collection[str]) -> bool:
+    """Return whether a Slurm job of ours ends the wait of one that can no longer start."""
+    return call.spec.kind is not Kind.GATHER and any(name in ours for name in _names(call))
 
 
 def _names(call: Call) -> Iterator[str]:

@@ -71,6 +71,9 @@ class SubmissionSpec:
     bundle: int | None = None
 
 
+_JOIN: Final = SubmissionSpec(Kind.JOIN, "join")
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a scatter-gather job; ``needs`` are places of earlier steps."""
@@ -156,6 +159,7 @@ class _Drawing:
         self.bundle_plans = bundles.cut(plan, target.slurm.bundles)
         self.groups: list[Group] = []
         self.placed: dict[NodeId, Reference] = {}
+        self.foreign: dict[NodeId, Node] = {}
         self.lists: dict[str, tuple[JobId, ...]] = {}
         self.jobs: dict[NodeId, JobId] = {}
         self.required: dict[NodeId, tuple[str, ...]] = {}
@@ -175,6 +179,7 @@ class _Drawing:
     def nodes(self) -> list[Node]:
         """Return the nodes in topological order."""
         found = list(self._nodes())
+        found = [*self.foreign.values(), *found]
         if not self.bundle_plans:
             return found
         by_id = {node.id: node for node in found}
@@ -203,12 +208,29 @@ class _Drawing:
             awaited |= dict.fromkeys(self._plan.gates[gate].jobs)
         ends = dict.fromkeys(self._where(job)[0] for job in awaited)
         ends.pop(name, None)
-        return Node(id=name, key=self._bundle_spec(number, inside), ends=tuple(ends))
+        after = dict.fromkeys(id_ for task in inside.tasks for id_ in task.units[0].resources.after)
+        needs = self._foreign(tuple(after))
+        spec = self._bundle_spec(number, inside)
+        return Node(id=name, key=spec, needs=needs, ends=tuple(ends))
+
+    def _foreign(self, ids: tuple[str, ...]) -> tuple[NodeId, ...]:
+        """Return the node of a Slurm job that waits for jobs of others, for all that do."""
+        if not ids:
+            return ()
+        name = f"after\0{' '.join(ids)}"
+        if name not in self.foreign:
+            for each in ids:
+                array, _, index = each.partition("_")
+                self.placed[f"id\0{each}"] = Reference(array, int(index) if index else None)
+            needs = tuple(f"id\0{each}" for each in ids)
+            self.foreign[name] = Node(id=name, key=_JOIN, needs=needs)
+        return (name,)
 
     def _job(self, task: Task) -> Iterator[Node]:
         job = task.job.id
         where = [(need, *self._where(need)) for need in task.needs]
         needs = tuple(dict.fromkeys(node for _, node, certain in where if certain))
+        needs += self._foreign(task.units[0].resources.after)
         ends = tuple(dict.fromkeys(node for _, node, certain in where if not certain))
         behind = [self._behind[number] for number in task.gates]
         required = [need for need, _, certain in where if not certain or need in self.placed]
@@ -389,9 +411,6 @@ def _calls(made: Sequence[Array], drawing: _Drawing) -> Iterator[Call]:
             },
             partner=gathers[next(iter(jobs.values()))] if spec.kind is Kind.SCATTER else "",
         )
-
-
-_JOIN: Final = SubmissionSpec(Kind.JOIN, "join")
 
 
 def _conditions(array: Array, names: Sequence[str]) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _cpus(task: Task) -> int:
 
 
 def _mem_bytes(task: Task) -> int:
-    return max(unit.resources.mem_bytes or 0 for unit in task.units)
+    return max(unit.resources.memory or 0 for unit in task.units)
 
 
 def _time_s(task: Task) -> int | None:

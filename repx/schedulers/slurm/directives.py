@@ -31,13 +31,19 @@ def of_resources(target: Target, resources: Resources) -> tuple[Directive, ...]:
         for name, value in (
             ("partition", resources.partition),
             ("cpus-per-task", resources.cpus),
-            ("mem", resources.mem_bytes and units.slurm_memory(resources.mem_bytes)),
+            *((name, size and units.slurm_memory(size)) for name, size in _memory(resources)),
             ("time", resources.time_s and units.slurm_time(resources.time_s)),
         )
         if value is not None
     }
     asked |= resources.slurm
     return (*_given(asked), *_words(resources.sbatch_opts))
+
+
+def _memory(resources: Resources) -> Iterator[tuple[str, int | None]]:
+    yield "mem", resources.mem_bytes
+    yield "mem-per-cpu", resources.mem_per_cpu
+    yield "mem-per-gpu", resources.mem_per_gpu
 
 
 def check(tasks: Iterable[Task]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import plan_file, render, runner_code
 from repx.render import Raw, RenderedFile
-from repx.schedulers.slurm import again, batches, directives
+from repx.schedulers.slurm import again, batches, directives, running
 from repx.schedulers.slurm.batches import Call, Kind, SubmissionSpec
 from repx.schedulers.slurm.folder import FORCED, TRIES
 from repx.target import RetryReason
@@ -45,6 +45,9 @@ def files(
     size = target.slurm.max_array_size or max_array_size
     watched = again.of_plan(plan)
     made = batches.make(plan, target, max_array_size=size, watched=watched)
+    if target.slurm.max_running:
+        calls = running.at_most(made.calls, target.slurm.max_running)
+        made = dataclasses.replace(made, calls=tuple(calls))
     if watched:
         made = dataclasses.replace(made, calls=tuple(again.watched(made.calls, plan)))
     writer = _Writer(target, made, submission_id, size)
@@ -213,6 +216,7 @@ class _Writer:
             "call": of.name,
             "jobs": [(Raw(index), job) for index, job in of.jobs.items()],
             "array": Raw("1" if of.is_array else ""),
+            "throttle": Raw(self._throttle()),
             "forced": Raw("1" if of.spec.forced else ""),
             "again_tries": Raw(again.tries(of.spec)),
             "on": " ".join(of.spec.retries.on),
@@ -228,14 +232,16 @@ class _Writer:
 
     def _directives(self, call: Call) -> Iterator[Directive]:
         if call.is_array:
-            running = self._target.slurm.max_running
-            throttle = f"%{running}" if running else ""
-            yield "--array", f"{_ranges(call.jobs)}{throttle}"
+            yield "--array", f"{_ranges(call.jobs)}{self._throttle()}"
         yield "--output", "logs/%A_%a.out" if call.is_array else "logs/%j.out"
         if call.spec.kind in (Kind.SCATTER, Kind.GATHER):
             yield "--hold", None
         if call.spec.kind is Kind.JOIN:
             yield from (("--export", "NONE"), *self._site(), ("--time", "00:05:00"))
+
+    def _throttle(self) -> str:
+        running = self._target.slurm.max_running
+        return f"%{running}" if running else ""
 
     def _site(self) -> Iterator[Directive]:
         """Yield what a job that does next to nothing must still say on this site."""

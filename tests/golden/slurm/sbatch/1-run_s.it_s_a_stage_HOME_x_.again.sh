@@ -27,6 +27,7 @@ store='/scratch/o'"'"'brien/my store'
 call=1-run_s.it_s_a_stage_HOME_x_ submission=20260101-000000-abcdef
 tries=0 on='oom timeout node_fail preempted exit'
 array=1
+throttle=%50
 forced=
 jobs=(
   [0]='h0-it'"'"'s a #stage $HOME `x`-1.0'

@@ -3,7 +3,7 @@
 #SBATCH --comment=repx:20260101-000000-abcdef:1-run_s.it_s_a_stage_HOME_x_
 #SBATCH --array=0-2%50
 #SBATCH --output=logs/%A_%a.out
-#SBATCH --kill-on-invalid-dep=no
+#SBATCH --kill-on-invalid-dep=yes
 #SBATCH --open-mode=append
 #SBATCH --export=NONE
 #SBATCH --account='a#b c'

@@ -27,6 +27,7 @@ store='/scratch/o'"'"'brien/my store'
 call=2-run_s.calc submission=20260101-000000-abcdef
 tries=0 on='oom timeout node_fail preempted exit'
 array=1
+throttle=%50
 forced=
 jobs=(
   [0]=k0-calc-1.0

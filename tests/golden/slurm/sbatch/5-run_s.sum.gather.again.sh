@@ -27,6 +27,7 @@ store='/scratch/o'"'"'brien/my store'
 call=5-run_s.sum.gather submission=20260101-000000-abcdef
 tries=0 on='oom timeout node_fail preempted exit'
 array=
+throttle=%50
 forced=
 jobs=(
   [0]=m0-sum-1.0

@@ -27,6 +27,7 @@ store='/scratch/o'"'"'brien/my store'
 call=7-run_s.report submission=20260101-000000-abcdef
 tries=2 on='oom timeout node_fail preempted exit'
 array=
+throttle=%50
 forced=
 jobs=(
   [0]=z0-report-1.0
