@@ -27,24 +27,30 @@ NO_SCHEDULER: Final = "none"  # in the JSON: jobs by hand, or whose scheduler wa
     repx cancel 3k9x2m                    one job (a unique prefix of its id)
     repx cancel 20261122-194512-3fa91c    all of a submission, by its id
     repx cancel --all                     every job of this Lab
+    repx cancel --obsolete                jobs no Lab of the project needs now
     repx cancel --everything              every job of the store, of whichever Lab
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.names)
 @click.option("--all", "whole_lab", is_flag=True, help="Every job of this Lab.")
+@click.option(
+    "--obsolete", is_flag=True, help="Jobs of earlier Labs of this project that none needs now."
+)
 @click.option("--everything", is_flag=True, help="Every job of the store, of whichever Lab.")
-def cancel(context: Context, names: tuple[str, ...], whole_lab: bool, everything: bool) -> int:
+def cancel(
+    context: Context, names: tuple[str, ...], whole_lab: bool, obsolete: bool, everything: bool
+) -> int:
     """Stop jobs that are queued or running; what has succeeded stays.
 
     Names are runs, groups (@name), job ids or unique beginnings of one, and submissions.
     """
-    if (bool(names), whole_lab, everything).count(True) != 1:
+    if (bool(names), whole_lab, obsolete, everything).count(True) != 1:
         hint = "`repx cancel RUN`, `repx cancel --all` for this Lab, `--everything` for the store"
         raise InputError("name what to cancel", hint=hint)
     store = context.store()
     asked: dict[str, int] = {}
     errors: list[RepxError] = []
-    for done in _cancelled(context, store, names, everything=everything):
+    for done in _cancelled(context, store, names, obsolete=obsolete, everything=everything):
         errors += done.errors
         for scheduler, count in done.asked.items():
             asked[scheduler] = asked.get(scheduler, 0) + count
@@ -60,9 +66,12 @@ def cancel(context: Context, names: tuple[str, ...], whole_lab: bool, everything
 
 
 def _cancelled(
-    context: Context, store: Store, names: tuple[str, ...], *, everything: bool
+    context: Context, store: Store, names: tuple[str, ...], *, obsolete: bool, everything: bool
 ) -> list[queue.Cancelled]:
     """Cancel what is named, whole submissions first; without names this Lab, or everything."""
+    if obsolete:
+        unwanted = frozenset(context.obsolete(context.open_lab(), store))
+        return [queue.cancel(store, unwanted), _ended(store, unwanted)] if unwanted else []
     if everything:
         return [queue.cancel(store, None), _ended(store, None)]
     known = set(submissions.ids(store)) if names else set()

@@ -96,6 +96,21 @@ class Context:
 
         history.note_run(self.lab_path)
 
+    def obsolete(self, opened: OpenLab, store: Store) -> list[JobId]:
+        """Return the jobs in the queue of the project's earlier Labs that none of it needs now."""
+        from repx.lab import history
+
+        earlier = history.earlier_ids(self.lab_path)
+        if not earlier:
+            return []
+        from repx import obsolete
+        from repx.lab.load import open_lab
+
+        needed = {*opened.lab.jobs}
+        for link in history.others(self.lab_path):
+            needed.update(open_lab(link).lab.jobs)
+        return obsolete.jobs(store, earlier - {opened.lab.id}, needed)
+
     def verify(self, opened: OpenLab, *, full: bool = False) -> Verdict:
         """Check the Lab's files against their sums, unless it was done before."""
         from repx.config import xdg

@@ -9,7 +9,7 @@ from repx.cli import paste, phases
 from repx.model import short_id, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from repx.cli.progress import Tally
     from repx.engine import Submission
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FAILURES_SHOWN: Final = 5
 _IDS_SHOWN: Final = 5
+_NAMED: Final = 3
 _LINES_SHOWN: Final = 5
 _LINES_READ: Final = 100  # a traceback is long, and the user's own line stands in its midst
 _LINE_SHOWN: Final = 500  # characters, the last ones
@@ -50,6 +51,18 @@ def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
         )
     else:
         console.note("nothing to do: no jobs match")
+
+
+def obsolete(jobs: Sequence[JobId]) -> None:
+    """Name what is in the queue for nobody."""
+    if jobs:
+        names = ", ".join(map(short_id, jobs[:_NAMED]))
+        more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+        console.warn(
+            f"{console.counted(len(jobs), 'job')} of earlier Labs of this project still queued or "
+            f"running, which no Lab of it needs now: {names}{more}"
+        )
+        console.note(paste.complete("hint: `repx cancel --obsolete` stops them"))
 
 
 def submitted(submission: Submission, target: Target) -> None:

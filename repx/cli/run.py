@@ -83,6 +83,7 @@ def run(
     wished = wish(opened.lab)
     plan, wished = remaking.plan(opened.lab, store, wished, planned, starts=not dry_run)
     scheduler.check(plan)
+    report.obsolete(context.obsolete(opened, store))
     if dry_run:
         return _foretell(context, opened.lab, store, plan)
     if plan.tasks:

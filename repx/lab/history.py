@@ -26,6 +26,24 @@ def before(link: Path) -> Path | None:
     return None
 
 
+def earlier_ids(link: Path) -> set[str]:
+    """Return the ids of the Labs of this project that were run and that no link names now."""
+    ran = {name for each in _links(link) for name in _ran(each)}
+    return {
+        name.partition("-")[0] for name in ran - {records.target(each) for each in _links(link)}
+    }
+
+
+def others(link: Path) -> list[Path]:
+    """Return the other links of this project that name a Lab."""
+    return [each for each in _links(link) if each.name != link.name and records.target(each)]
+
+
+def _links(link: Path) -> list[Path]:
+    known = (link.parent / records.HOME / "ran").glob("*.json")
+    return [link.with_name(path.stem) for path in sorted(known)]
+
+
 def note_run(link: Path) -> None:
     """Remember that the Lab behind a link is run. Where that cannot be written, it is not."""
     lab = records.target(link)

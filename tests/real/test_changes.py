@@ -63,6 +63,22 @@ def test_a_new_lab_while_the_old_one_runs(waiting: tuple[Place, Path]) -> None:
     assert len(here.output("*-two-1.0/out/y")) == 2
 
 
+def test_what_no_lab_of_the_project_needs_any_more_is_named_and_cancelled(
+    waiting: tuple[Place, Path],
+) -> None:
+    here, _ = waiting
+    before = here.states()
+    text = (here.folder / "lab.yaml").read_text().replace("date >x", "echo new >x")
+    here.write("lab.yaml", text)
+    told = here.repx("run", "--dry-run")
+    here.repx("cancel", "--obsolete")
+    here.wait_until(lambda: "jobs of earlier Labs" not in here.repx("run", "--dry-run"))
+
+    assert "2 jobs of earlier Labs of this project still queued or running" in told
+    assert all(job.partition("-")[0] not in here.states() for job in before)
+    assert "Nothing to cancel" in here.repx("cancel", "--obsolete")
+
+
 def test_a_lab_deleted_while_it_runs(waiting: tuple[Place, Path]) -> None:
     here, gate = waiting
     (here.folder / "result").unlink()
