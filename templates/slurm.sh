@@ -234,7 +234,11 @@ repx_pass_on() {
 
 # Slurm's warning comes up to a minute early; the job may use its time up to the agreed moment.
 repx_warned() {
-  local left=$((limit_s - warning_s - SECONDS))
+  local left=$((limit_s - warning_s - SECONDS)) all
+  if ((limit_s == 0)) && [[ -n ${SLURM_JOB_END_TIME-} ]]; then # nobody asked for a limit: that of the partition
+    printf -v left '%(%s)T' -1
+    ((left = SLURM_JOB_END_TIME - left, all = left + SECONDS, left -= all / 10 < warning_s ? all / 10 : warning_s))
+  fi
   if ((left > 0)); then
     [[ -z $sleeper ]] || return 0
     { sleep "$left" && kill -s USR1 $$; } &

@@ -152,14 +152,16 @@ class Local:
         for each in known:
             tasks = submissions.plan(store, each.submission).get("tasks", ())
             own = [task["job"] for task in tasks if jobs is None or task["job"] in jobs]
-            if not own:
+            happened = submissions.events(store, each.submission)
+            alive = submissions.reported(each.submission, own, happened)
+            if not alive:
                 continue
             words = "*\n" if len(own) == len(tasks) else "".join(f"{job}\n" for job in own)
             folder = f"{submissions.FOLDER}/{each.submission}"
             lock = submissions.agent_lock(each.submission)
             yield Order(
                 send=Signal(lock=lock, argument=folder, number=signal.SIGHUP),
-                jobs=len(own),
+                jobs=len(alive),
                 append=((f"{folder}/cancel", words),),
             )
 

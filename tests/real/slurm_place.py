@@ -264,9 +264,9 @@ class Place:
         self.cluster.drain()
         return said
 
-    def status(self) -> dict[str, dict[str, str]]:
+    def status(self, **env: str) -> dict[str, dict[str, str]]:
         """Return what status tells of each job."""
-        process = self.start("status", "--json")
+        process = self.start("status", "--json", **env)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         told: dict[str, dict[str, str]] = json.loads(out)["jobs"]

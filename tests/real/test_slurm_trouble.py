@@ -180,3 +180,67 @@ def test_watching_follows_to_the_end_and_tells_failures(place: Place) -> None:
     assert "exit 5" in said
     assert "my last words" in said
     assert bad.partition("-")[0] in said
+
+
+def test_a_job_that_asks_for_no_time_gets_all_that_its_partition_gives(place: Place) -> None:
+    """Slurm warns up to a minute early; a tenth of a minute before the end would be right."""
+    main = "main Nodes=n[1-2] Default=YES MaxTime=INFINITE DefaultTime=1 State=UP"
+    place.cluster.configure(PartitionName=f"{main} OverSubscribe=YES")
+    job = place.lab.job("long", "sleep 35; echo >o")
+    place.run()
+
+    assert "succeeded" == place.states()[job]
+
+
+def test_who_looks_hears_within_ten_seconds_that_the_controller_is_away(place: Place) -> None:
+    job = place.lab.job("long", SLOW)
+    place.repx("run")
+    place.cluster.stop_controller()
+    since = time.monotonic()
+    told = place.status()[job]
+    took_s = time.monotonic() - since
+    place.cluster.start_controller()
+    place.repx("cancel", "--all")
+    place.cluster.drain()
+
+    assert "submitted; Slurm does not answer now" == told["reason"]
+    assert took_s < 10 + 5, "five seconds for the start of repx under load"
+
+
+def test_a_time_limit_that_an_admin_lowers_is_named(place: Place) -> None:
+    """Also when Slurm and its accounting know nothing of the job any more: its own log does."""
+    place.cluster.configure(MinJobAge=2)
+    job = place.lab.job("long", "trap '' TERM; sleep 600", hints={"time": "01:00:00"})
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(job))
+    id_ = place.ids()["all.long"]
+    place.cluster.sh("scontrol", "update", f"JobId={id_}", "TimeLimit=1")
+    place.cluster.sh("scontrol", "update", f"JobId={id_}", "EndTime=now")
+    place.cluster.drain()
+    place.cluster.wait(lambda: not place.cluster.sh("squeue", "-h", "-t", "all").stdout, 90)
+    told = place.status(TZ="Pacific/Kiritimati")[job]
+
+    assert "failed" == told["state"]
+    assert told["reason"].startswith(("timeout", "cancelled")), told
+    assert "timeout" in told["reason"], told
+
+
+def test_preemption_is_named(place: Place) -> None:
+    place.cluster.configure(
+        PreemptType="preempt/partition_prio",
+        PreemptMode="CANCEL",
+        PartitionName="main Nodes=n[1-2] Default=YES PriorityTier=1 State=UP GraceTime=0\n"
+        "PartitionName=urgent Nodes=n[1-2] PriorityTier=9 State=UP",
+    )
+    low = place.lab.job("low", SLOW, hints={"cpus": 8})
+    other = place.lab.job("low", SLOW, hints={"cpus": 8})
+    place.repx("run")
+    place.cluster.wait(lambda: place.started(low) and place.started(other))
+    place.cluster.sh(
+        *("sbatch", "--partition=urgent", "--nodes=2", "--ntasks-per-node=8", "--chdir=/"),
+        *("--output=/dev/null", "--wrap=sleep 1"),
+    )
+    place.cluster.drain()
+    told = place.status()
+
+    assert ["preempted"] * 2 == [told[job]["reason"].split()[0] for job in (low, other)], told

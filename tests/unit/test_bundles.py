@@ -100,12 +100,12 @@ def test_what_joins_many_chains_comes_after_their_bundles() -> None:
     assert [25] == [len(one.tasks) for one in bundles.cut(plan, [Bundle(name="b")])]
 
 
-def test_a_time_limit_makes_as_many_bundles_as_the_work_needs() -> None:
-    """24 jobs of 30 s on two cores within two minutes: three bundles."""
+def test_without_a_count_connected_work_is_one_bundle() -> None:
+    """A time limit is no estimate, and a bundle that comes to its own goes on."""
     plan = Plan(tasks=tuple(chains(12)))
     found = bundles.cut(plan, [Bundle(name="b", cpus=2, time_s=120)])
 
-    assert 3 == len(found)
+    assert 1 == len(found)
     assert {(2, 20, 120)} == {(one.cpus, one.mem_bytes, one.time_s) for one in found}
 
 

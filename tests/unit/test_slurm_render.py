@@ -193,7 +193,7 @@ def test_directives_survive_a_shells_reading() -> None:
         "--time=01:30:00",
         "--array=0-2%50",
         "--requeue",
-        "--kill-on-invalid-dep=no",
+        "--kill-on-invalid-dep=yes",
         "--export=NONE",
     } <= set(said.stdout.splitlines())
     assert "--overcommit" not in script

@@ -48,7 +48,7 @@ def cut(plan: Plan, bundles: Sequence[Bundle]) -> list[BundlePlan]:
             members[name].append(task)
     if not members:
         return []
-    pieces = {name: _pieces(by_name[name], tasks) for name, tasks in members.items()}
+    pieces = {name: by_name[name].count or 1 for name in members}
     levels = _Levels(plan, members, pieces)
     return [
         _planned(by_name[name], tasks)
@@ -64,17 +64,6 @@ def _check(name: str, by_name: Mapping[str, Bundle], task: Task) -> None:
             f"job {task.job.id}: the target has no bundle '{name}'",
             hint=did_you_mean(name, by_name) or "describe it below `slurm: bundle:` of the target",
         )
-
-
-def _pieces(bundle: Bundle, tasks: Sequence[Task]) -> int:
-    """Return into how many plans a bundle's work is cut: as told, or as its time limit needs."""
-    if bundle.count is not None:
-        return bundle.count
-    times = [_time_s(task) for task in tasks]
-    if bundle.time_s is None or None in times:
-        return 1
-    work_s = sum(_cpus(task) * (_time_s(task) or 0) for task in tasks)
-    return max(1, -(-work_s // (bundle.time_s * _bundle_cpus(bundle, tasks))))
 
 
 def _cpus(task: Task) -> int:

@@ -27,7 +27,7 @@ def ids(
     a call's own id where all of its jobs are meant.
     """
     known = answers.adopted(known, entries)
-    alive = {key for key, entry in entries.items() if entry.queued}
+    alive = {key for key, entry in entries.items() if entry.queued and entry.word != "COMPLETING"}
     of_array = Counter(array for array, _ in alive)
     if wanted is None or all(row.job in wanted for row in known.rows):
         return dict(of_array)

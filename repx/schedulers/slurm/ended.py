@@ -35,6 +35,7 @@ def told(store: Store, known: Sequence[Known], answer: Answer) -> dict[JobId, Jo
     entries = answer.entries if isinstance(answer, QueueAnswer) else {}
     for each in known:
         states = {row.job: answer.jobs[row.job] for row in each.rows if row.job in answer.jobs}
+        states |= _marked_meanwhile(store, states)
         if each.submission in answer.ended:
             found |= _closed(store, each, states, entries.get(each.submission, {}))
         else:
@@ -42,6 +43,7 @@ def told(store: Store, known: Sequence[Known], answer: Answer) -> dict[JobId, Jo
                 with suppress(StorageError):
                     store.remove(_key(each, UNSEEN))
             own = entries.get(each.submission, {})
+            states |= _missing(store, each, states, own)
             states |= attempts.expected(store, each, states, own)
             found |= reasons.within_bundles(store, each, reasons.explained(store, each, states))
     return found
@@ -80,6 +82,36 @@ def _closed(
     if (complete and not unknown) or _was_unseen_before(store, known):
         _write_down(store, known, found)
     return found
+
+
+def _marked_meanwhile(store: Store, states: Mapping[JobId, JobState]) -> dict[JobId, JobState]:
+    """Return the jobs that left a marker after the look at markers and before that at the queue."""
+    ended = queue.REASONS["COMPLETED"]
+    doubtful = [job for job, said in states.items() if said.reason == ended]
+    keys = {f"outputs/{job}/repx/SUCCESS": job for job in _without_marker(store, doubtful)}
+    found = store.read_many(list(keys)) if keys else {}
+    return {keys[key]: JobState(state=State.SUCCEEDED) for key in found}
+
+
+def _missing(
+    store: Store, known: Known, states: Mapping[JobId, JobState], entries: Mapping[Key, Entry]
+) -> dict[JobId, JobState]:
+    """Return the elements that Slurm has forgotten while it still has others of their array."""
+    arrays = {array for array, _ in entries}
+    rows = {
+        row.job: row for row in known.rows if row.job not in states and known.id_of(row) in arrays
+    }
+    dark = _without_marker(store, list(rows))
+    if not dark:
+        return {}
+    recalled = answers.reported(known, _recall(store, known, entries), now=0)
+    gone = {
+        job: JobState(
+            state=State.LOST, reason="no longer in the queue", by=known.awaited(rows[job])
+        )
+        for job in dark
+    }
+    return gone | {job: recalled[job] for job in dark & recalled.keys()}
 
 
 def _without_marker(store: Store, jobs: Sequence[JobId]) -> set[JobId]:
