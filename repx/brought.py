@@ -81,7 +81,7 @@ def marked(marker: bytes, name: str, found: Found) -> bytes:
     """
     said = {"from": name, "by": found.by, "host": found.host, "at": found.at}
     note = {key: value for key, value in said.items() if value}
-    return json.dumps({**as_object(marker), _NOTE: note}, ensure_ascii=False).encode()
+    return json.dumps({**as_object(marker), _NOTE: note}, ensure_ascii=False).encode() + b"\n"
 
 
 def origin(marker: Mapping[str, Any]) -> Mapping[str, Any]:

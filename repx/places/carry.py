@@ -20,7 +20,7 @@ from repx.places import regular
 from repx.places.walk import INCOMING, Walk, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO
 
     from repx.places.tree import Tree
@@ -31,6 +31,7 @@ NEW, REPLACE, SOME = "new", "replace", "some"
 
 _LOCK = "lock"
 _CHUNK = 1 << 20
+_AT_ONCE = 200  # jobs that wait for the disk together, each with an open lock
 _WORTH_KEEPING = 1 << 20
 _PRIVATE = 0o600
 _PART = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -147,25 +148,62 @@ def receive(
     A job is passed over while a process holds its lock, and one that has succeeded unless results
     are to be replaced. What else is in the folder of a job that becomes complete is removed.
     """
-    total, passed = 0, []
+    passed = []  # type: list[str]
     mask = os.umask(0o077)
     os.umask(mask)
     with Walk(tree.root, tree.modes) as walk:
-        job = None
+        jobs = _Jobs(lambda home: _Job(tree, walk, home, how, mask))
         try:
             for key, mode, content, _ in files:
-                home = "/".join(key.split("/")[:2])
-                if job is None or job.home != home:
-                    if job is not None:
-                        job.close()
-                    job = _Job(tree, walk, home, how, mask)
-                    if not job.open():
-                        passed.append(home.split("/")[1])
-                total += job.write(key, mode, content)
+                job = jobs.of("/".join(key.split("/")[:2]), passed)
+                jobs.total += job.write(key, mode, content)
+        finally:  # what is whole counts also when the rest does not come
+            jobs.finish()
+    return jobs.total, passed
+
+
+class _Jobs:
+    """The jobs that are being received, one after the other. Mutable.
+
+    Those that are whole get their markers together, when all of them is on the disk.
+    """
+
+    def __init__(self, make: "Callable[[str], _Job]") -> None:
+        self.total = 0
+        self._make = make
+        self._now = None  # type: _Job | None
+        self._whole = []  # type: list[_Job]
+
+    def of(self, home: str, passed: "list[str]") -> "_Job":
+        """Return the job with this folder, begun if it is another one than before."""
+        if self._now is None or self._now.home != home:
+            self._leave()
+            if len(self._whole) >= _AT_ONCE:
+                self.finish()
+            self._now = self._make(home)
+            if not self._now.open():
+                passed.append(home.split("/")[1])
+        return self._now
+
+    def finish(self) -> None:
+        """Mark the jobs that are whole, and give all locks back."""
+        self._leave()
+        whole, self._whole = self._whole, []
+        if whole:
+            os.sync()
+        try:
+            for job in whole:
+                job.mark()
         finally:
-            if job is not None:
+            for job in whole:
                 job.close()
-    return total, passed
+
+    def _leave(self) -> None:
+        if self._now is not None and self._now.is_whole:
+            self._whole.append(self._now)
+        elif self._now is not None:
+            self._now.close()
+        self._now = None
 
 
 class _Job:
@@ -180,8 +218,8 @@ class _Job:
         self._lock = None  # type: int | None
         self._is_ours = False
         self._is_fresh = not os.path.lexists(tree.path(home))
-        self._is_theirs = False  # RepX 0.5 made it: an empty success counts where no lock is
         self._received = set()  # type: set[str]
+        self._marker = None  # type: tuple[int, bytes] | None
 
     def open(self) -> bool:
         """Take the lock and drop the markers; return whether that was possible."""
@@ -209,8 +247,6 @@ class _Job:
     def close(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
-            if self._is_theirs:
-                os.unlink(_LOCK, dir_fd=self._walk.enter([*self.home.split("/"), "repx"]))
             os.close(self._lock)
             self._lock = None
 
@@ -218,9 +254,10 @@ class _Job:
         """Write one file, link or empty folder; return its bytes."""
         if not self._is_ours:
             return 0
-        if key == f"{self.home}/repx/{MARKERS[0]}" and not self._is_fresh:
-            self._remove_others()
         self._received.add(key)
+        if key == f"{self.home}/repx/{MARKERS[0]}":
+            self._marker = (mode, _all(content))
+            return len(self._marker[1])
         *folders, name = key.split("/")
         if name in ("", ".", ".."):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self._tree.path(key))
@@ -232,9 +269,26 @@ class _Job:
             if stat.S_ISLNK(mode):
                 self._link(key, _all(content), name, into)
                 return 0
-            size = self._file(key, mode & 0o777, content, into)
-            self._is_theirs = not size and key == f"{self.home}/repx/{MARKERS[0]}"
-            return size
+            return self._file(key, mode & 0o777, content, into)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the marker has come."""
+        return self._marker is not None
+
+    def mark(self) -> None:
+        """Remove what the job does not have, and write its marker."""
+        if self._marker is None:
+            return
+        mode, content = self._marker
+        if not self._is_fresh:
+            self._remove_others()
+        folder = f"{self.home}/repx"
+        if not content:  # RepX 0.5's: beside a lock it would look torn (repx.runner.marks)
+            with suppress(FileNotFoundError):
+                os.unlink(_LOCK, dir_fd=self._walk.enter(folder.split("/")))
+        key = f"{folder}/{MARKERS[0]}"
+        self._tree.write_many([(key, mode & 0o777, content, "")])
 
     def _enter(self, folders: "list[str]") -> int:
         """Go to a folder of the job; what stands in the way there is of an earlier attempt."""

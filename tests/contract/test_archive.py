@@ -76,7 +76,7 @@ def store(tmp_path: Path) -> Store:
     made.write("outputs/j/out/a b", b"result", 0o755)
     made.write("outputs/j/out/deep/FAIL", b"an output of this name")
     made.write("outputs/j/repx/lock", b"host 1")
-    made.write("outputs/j/repx/SUCCESS", b"{}")
+    made.write("outputs/j/repx/SUCCESS", b"{}\n")
     home = tmp_path / "store/outputs/j/out"
     (home / "link").symlink_to("a b")
     (home / "empty").mkdir()
@@ -113,7 +113,7 @@ def test_who_made_a_result_is_kept_when_it_is_passed_on(
     kept: Archive, store: Store, other: Store
 ) -> None:
     made = Found(by="ann", host="h", at=5)
-    store.write("outputs/j/repx/SUCCESS", marked(b'{"exit": 0}', "x", made))
+    store.write("outputs/j/repx/SUCCESS", marked(b'{"exit": 0}\n', "x", made))
     kept.put(["j"], store)
     kept.bring(kept.has(["j"]), other)
 
@@ -133,7 +133,7 @@ def test_many_jobs_are_as_many_calls_as_few(
         jobs = [f"{count}-{number}" for number in range(count)]
         for job in jobs:
             store.write(f"outputs/{job}/out/x", os.urandom(9))
-            store.write(f"outputs/{job}/repx/SUCCESS", b"{}")
+            store.write(f"outputs/{job}/repx/SUCCESS", b"{}\n")
         there = archive.of(f"ssh://far{tmp_path}/kept {count}", str(sshd.config))
         channel = there.opened.fs.store.place.channel  # type: ignore[union-attr]
         there.put(jobs, store)
@@ -163,7 +163,7 @@ def test_half_an_upload_is_no_entry(kept: Archive, store: Store) -> None:
 def test_damaged_results_are_not_brought_and_others_are(
     kept: Archive, store: Store, other: Store
 ) -> None:
-    store.write("outputs/k/repx/SUCCESS", b"{}")
+    store.write("outputs/k/repx/SUCCESS", b"{}\n")
     kept.put(["j", "k"], store)
     found = kept.has(["j", "k"])
     spoil(kept, "packs", b"other")
@@ -194,11 +194,11 @@ def test_a_job_that_has_succeeded_meanwhile_is_left(
     kept: Archive, store: Store, other: Store
 ) -> None:
     kept.put(["j"], store)
-    other.write("outputs/j/repx/SUCCESS", b"ours")
+    other.write("outputs/j/repx/SUCCESS", b'{"ours":1}\n')
     came = kept.bring(kept.has(["j"]), other)
 
     assert ((), ("j",)) == (came.jobs, came.passed)
-    assert b"ours" == other.read("outputs/j/repx/SUCCESS")
+    assert b'{"ours":1}\n' == other.read("outputs/j/repx/SUCCESS")
 
 
 PUSH = """
@@ -219,7 +219,7 @@ def test_a_push_that_is_killed_leaves_what_was_there_and_nothing_half(
     jobs = [f"job-{number}" for number in range(30)]
     for job in jobs:
         store.write(f"outputs/{job}/out/x", os.urandom(100_000))
-        store.write(f"outputs/{job}/repx/SUCCESS", b"{}")
+        store.write(f"outputs/{job}/repx/SUCCESS", b"{}\n")
     archive.of(url, config).put(["j"], store)
     process = subprocess.Popen(
         [sys.executable, "-c", PUSH, url, config or "", store.root, *jobs],

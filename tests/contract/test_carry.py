@@ -49,7 +49,7 @@ def job(tmp_path: Path) -> Path:
     (tmp_path / "input").write_text("of another job")
     (out / "away").symlink_to(tmp_path / "input")
     (out / "folder away").symlink_to(tmp_path)
-    (made / MARKER).write_text("{}")
+    (made / MARKER).write_text("{}\n")
     os.mkfifo(out / "pipe")
     return made
 
@@ -73,7 +73,7 @@ def send(source: Files, target: Files, how: str = NEW) -> tuple[int, list[str]]:
 
 def test_a_job_arrives_as_it_was(place: Place, job: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    assert (len(BIG) + 16, []) == send(place.files(str(job)), HERE.files(str(target)))
+    assert (len(BIG) + 17, []) == send(place.files(str(job)), HERE.files(str(target)))
     out = target / HOME / "out"
 
     assert ["a b", "away", "empty", "link"] == sorted(each.name for each in out.iterdir())
@@ -83,7 +83,7 @@ def test_a_job_arrives_as_it_was(place: Place, job: Path, tmp_path: Path) -> Non
     assert (out / "empty").is_dir()
     assert not (out / "away").is_symlink()
     assert "of another job" == (out / "away").read_text()
-    assert "{}" == (target / MARKER).read_text()
+    assert "{}\n" == (target / MARKER).read_text()
 
 
 def test_the_sender_compares_what_the_receiver_has(place: Place, job: Path, root: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_sender_compares_what_the_receiver_has(place: Place, job: Path, root
     send(place.files(str(job)), target)
     (root / HOME / "out/a b").write_bytes(BIG[: 1 << 20])
 
-    assert len(BIG) - (1 << 20) + 2 == send(place.files(str(job)), target, REPLACE)[0]
+    assert len(BIG) - (1 << 20) + 3 == send(place.files(str(job)), target, REPLACE)[0]
     assert BIG == (root / HOME / "out/a b").read_bytes()
 
 
@@ -100,11 +100,11 @@ def test_only_the_rest_of_a_file_is_sent_and_only_to_what_is_its_beginning(
 ) -> None:
     send(sent, files)
     (root / MARKER).unlink()
-    assert 2 == send(sent, files)[0]
+    assert 3 == send(sent, files)[0]
 
     for begin, more in ((BIG[: 2 << 20], len(BIG) - (2 << 20)), (b"other", len(BIG))):
         (root / HOME / "out/a b").write_bytes(begin)
-        assert more + 2 == send(sent, files, REPLACE)[0]
+        assert more + 3 == send(sent, files, REPLACE)[0]
         assert BIG == (root / HOME / "out/a b").read_bytes()
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_was_broken_off_goes_on(sent: Files, files: Files, root: Pat
     assert 0 < part.stat().st_size < len(BIG)
     there = part.stat().st_size
 
-    assert len(BIG) - there + 16 == send(sent, files)[0]
+    assert len(BIG) - there + 17 == send(sent, files)[0]
     assert BIG == (root / HOME / "out/a b").read_bytes()
     assert [] == files.names("incoming")
 
@@ -135,7 +135,7 @@ def test_what_a_failed_attempt_left_is_gone(sent: Files, files: Files, root: Pat
     (out / "empty").symlink_to(root)
     (out / "old").write_text("of the attempt before")
     (root / HOME / "repx").mkdir()
-    (root / HOME / "repx/FAIL").write_text("{}")
+    (root / HOME / "repx/FAIL").write_text("{}\n")
     (root / HOME / "repx/lock").write_text("host 1\n")
     send(sent, files)
 
@@ -159,11 +159,11 @@ def test_a_success_is_replaced_only_where_that_is_meant(
     sent: Files, files: Files, root: Path
 ) -> None:
     send(sent, files)
-    (root / MARKER).write_text("ours")
+    (root / MARKER).write_text('{"ours":1}\n')
     assert ["j"] == send(sent, files, NEW)[1]
-    assert "ours" == (root / MARKER).read_text()
+    assert '{"ours":1}\n' == (root / MARKER).read_text()
     assert [] == send(sent, files, REPLACE)[1]
-    assert "{}" == (root / MARKER).read_text()
+    assert "{}\n" == (root / MARKER).read_text()
 
 
 def test_some_files_make_no_job_look_begun(files: Files) -> None:
@@ -215,3 +215,15 @@ def test_a_torn_success_of_ours_does_not_count_where_it_arrives(
     send(sent, files)
 
     assert (set(), ["j"]) == (set(files.markers(["j"])[0]), list(files.markers(["j"])[1]))
+
+
+def test_jobs_that_are_whole_count_although_the_rest_does_not_come(files: Files) -> None:
+    def breaking() -> Iterator[tuple[str, int, bytes, str]]:
+        yield MARKER, 0o644, b"{}\n", ""
+        yield "outputs/k/out/x", 0o644, b"1", ""
+        raise OSError(errno.EIO, "pulled the plug")
+
+    with pytest.raises(OSError, match="pulled the plug"):
+        files.receive(NEW, breaking())
+
+    assert {"j": "SUCCESS"} == files.markers(["j", "k"])[0]
