@@ -74,7 +74,7 @@ class Nix:
         """Evaluate an expression that must fail; return our error."""
         done = self.call("nix-instantiate", "--eval", "--strict", "-E", self.lab(body), cwd=cwd)
         assert done.returncode != 0, done.stdout
-        lines = done.stderr.splitlines()
+        lines = map(str.strip, done.stderr.splitlines())  # new versions indent it
         return next((line for line in lines if line.startswith("error: repx: ")), done.stderr)
 
     def built(self, body: str, cwd: Path | None = None) -> Done:
