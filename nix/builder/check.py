@@ -15,6 +15,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from nix.builder import commands, written
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _BASH_LINE = re.compile(r"line (\d+): (.*)$", re.MULTILINE)
 # The lines run so; shellcheck must know, or it asks for `cd ... || exit`.
 _PREAMBLE = "set -euo pipefail; declare -A inputs=() parameters=() outputs=()\n"
+_PARSER = Lock()  # bashlex keeps what it reads in a global
 _HINT = "add the package that has it to runDependencies, for example [ pkgs.{} ]"
 
 
@@ -45,7 +47,8 @@ def problems(lines: str, path: Sequence[str], bash: str, shellcheck: str) -> Ite
         return
     yield from _shellcheck(lines, shellcheck)
     try:
-        words = commands.words(lines)
+        with _PARSER:
+            words = commands.words(lines)
     except commands.NotUnderstoodError as error:
         yield Problem(error.line, f"commands are not checked: {error}", is_warning=True)
         return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import bashlex
 
-from nix.builder import plain
+from nix.builder import plain, wrappers
 
-# Commands that run another one: the first word that is neither option nor assignment.
-_WRAPPERS = frozenset({"command", "env", "exec", "nice", "nohup", "time"})
+_TOO_DEEP = "parts are nested too deeply"
 
 
 class NotUnderstoodError(Exception):
@@ -30,6 +30,8 @@ def words(lines: str) -> list[tuple[str, int]]:
         found_plain = plain.plain(lines)
     except plain.UnclosedError as error:
         raise NotUnderstoodError(f"a part does not end: {error}", 1) from None
+    except RecursionError:
+        raise NotUnderstoodError(_TOO_DEEP, 1) from None
     pieces = [(0, found_plain.text), *found_plain.pieces]
     placed = [(start, node) for start, text in pieces for node in _nodes(text, start, lines)]
     functions = {node.name.word for _, node in placed if node.kind == "function"}
@@ -51,6 +53,8 @@ def _nodes(text: str, start: int, lines: str) -> list[Any]:
     except bashlex.errors.ParsingError as error:
         line = lines.count("\n", 0, start + error.position) + 1
         raise NotUnderstoodError(f"the parser stops: {error.message}", line) from None
+    except RecursionError:
+        raise NotUnderstoodError(_TOO_DEEP, 1) from None
     except (NotImplementedError, AttributeError, IndexError, TypeError, AssertionError) as error:
         raise NotUnderstoodError(f"the parser does not know this form: {error}", 1) from None
     return [node for tree in trees for node in _below(tree)]
@@ -71,16 +75,20 @@ def _below(node: Any) -> list[Any]:  # noqa: ANN401  # bashlex has no types
 
 def _called(command: Any) -> list[Any]:  # noqa: ANN401  # bashlex has no types
     """Return the words of a simple command that name what it runs, as far as they are plain."""
-    found: list[Any] = []
-    for word in (part for part in command.parts if part.kind == "word"):
-        wrapped = bool(found)
-        if wrapped and (word.word.startswith("-") or "=" in word.word):
-            if word.word in ("-v", "-V"):  # `command -v x` only asks
-                break
-            continue
-        if word.parts or not word.word or word.word[0] in "$`":
-            break
-        found.append(word)
-        if word.word not in _WRAPPERS:
-            break
-    return found
+    words = [part for part in command.parts if part.kind == "word"]
+    plain_words = list(itertools.takewhile(_is_plain, words))
+    if not plain_words:
+        return []
+    if plain_words[0].word == "find":  # what it executes stands behind its own options
+        plain_words = words
+    places = wrappers.wrapped([word.word for word in plain_words])
+    return [plain_words[0], *(words[each] for each in places if _is_name(words[each]))]
+
+
+def _is_plain(word: Any) -> bool:  # noqa: ANN401  # bashlex has no types
+    return bool(word.word) and not word.parts and word.word[0] not in "$`"
+
+
+def _is_name(word: Any) -> bool:  # noqa: ANN401  # bashlex has no types
+    """Return whether a word names a command; find and xargs put something in place of `{}`."""
+    return _is_plain(word) and "{}" not in word.word

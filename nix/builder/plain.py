@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 
 _WORD = re.compile(r"[A-Za-z0-9_./:@%+,-]+")
 _ARRAY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\[[^\]\n]*\])?\+?=\(")
-_HEREDOC = re.compile(r"<<(-?)\s*(['\"\\]?)([A-Za-z0-9_.-]+)['\"]?")
+_ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=\[)")
+_DESCRIPTOR = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}(?=[<>])")
+_HEREDOC = re.compile(r"<<(-?)[ \t]*(?:(['\"])([^\n]*?)\2|(\\)?([A-Za-z0-9_.-]+))")
 # After these words a command may begin.
 _BEFORE_COMMANDS = frozenset({"!", "do", "elif", "else", "if", "then", "until", "while", "{"})
-_OVERWRITTEN = {"coproc": "", "select": "for", "time": ""}
+_OVERWRITTEN = (
+    (re.compile(r"time(?:[ \t]+-p)?(?:[ \t]+--)?(?=\s)"), ""),
+    (re.compile(r"coproc(?:[ \t]+[A-Za-z_][A-Za-z0-9_]*(?=[ \t]*[{(]))?(?=\s)"), ""),
+    (re.compile(r"select(?=\s)"), "for"),
+)
 _SEPARATORS = ";&|()"
+_CLAUSE_END = re.compile(r";;&?|;&")
 _TEST = re.compile(r"\[\[(?=\s)")
 _FOR = re.compile(r"for\s*\(\(")
 _CASE = re.compile(r"case\s")
@@ -69,13 +76,15 @@ class _Scanner:
             self._comment,
             self._keyword,
             self._array,
+            self._element,
+            self._descriptor,
             self._heredoc,
         )
         self._parts = (
             (("\\",), self._escape),
             (("'", "$'"), self._single),
             (('"',), self._double),
-            (("$((",), self._sum),
+            (("$((", "$["), self._sum),
             (("$(", "<(", ">(", "`"), self._substitution),
             (("${",), self._expansion),
             (("?(", "*(", "+(", "@(", "!("), self._glob),
@@ -94,8 +103,9 @@ class _Scanner:
         return at
 
     def _ends(self, at: int, end: str) -> bool:
-        if end == ";;" and self._begins and self._word(at) == "esac":
-            return True
+        if end == ";;":
+            ended = self._begins and self._word(at) == "esac"
+            return ended or _CLAUSE_END.match(self._source, at) is not None
         return self._source.startswith(end, at)
 
     def _step(self, at: int) -> int:
@@ -110,6 +120,8 @@ class _Scanner:
     # --- tokens: each returns None where it does not stand ------------------------------------
 
     def _space(self, at: int) -> int | None:
+        if self._source.startswith("\\\n", at):
+            return at + 2
         return at + 1 if self._source[at] in " \t" else None
 
     def _line_end(self, at: int) -> int | None:
@@ -121,7 +133,7 @@ class _Scanner:
     def _arithmetic(self, at: int) -> int | None:
         if not (self._begins and self._source.startswith("((", at)):
             return None
-        return self._overwrite(at, self._closing(at, "((", "))"), "true")
+        return self._overwrite(at, self._closing(at, "((", "))"), " :")
 
     def _separator(self, at: int) -> int | None:
         if self._source[at] not in _SEPARATORS:
@@ -132,8 +144,7 @@ class _Scanner:
     def _comment(self, at: int) -> int | None:
         if self._source[at] != "#" or not self._after_space(at):
             return None
-        stop = self._source.find("\n", at)
-        stop = len(self._source) if stop < 0 else stop
+        stop = self._line_stop(at)
         self._plain.blank(at, stop)
         return stop
 
@@ -142,18 +153,29 @@ class _Scanner:
         if not self._begins:
             return None
         if _TEST.match(self._source, at):
-            return self._overwrite(at, self._closing(at, "[[", "]]"), "true")
+            return self._overwrite(at, self._closing(at, "[[", "]]"), ":")
         if match := _FOR.match(self._source, at):
-            return self._overwrite(at, self._closing(match.end() - 2, "((", "))"), "while true")
+            return self._overwrite(at, self._closing(match.end() - 2, "((", "))"), "while :")
         if match := _CASE.match(self._source, at):
             self._begins = False
             return self._case(at, match.end())
+        for pattern, by in _OVERWRITTEN:
+            if match := pattern.match(self._source, at):
+                self._plain.blank(at, match.end(), by)
+                return match.end()
         word = self._word(at) or self._source[at]
-        if word in _OVERWRITTEN:
-            self._plain.blank(at, at + len(word), _OVERWRITTEN[word])
-        elif word not in _BEFORE_COMMANDS:
-            return None
-        return at + len(word)
+        if word == "do":
+            self._end_condition(at)
+        return at + len(word) if word in _BEFORE_COMMANDS else None
+
+    def _end_condition(self, at: int) -> None:
+        """Write `while x; do` where a line break stands, at which the parser stops."""
+        chars = self._plain.chars
+        last = at - 1
+        while last >= 0 and chars[last].isspace():
+            last -= 1
+        if last >= 0 and chars[last] not in ";&" and "\n" in chars[last:at]:
+            chars[chars.index("\n", last)] = ";"
 
     def _array(self, at: int) -> int | None:
         match = _ARRAY.match(self._source, at)
@@ -163,6 +185,25 @@ class _Scanner:
         self._plain.blank(match.end() - 1, stop, fill="x")
         return stop
 
+    def _element(self, at: int) -> int | None:
+        """Make `name[index]=` a plain assignment."""
+        match = _ELEMENT.match(self._source, at)
+        if match is None or not self._after_space(at):
+            return None
+        stop = self._closing(match.end(), "[", "]")
+        if not self._source.startswith(("=", "+="), stop):
+            return None
+        self._plain.blank(match.end(), stop, fill="x")
+        return stop
+
+    def _descriptor(self, at: int) -> int | None:
+        """Blank `{name}` before a redirection."""
+        match = _DESCRIPTOR.match(self._source, at)
+        if match is None or not self._after_space(at):
+            return None
+        self._plain.blank(at, match.end())
+        return match.end()
+
     def _heredoc(self, at: int) -> int | None:
         if self._source.startswith("<<<", at):
             return at + 3
@@ -170,7 +211,10 @@ class _Scanner:
         if match is None:
             return None
         self._heredocs.append(match)
-        self._plain.blank(at, match.end())
+        start = at
+        while start and self._source[start - 1].isdigit():
+            start -= 1  # the number of a descriptor
+        self._plain.blank(start if self._after_space(start) else at, match.end())
         return match.end()
 
     # --- what a token may consist of ------------------------------------------------------------
@@ -204,17 +248,23 @@ class _Scanner:
         return at + 1
 
     def _sum(self, at: int, *, keep: bool) -> int:
+        """Make arithmetic a parameter: what it gives is not known."""
         del keep
-        stop = self._closing(at + 1, "((", "))")
-        self._plain.blank(at, stop, fill="1")
+        brackets = ("[", "]") if self._source[at + 1] == "[" else ("((", "))")
+        stop = self._closing(at + 1, *brackets)
+        self._plain.blank(at + 1, stop, fill="1")
         return stop
 
     def _substitution(self, at: int, *, keep: bool) -> int:
+        """Keep the commands aside; what they give becomes a parameter, or a file's name."""
+        del keep
         end = "`" if self._source[at] == "`" else ")"
         start = at + (1 if end == "`" else 2)
         stop = self.commands(start, end)
-        if keep:
-            self._plain.pieces.append((start, "".join(self._plain.chars[start:stop])))
+        piece = "".join(self._plain.chars[start:stop])
+        # Backticks in backticks are escaped.
+        self._plain.pieces.append((start, piece.replace("\\`", " `") if end == "`" else piece))
+        self._plain.blank(at, stop + 1, "x" if self._source[at] in "<>" else "$", fill="1")
         return stop + 1
 
     def _expansion(self, at: int, *, keep: bool) -> int:
@@ -245,8 +295,8 @@ class _Scanner:
             paren = self._pattern_end(start)
             self._plain.blank(start, paren + 1, ":;")
             stop = self.commands(paren + 1, ";;")
-            if self._source.startswith(";;", stop):
-                end = stop + (3 if self._source.startswith(";;&", stop) else 2)
+            if match := _CLAUSE_END.match(self._source, stop):
+                end = match.end()
                 self._plain.blank(stop, end)
                 self._plain.chars[stop] = "\n"
                 stop = end
@@ -273,7 +323,7 @@ class _Scanner:
         heredocs, self._heredocs = self._heredocs, []
         for heredoc in heredocs:
             start, at = at, self._text_end(at, heredoc)
-            place = at if heredoc[2] else start
+            place = at if heredoc[2] or heredoc[4] else start
             while place < at:
                 called = self._source[place] in "\\$`"
                 place = self._part(place, keep=True) if called else place + 1
@@ -284,7 +334,7 @@ class _Scanner:
         while at < len(self._source):
             line, _, _ = self._source[at:].partition("\n")
             at = min(at + len(line) + 1, len(self._source))
-            if (line.lstrip("\t") if heredoc[1] else line) == heredoc[3]:
+            if (line.lstrip("\t") if heredoc[1] else line) == (heredoc[3] or heredoc[5] or ""):
                 break
         return at
 
@@ -297,7 +347,9 @@ class _Scanner:
         """Return the place behind the bracket that closes the one here; keep what is called."""
         at += len(opening)
         while not self._source.startswith(closing, at):
-            if self._char(at, closing) == "(":
+            if opening == "(" and self._char(at, closing) == "#" and self._after_space(at):
+                at = self._line_stop(at)  # a comment in an array
+            elif self._char(at, closing) == "(":
                 at = self._closing(at, "(", ")")
             else:
                 at = self._part(at, keep=True)
@@ -308,6 +360,10 @@ class _Scanner:
     def _word(self, at: int) -> str:
         match = _WORD.match(self._source, at)
         return match.group() if match else ""
+
+    def _line_stop(self, at: int) -> int:
+        stop = self._source.find("\n", at)
+        return len(self._source) if stop < 0 else stop
 
     def _after_space(self, at: int) -> bool:
         return at == 0 or self._source[at - 1] in " \t;&|()\n"

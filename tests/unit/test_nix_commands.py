@@ -34,6 +34,26 @@ CASES: Final = [
     ("diff <(a) >(b) &> c 2>&1", "diff a b"),
     ("", ""),
     ("# only a comment", ""),
+    # Commands that run others, as far as their options are known.
+    ("env -i -u X A=1 nice -n 3 timeout -k 1 5s a", "env nice timeout a"),
+    ("xargs -0 -n 1 -P4 a; xargs --new b; xargs", "xargs a"),
+    ("find . -name x -exec a {} \\; -ok b {} +; find -exec {} \\;", "find a b"),
+    ("exec -a name a; command -p b; command -V no; builtin c", "exec a command b builtin c"),
+    ('time -p a; time -- b; timeout "$t" no; nohup "$x"', "a b timeout nohup"),
+    # What the parser cannot read, in the ways that people write it.
+    ('x="$(a && b)" || c; y=$(d || e)', "a b c d e"),
+    ("while a\ndo\n  b\ndone\nuntil c # why\n\ndo d\ndone", "a b c d"),
+    ("while read x <<E\nno\nE\ndo a\ndone", "read a"),
+    ("if((1)); then a; fi; while((x)); do b; done; for((;;)); do c; done", "a b c"),
+    ("x[0]=1; y[$(a)]+=2 b; exec {fd}<c; d 10<<E\n$(e)\nE", "a b exec d e"),
+    ("case x in a) b ;& c) d ;;& *) e; esac", "b d e"),
+    ("a <<'E O F'\n$(no)\nE O F\nb", "a b"),
+    ("coproc NAME { a; }; echo $[1 + $(b)]", "a echo b"),
+    ("echo `a \\`b\\``", "echo a b"),
+    ("a=(\n  # don't ) stop\n  $(b)\n); c", "b c"),
+    ("a || \\\n  { [[ x ]] && b; }", "a b"),
+    ("$((1 + 1)); ${x:+no} y; $(a)", "a"),
+    ('a $((1<<2)) <<<"b << c"; d', "a d"),
 ]
 
 
@@ -50,13 +70,18 @@ def test_places_stay_what_they_were(lines: str) -> None:
     made = plain.plain(lines).text
 
     assert len(lines) == len(made)
-    assert lines.count("\n") <= made.count("\n")
 
 
 def test_a_command_has_its_line() -> None:
     lines = "x=(\n  $(a)\n)\ncase $x in\n  *) b ;;\nesac\ncat <<EOF\n$(c)\nEOF\nd"
 
     assert {"a": 2, "b": 5, "c": 8, "d": 10}.items() <= dict(commands.words(lines)).items()
+
+
+@pytest.mark.parametrize("lines", ["$(" * 3000 + ")" * 3000, "{ " * 3000 + "a; " + "};" * 3000])
+def test_what_is_nested_too_deeply_is_told(lines: str) -> None:
+    with pytest.raises(commands.NotUnderstoodError, match="nested too deeply"):
+        commands.words(lines)
 
 
 def test_what_the_parser_cannot_read_is_told_with_its_line() -> None:
