@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from repx import launch
-from repx.errors import InputError
 from repx.launch import BRANCH
 
 if TYPE_CHECKING:
@@ -65,13 +64,8 @@ def of_task(
 ) -> Iterator[JobFile]:
     """Yield the files of a job: one, or of a scatter-gather job also one per unit.
 
-    ``room`` is what isolates its programs. Raises LabError where the Lab contradicts itself,
-    InputError for a secret, which an isolated program does not get.
+    ``room`` is what isolates its programs. Raises LabError where the Lab contradicts itself.
     """
-    if room and target.secrets:
-        message = f"target '{target.name}': isolated jobs do not get secrets yet"
-        hint = f"remove from `environment:`: {', '.join(target.secrets)}"
-        raise InputError(message, hint=hint)
     job = task.job.id
     launches = launch.of_job(lab, target.base_path, task.job, artifact)
     alone = len(launches) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from itertools import chain
@@ -174,8 +175,19 @@ def _content(subject: Subject, here: Launch, room: Room | None) -> Iterator[tupl
     prologue = schedulers.of(subject.target).prologue(subject.target)
     yield "inputs.json", 0o644, json.dumps(here.inputs, indent=2, ensure_ascii=False)
     yield "parameters.json", 0o644, json.dumps(subject.job.params, indent=2, ensure_ascii=False)
-    yield "prologue.sh", 0o644, "\n".join(prologue)
+    lines = [*prologue, *_secrets(subject.target)]
+    yield "prologue.sh", 0o644, "\n".join(lines)
     yield "run", 0o755, run
+
+
+def _secrets(target: Target) -> Iterator[str]:
+    """Yield lines of bash that read the target's secrets, which stand in no file of the folder."""
+    for name, secret in target.secrets.items():
+        if secret.kind == "env":
+            yield f'export {name}="${{{secret.source}?is not set; {name} needs it}}"'
+        else:
+            path = re.sub("^'~/", "~/'", shlex.quote(secret.source))
+            yield f"{name}=$(<{path}) && export {name} || exit"
 
 
 def _isolation(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from repx.runtimes.contract import HOSTNAME, Runtime, Walls, environment, literal, view
+from repx.runtimes.contract import (
+    HOSTNAME,
+    Runtime,
+    Walls,
+    environment,
+    handing_on,
+    literal,
+    view,
+)
 
 if TYPE_CHECKING:
     from repx.launch import Launch
@@ -38,6 +46,14 @@ repx_end_apptainer() {
 """
 
 
+# Such variables of its own pass its --cleanenv.
+_SECRETS: Final = r"""
+for name in "${@:1:$0}"; do export "APPTAINERENV_$name=${!name}"; done
+shift "$0"
+exec "$@"
+"""
+
+
 def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     words = ["@tool", "exec", "--containall", "--no-home", "--cleanenv", "--pid", "--ipc", "--uts"]
     words += ["--hostname", HOSTNAME, "--no-privs", "@gpus"]
@@ -48,7 +64,8 @@ def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
         words += ["--mount", f"type=bind,source={mount.path},destination={mount.path}{writable}"]
     for name, value in environment(walls).items():
         words += ["--env", f"{name}={value}"]
-    return (*words, "@mounts", "--pwd", launch.out, "@root", *map(literal, launch.words))
+    words += ["@mounts", "--pwd", launch.out, "@root", *map(literal, launch.words)]
+    return handing_on(walls, _SECRETS, words)
 
 
 APPTAINER: Final = Runtime(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from repx.runtimes.contract import HOSTNAME, Mount, Runtime, Walls, environment, literal, view
+from repx.runtimes.contract import (
+    HOSTNAME,
+    Mount,
+    Runtime,
+    Walls,
+    environment,
+    handing_on,
+    literal,
+    view,
+)
 
 if TYPE_CHECKING:
     from repx.launch import Launch
@@ -150,6 +159,15 @@ repx_end_bwrap() {
 """
 
 
+# bwrap reads further options from a descriptor.
+_SECRETS: Final = r"""
+names=("${@:1:$0}")
+shift "$0"
+exec 3< <(for name in "${names[@]}"; do printf '%s\0' --setenv "$name" "${!name}"; done)
+exec "$@"
+"""
+
+
 def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     words = [
         "@tool",
@@ -165,7 +183,9 @@ def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     words += ["--remount-ro", "/", "--clearenv"]
     for name, value in environment(walls).items():
         words += ["--setenv", name, literal(value)]
-    return (*words, "--chdir", launch.out, "--", *launch.words)
+    if walls.secrets:
+        words += ["--args", "3"]
+    return handing_on(walls, _SECRETS, [*words, "--chdir", launch.out, "--", *launch.words])
 
 
 def _kind(mount: Mount) -> str:

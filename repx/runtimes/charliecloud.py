@@ -110,7 +110,8 @@ def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     words = ["@outer", "@gpus", "@mounts"]
     for mount in view(launch, walls):
         words += ["rw" if mount.writable else "ro", mount.path]
-    words += ["--", "@tool", "@user", "--no-passwd", "--private-tmp", "--unset-env=*"]
+    kept = f"!({'|'.join(walls.secrets)})" if walls.secrets else "*"
+    words += ["--", "@tool", "@user", "--no-passwd", "--private-tmp", f"--unset-env={kept}"]
     words += [f"--set-env={name}={value}" for name, value in environment(walls).items()]
     for path in mount_points(walls):
         if not path.startswith("/dev/"):

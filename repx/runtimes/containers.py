@@ -36,6 +36,8 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         words += _mount(mount)
     for name, value in environment(walls).items():
         words += ["--env", f"{name}={value}"]
+    for name in walls.secrets:  # the client takes them from its own environment
+        words += ["--env", name]
     words += ["--workdir", launch.out, "--entrypoint", "@entry", f"{IMAGE}:{walls.image}"]
     return (*words, "@guard", *map(literal, launch.words[1:]))
 

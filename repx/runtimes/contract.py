@@ -31,7 +31,8 @@ class Walls:
 
     ``image`` is the digest of its content, None for the node's own root. ``node`` is the folder
     for unpacked images, ``tools`` the Lab's host tools; both paths are absolute on the target.
-    ``hidden`` folders of the node's own root are not shown.
+    ``hidden`` folders of the node's own root are not shown. ``secrets`` are names of variables
+    that the runtime's own process has and passes on: their values stand in no command line.
     """
 
     base: str
@@ -39,6 +40,7 @@ class Walls:
     image: str | None
     tools: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     host_paths: bool = False
     network: bool = False
@@ -102,6 +104,15 @@ def environment(walls: Walls) -> dict[str, str]:
     if walls.tools:
         found["PATH"] = f"{walls.tools}:{found['PATH']}"
     return found
+
+
+def handing_on(walls: Walls, text: str, words: Iterable[str]) -> tuple[str, ...]:
+    """Return words behind a text of bash that gets at the secrets, where there are any.
+
+    The text is given their names, their number as ``$0``, and the words behind them.
+    """
+    names = walls.secrets
+    return ("bash", "-c", text, str(len(names)), *names, *words) if names else tuple(words)
 
 
 def mount_points(walls: Walls) -> tuple[str, ...]:

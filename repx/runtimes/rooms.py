@@ -58,6 +58,7 @@ def make(
         image=image.digest if image else None,
         tools=f"{target.base_path}/{tools}" if tools else "",
         environment={**(image.environment if image else {}), **target.environment},
+        secrets=tuple(target.secrets),
         mounts=tuple(map(mount, () if target.mount_host_paths else target.mount_paths)),
         host_paths=target.mount_host_paths,
         network=target.network,

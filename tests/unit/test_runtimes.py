@@ -32,6 +32,7 @@ WALLS = Walls(
     image="0123abcd",
     tools="/b/artifacts/host-tools/77/bin",
     environment={"OMP_NUM_THREADS": "1", "AT": "@root"},
+    secrets=("TOKEN", "KEY"),
     mounts=(
         Mount(path="/data", writable=True),
         Mount(path="/ref"),
