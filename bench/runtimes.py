@@ -30,7 +30,8 @@ JOBS: Final = 301
 UNPACKING: Final = "unpack"
 PARTS: Final = ("native", "bwrap", "charliecloud", UNPACKING)
 STAGE: Final = 'echo "${parameters[i]}" >"${outputs[n]}"'
-FILES, FILE_BYTES, LAYERS = 4000, 8000, 4  # of the image that is unpacked
+# The image that is unpacked: a base, and later layers that add to some folders of it.
+FILES, FOLDERS, FILE_BYTES, LATER = 6_000, 400, 8_000, 3
 UNPACK: Final = f"""
 . {assets.path("templates/unpack.sh")}
 repx_unpack "$0" "$@" || {{ echo "$repx_why"; exit 1; }}
@@ -96,9 +97,10 @@ def isolation(root: Path, runtime: str, jobs: int) -> dict[str, list[Sample]]:
 
 def unpacking(root: Path) -> dict[str, list[Sample]]:
     """Unpack the layers of an image by repx and by tar alone, in turn."""
-    layers = [root / f"{number}.tar" for number in range(LAYERS)]
+    layers = [root / f"{number}.tar" for number in range(1 + LATER)]
     for number, path in enumerate(layers):
-        names = [f"d{n % 50}/{number}-{n}" for n in range(FILES // LAYERS)]
+        count, folders = (FILES // 10, 30) if number else (FILES, FOLDERS)
+        names = [f"d{n % folders}/{number}-{n}" for n in range(count)]
         path.write_bytes(image_labs.layer({name: os.urandom(FILE_BYTES) for name in names}))
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in layers]
     mine = [str(word) for pair in zip(layers, sums, strict=True) for word in pair]
@@ -127,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="repx-bench-") as made:
         for part in parts:
             if part == UNPACKING:
-                name = f"unpack {FILES:,} files in {LAYERS} layers"
+                name = f"unpack {FILES + LATER * FILES // 10:,} files in {1 + LATER} layers"
                 print(row(name, unpacking(Path(made)), "s", 1), flush=True)
             else:
                 taken = isolation(Path(made), part, JOBS)

@@ -4,30 +4,35 @@
 # An image's layers as one folder, as container engines unpack them: layers in order, white-outs and
 # opaque folders honoured, modes kept. Needs bash 4.2, coreutils and GNU tar; root is not needed.
 #
-# Each layer is unpacked into an empty folder of its own, where tar itself keeps members inside,
-# and is then moved into the root. Nothing here follows a link of a layer: a hostile one could lead
-# out of the root.
+# Each layer is unpacked into an empty folder, where tar itself keeps members inside. That is the
+# root for the first one; others are then moved into the root. Nothing here follows a link of a
+# layer: a hostile one could lead out of the root. Programs are started per layer and per folder
+# that is there already, not per file.
 
 shopt -s dotglob nullglob
 
 # ROOT (LAYER SHA256)...: make the folder ROOT. Sets `why` and returns 1 where that is impossible.
+# `explicit` holds the modes of the folders that a layer lists, `modes` those of the layers before
+# while nothing of them was removed, `thawed` folders that are writable for a while.
 repx_unpack() {
-  local root=$1 staging=$1.layer index=$1.index
-  local -A explicit thawed
+  local root=$1 staging=$1 index=$1.index
+  local -A explicit thawed modes=()
   local -a lines
   shift
-  repx_why="cannot make $root"
-  mkdir -p -- "$root" && chmod u=rwx,go=rx -- "$root" || return
   while (($#)); do
     repx_extract "$1" "$2" || return
     repx_why="cannot add the layer $1 to $root"
     mapfile -t lines <"$index"
+    [[ ${lines[*]} == *.wh.* ]] || repx_drop_files
     explicit=() thawed=()
-    repx_read_index && repx_merge "$staging" "$root" '' && rmdir -- "$staging" || return
+    repx_read_index || return
+    [[ $staging == "$root" ]] || { repx_merge "$staging" "$root" '' && rm -r -- "$staging"; } || return
     ((${#thawed[@]} == 0)) || chmod u-w -- "${!thawed[@]}"
-    rm -f -- "$index"
+    for REPLY in "${!explicit[@]}"; do modes[$REPLY]=${explicit[$REPLY]}; done
+    staging=$root.layer
     shift 2
   done
+  rm -f -- "$index" "$root.sum"
   repx_why="cannot complete $root"
   repx_complete_root "$root"
 }
@@ -36,19 +41,23 @@ repx_unpack() {
 repx_extract() {
   local sum unpacked=1
   repx_why="cannot make $staging"
-  repx_delete "$staging" && mkdir -- "$staging" && chmod u=rwx,go=rx -- "$staging" || return
+  [[ ! -e $staging ]] || repx_delete "$staging" || return
+  mkdir -p -- "$staging" && chmod u=rwx,go=rx -- "$staging" || return
   repx_why="layer missing: $1"
   [[ -r $1 ]] || return
-  sha256sum -- "$1" >|"$staging.sum" &
+  repx_sum "$1" >|"$root.sum" &
   repx_tar "$1" || unpacked=''
   wait $!
-  sum=$(<"$staging.sum")
-  rm -f -- "$staging.sum"
+  sum=$(<"$root.sum")
   repx_why="layer broken: $1 is not what its sha256 says; \`repx run\` sends it again"
-  sum=${sum#\\} # sha256sum marks a name that it had to escape
   [[ ${sum%% *} == "$2" ]] || { mv -f -- "$1" "$1.broken" 2>/dev/null; return 1; }
   repx_why="tar cannot unpack the layer $1"
   [[ -n $unpacked ]]
+}
+
+# FILE: print its sha256. openssl is several times as fast where the processor helps.
+repx_sum() {
+  openssl dgst -sha256 -r <"$1" 2>/dev/null || sha256sum <"$1"
 }
 
 # LAYER: tar knows gzip by itself, and zstd since 1.31.
@@ -76,13 +85,23 @@ repx_read_index() {
     case $line in
       d*)
         repx_member "$line" || continue
-        explicit[${REPLY:-.}]=1
+        explicit[${REPLY:-.}]=${line%% *}
         [[ $line == dr?x* || $line == dr?[st]* || $EUID == 0 ]] || chmod u+rx -- "$staging/$REPLY"
         ;;
-      [bc]*) ! repx_member "$line" || rm -f -- "$staging/$REPLY" ;;
+      [bc]*) ! repx_member "$line" || ! repx_plain_above "$staging" "$REPLY" || rm -f -- "$staging/$REPLY" ;;
       *.wh.*) ! repx_member "$line" || repx_white_out "$REPLY" || return ;;
     esac
   done
+}
+
+# Without white-outs only lines of folders and devices matter.
+repx_drop_files() {
+  local IFS=$'\n'
+  lines=("${lines[@]/#[!dbc]*/}")
+  set -f
+  # shellcheck disable=SC2206 # what is empty goes
+  lines=(${lines[*]})
+  set +f
 }
 
 # LINE: set REPLY to the member's path, without ./ before and / after.
@@ -100,8 +119,9 @@ repx_member() {
 # MEMBER: a white-out is a file `.wh.NAME` that stands for the absence of NAME in layers below.
 repx_white_out() {
   local name=${1##*/} folder='' gone
-  [[ $name == .wh.* ]] || return 0
+  [[ $name == .wh.* ]] && repx_plain_above "$staging" "$1" || return 0
   rm -f -- "$staging/$1"
+  [[ $staging != "$root" ]] || return 0 # no layer is below
   [[ $1 != */* ]] || folder=${1%/*}
   repx_plain "$root" "$folder" || return 0
   case ${name#.wh.} in
@@ -125,12 +145,17 @@ repx_plain() {
   done
 }
 
+# ROOT PATH: is what PATH lies in reached without a link?
+repx_plain_above() {
+  [[ $2 != */* ]] || repx_plain "$1" "${2%/*}"
+}
+
 # FROM INTO PATH: move what FROM holds into INTO, both the folder PATH of the image.
 repx_merge() {
   local entry name from=$1 into=$2 path=$3
   local -a moved=() frozen=()
   name=${path%/}
-  if [[ -n ${explicit[${name:-.}]-} ]]; then
+  if [[ -n ${explicit[${name:-.}]-} && ${explicit[${name:-.}]} != "${modes[${name:-.}]-}" ]]; then
     unset "thawed[$into]"
     chmod --reference="$from" -- "$into" || return
   fi
@@ -139,7 +164,7 @@ repx_merge() {
     name=${entry##*/}
     if [[ -d $entry && ! -L $entry ]]; then
       if repx_same_folder "$into/$name" "$path$name"; then
-        repx_merge "$entry" "$REPLY" "$path$name/" && rmdir -- "$entry" || return
+        repx_merge "$entry" "$REPLY" "$path$name/" || return
         continue
       fi
       [[ -w $entry ]] || frozen+=("$entry") # only a folder one may write to can be moved
@@ -182,6 +207,7 @@ repx_thaw() {
 
 # PATH...: remove, also what is read-only.
 repx_delete() {
+  modes=()
   rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwX -- "$@" && rm -rf -- "$@"; }
 }
 

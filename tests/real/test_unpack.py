@@ -90,6 +90,31 @@ def test_later_layers_add_replace_and_take_away(tmp_path: Path, user: int | None
     assert {"data/two": "two", "opt/x/b": "b"} == made
 
 
+def test_marks_of_the_first_layer_take_nothing_away(tmp_path: Path) -> None:
+    """They tell of layers below, and there is none: their own layer's files stay."""
+    first = layer({"a/": "", "a/.wh..wh..opq": "", "a/kept": "1", ".wh.b": "", "b": "2"})
+    root = tmp_path / "root"
+
+    assert 0 == unpack(root, first).returncode
+
+    made = {name: text for name, text in tree(root).items() if name not in FILLED}
+    assert {"a/kept": "1", "b": "2"} == made
+    assert not list(root.rglob(".wh.*"))
+
+
+def test_a_mode_is_that_of_the_last_layer_also_of_what_was_taken_away_between(
+    tmp_path: Path,
+) -> None:
+    first, gone = layer({"a/": "", "a/f": "1"}, mode=0o700), layer({".wh.a": ""})
+    again, last = layer({"a/g": "2"}), layer({"a/": "", "a/h": "3"}, mode=0o700)
+    root = tmp_path / "root"
+
+    assert 0 == unpack(root, first, gone, again, last).returncode
+
+    assert 0o700 == (root / "a").stat().st_mode & 0o777
+    assert ["g", "h"] == sorted(path.name for path in (root / "a").iterdir())
+
+
 @pytest.mark.parametrize("user", USERS)
 def test_modes_are_kept_also_of_what_nobody_may_write(tmp_path: Path, user: int | None) -> None:
     first = layer(
