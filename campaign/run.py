@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from campaign import copies, disks, faults, fuzz, kills
+from campaign import copies, disks, faults, fuzz, kills, links
 
 if TYPE_CHECKING:
     from campaign.study import Verdict
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("attacks", "repeats", "doubles", "false", "lost", "stuck", "rude")
 KINDS: Final[Mapping[str, Callable[[int, int], Verdict]]] = {
     "kills": kills.run,
+    "links": links.run,
     "disks": disks.run,
     "faults": faults.run,
     "copies": copies.run,
@@ -24,9 +25,17 @@ KINDS: Final[Mapping[str, Callable[[int, int], Verdict]]] = {
 IMPOSSIBLE: Final[Mapping[str, Callable[[], str]]] = {
     "disks": disks.why_not,
     "faults": faults.why_not,
+    "links": links.why_not,
 }
-FULL: Final = {"kills": 1_100, "disks": 360, "faults": 180, "copies": 70, "fuzz": 10_000}
-QUICK: Final = {"kills": 28, "disks": 10, "faults": 10, "copies": 10, "fuzz": 300}
+FULL: Final = {
+    "kills": 1_100,
+    "links": 200,
+    "disks": 360,
+    "faults": 180,
+    "copies": 70,
+    "fuzz": 10_000,
+}
+QUICK: Final = {"kills": 28, "links": 20, "disks": 10, "faults": 10, "copies": 10, "fuzz": 300}
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ import time
 import zlib
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -66,15 +65,6 @@ REMOTE: Final = (
 )
 
 
-@dataclass(slots=True)
-class Traffic:
-    """What has gone over a connection. Mutable."""
-
-    round_trips: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
-
-
 class Channel:
     """Asks the far end, starting the connection when it is first needed. Mutable.
 
@@ -95,7 +85,8 @@ class Channel:
         self._waiting = False
         self._interjected = 0
         self._is_read = False  # by `fetch`: what is asked meanwhile would wait for ever
-        self.traffic: Final = Traffic()
+        self.traffic: Final = command.Traffic()
+        self.round_trips = 0
 
     @property
     def pid(self) -> int | None:
@@ -166,7 +157,7 @@ class Channel:
         try:
             while (item := wire.receive(pipe.output)) is not None:
                 key, mode, start = item
-                file = _Chunks(wire.chunks(pipe.output), self.traffic, start)
+                file = _Chunks(wire.chunks(pipe.output), start)
                 yield key, mode, cast("Rest", file)
                 file.drain()
             over = True
@@ -197,8 +188,8 @@ class Channel:
     def _begin(self, pipe: command.Pipe, request: dict[str, Any]) -> None:
         if self._is_read:
             raise AssertionError(f"{request['do']} is asked while files are fetched")
-        self.traffic.round_trips += 1
-        log.debug("%s: round trip %d: %s", self._name, self.traffic.round_trips, request["do"])
+        self.round_trips += 1
+        log.debug("%s: round trip %d: %s", self._name, self.round_trips, request["do"])
         wire.send(pipe.input, request)
 
     def _exchange(self, request: dict[str, Any], files: Iterable[Outgoing] | None = None) -> Any:  # noqa: ANN401
@@ -213,6 +204,7 @@ class Channel:
             self._waiting = True
             answer = wire.receive(pipe.output)
             self._waiting = False
+            log.debug("%s: %s", self._name, self.traffic)
             while self._interjected:
                 wire.receive(pipe.output)
                 self._interjected -= 1
@@ -249,7 +241,6 @@ class Channel:
         try:
             for chunk in _pieces(content):
                 wire.send_chunk(pipe.input, chunk)
-                self.traffic.sent_bytes += len(chunk)
         except BaseException:
             wire.break_off(pipe.input)
             raise
@@ -276,7 +267,7 @@ class Channel:
         return self._pipe
 
     def _connect(self) -> command.Pipe:
-        pipe = command.pipe(self._argv())
+        pipe = command.pipe(self._argv(), self.traffic)
         code = zlib.compress(_program(self._expanded).encode())
         try:
             with pipe.aloud_after(_SILENT_S):
@@ -318,17 +309,15 @@ class Channel:
 class _Chunks:
     """A file that arrives in pieces. Mutable: it can be read once."""
 
-    def __init__(self, chunks: Iterator[bytes], traffic: Traffic, start: int) -> None:
+    def __init__(self, chunks: Iterator[bytes], start: int) -> None:
         self.start = start
         self._chunks = chunks
-        self._traffic = traffic
 
     def read(self, _size: int = -1) -> bytes:
         try:
             chunk = next(self._chunks, b"")
         except ConnectionAbortedError as error:
             raise OSError(errno.EIO, "the file could not be read to its end") from error
-        self._traffic.received_bytes += len(chunk)
         return chunk
 
     def drain(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import sh
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 log = logging.getLogger(__name__)
 
@@ -178,17 +180,48 @@ def detach(
     return Detached(process)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """How many bytes went to a process and came from it. Mutable."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def __str__(self) -> str:
+        """Return both in words."""
+        return f"{self.sent_bytes} bytes sent, {self.received_bytes} received"
+
+
+class _Counted(io.FileIO):
+    """One end of a pipe whose bytes are counted."""
+
+    def __init__(self, stream: IO[bytes], mode: str, traffic: Traffic) -> None:
+        with stream:
+            super().__init__(os.dup(stream.fileno()), mode)
+        self._traffic = traffic
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        count = super().write(content)
+        self._traffic.sent_bytes += count or 0
+        return count
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count = super().readinto(buffer)
+        self._traffic.received_bytes += count or 0
+        return count
+
+
 class Pipe:
     """A process that is spoken with; it lives no longer than this one, and Ctrl-C spares it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], talk: IO[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], talk: IO[bytes], traffic: Traffic) -> None:
         """Take a process whose two streams are pipes, and what it says on stderr."""
         assert process.stdin is not None  # noqa: S101  # for mypy: they are pipes
         assert process.stdout is not None  # noqa: S101
         self._process = process
         self._talk = talk
-        self.input: IO[bytes] = process.stdin
-        self.output: IO[bytes] = process.stdout
+        self.input: IO[bytes] = io.BufferedWriter(_Counted(process.stdin, "wb", traffic))
+        self.output: IO[bytes] = io.BufferedReader(_Counted(process.stdout, "rb", traffic))
         self._said: list[str] = []
         self._aloud = False
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -244,7 +277,7 @@ class Pipe:
         return code, "\n".join(self._said)
 
 
-def pipe(argv: Sequence[str]) -> Pipe:
+def pipe(argv: Sequence[str], traffic: Traffic | None = None) -> Pipe:
     """Start a process to speak with. It may ask on the terminal, as ssh does for a password.
 
     Its stderr is a terminal where ours is: else ssh does not say that a key wants to be touched.
@@ -265,7 +298,7 @@ def pipe(argv: Sequence[str]) -> Pipe:
         os.close(theirs)
         if in_main:
             signal.signal(signal.SIGINT, before)
-    return Pipe(process, talk)
+    return Pipe(process, talk, traffic or Traffic())
 
 
 def attended(argv: Sequence[str]) -> int:
