@@ -52,6 +52,7 @@ _START: Final = (
     "import sys,zlib;i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))).decode())"
 )
 _NOT_FOUND: Final = 127
+_NOT_STARTED: Final = 126
 _NO_PYTHON: Final = "repx: found no interpreter"
 _PYTHONS: Final = "python3 /usr/bin/python3 /usr/local/bin/python3 /usr/libexec/platform-python"
 # Whatever the login shell is: sh finds a python3, which reads the rest from its input. Some are
@@ -293,9 +294,11 @@ class Channel:
 
     def _refused(self, pipe: command.Pipe) -> RepxError:
         code, said = pipe.close()
-        if code == _NOT_FOUND and _NO_PYTHON in said:
+        missing = code == _NOT_FOUND and _NO_PYTHON in said
+        if missing or code == _NOT_STARTED:
+            why = "is not installed" if missing else "does not start"
             return CommandNotFoundError(
-                f"python3 is not installed on {self._name}",
+                f"python3 {why} on {self._name}",
                 hint="load its module in your login shell's start-up file there, or install"
                 " python3 (3.6 or newer); docs/remote.md says how to run jobs by hand without it",
             )

@@ -20,13 +20,14 @@ from repx.places import holder, wire
 from repx.places.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import IO, Any
 
 _CHUNK = 1 << 18
 _LOGIN_S = 20
 _RUNNER = (3, 9)
 _NEWEST = 20
+_OF_SSHD = ("SSH_CLIENT", "SSH2_CLIENT")
 _NOT_FOUND = 127
 _LATE = 124
 
@@ -133,9 +134,9 @@ class Far:
         limit_s: float,
     ) -> "tuple[int, str, str]":
         """Run a command to its end: exit code, output, errors."""
-        environment = env
+        environment = env if env is not None else _quiet(os.environ)
         if shutil.which(argv[0]) is None and env is None:
-            environment = self._login_environment()
+            environment = _quiet(self._login_environment())
             if shutil.which(argv[0], path=environment.get("PATH")) is None:
                 return _NOT_FOUND, "", ""
         process = subprocess.Popen(
@@ -269,6 +270,11 @@ class _File:
                 pass
         except ConnectionAbortedError:
             pass
+
+
+def _quiet(environment: "Mapping[str, str]") -> "dict[str, str]":
+    """Return what lets `bash -c` not take itself for sshd's: it would read the user's .bashrc."""
+    return {name: value for name, value in environment.items() if name not in _OF_SSHD}
 
 
 def _introduction(expanded: "list[str]") -> "dict[str, object]":

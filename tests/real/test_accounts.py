@@ -51,6 +51,7 @@ def test_any_login_shell_with_a_banner_will_do(shell: str) -> None:
             assert (f"{there.home}/data:ro",) == settled.mount_paths
             assert there.name == far.user
             assert f"{there.name}\n" == far.run(["id", "-un"]).stdout
+            assert "said\n" == far.run(["bash", "-c", "echo said"]).stdout
             far.files(far.root).write_many([("a b/c'd", 0o644, b"x", "")])
             log = f"{there.home}/log"
             process = far.spawn(["echo", "two words"], output=log, cwd="/", more_env={})
@@ -73,6 +74,7 @@ def test_an_ordinary_user_runs_jobs_at_an_ordinary_account(people: People) -> No
         )
 
         assert "connected to far" in me.repx("connect", cwd=project)
+        assert "jobs can run on 'here'" in me.repx("targets", "check", cwd=project)
         assert "1/1 ok" in me.repx("run", cwd=project)
         assert "succeeded" in me.repx("status", cwd=project)
         (made,) = (there.home / "a store's").glob("outputs/*/out/x")
