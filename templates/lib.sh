@@ -69,6 +69,7 @@ repx_exceptional() {
 }
 
 repx_main() {
+  [[ -n $repx_reaper || -n ${SLURM_JOB_ID-} ]] || repx_exceptional adopt "$0" "$@"
   trap 'repx_exceptional stopped cancelled' TERM INT HUP
   trap 'repx_exceptional stopped timeout USR1' USR1
   repx_home=$repx_store/outputs/$repx_job

@@ -34,16 +34,18 @@ def owners(plan: Plan) -> dict[JobId, str]:
     return {job: "" if by is None else str(by) for job, by in plan.alive.items()}
 
 
-def nothing_to_do(plan: Plan, *, as_json: bool) -> None:
-    """Say why nothing runs."""
+def nothing_to_do(plan: Plan, *, as_json: bool, watches: bool = False) -> None:
+    """Say why nothing runs; whoever ``watches`` what runs already needs no hint."""
     if as_json:
         console.json({"submission": None, "done": len(plan.done), "alive": owners(plan)})
     elif plan.alive:
         others = ", ".join(sorted(set(owners(plan).values())))
         console.note(
             f"{console.counted(len(plan.alive), 'job')} queued or running already ({others})"
+            + ("; watching" if watches else "")
         )
-        console.note(paste.complete("hint: `repx status --follow` watches them"))
+        if not watches:
+            console.note(paste.complete("hint: `repx status --follow` watches them"))
     elif plan.done:
         console.note(
             f"nothing to do: {console.counted(len(plan.done), 'job')} succeeded already "

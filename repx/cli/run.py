@@ -91,8 +91,8 @@ def run(
         context.note_run()
     plan, started = _start(opened, store, target, limits, plan, lambda: planned(wished))
     if started is None:
-        report.nothing_to_do(plan, as_json=context.json)
         stays = not detach and (watch or scheduler.attended)
+        report.nothing_to_do(plan, as_json=context.json, watches=stays)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
     submission, agent = started
     if agent is None:

@@ -167,7 +167,7 @@ def _cause(job: Job, store: Store, said: JobState) -> str:
         return ""
     phase = phases.failed(store, job.id)
     cause = store.marker(f"{job.id}/{phase}", FAIL).get("reason") if phase else None
-    return f": {cause}" if cause else ""
+    return f": {cause}" if cause and cause != said.reason else ""
 
 
 def _why(said: JobState) -> str:

@@ -37,6 +37,7 @@ LEAVINGS: Final = {
     'p = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=-3, stdout=-3, stderr=-3)'
     '\nopen(sys.argv[1] + "/pid", "w").write(str(p.pid))\' "$out"\n',
 }
+FORGETFUL: Final = f"env -i setsid sleep 600 </dev/null >/dev/null 2>&1 &\n{NOTE}sleep 0.1\n"
 ENDS: Final = {"success": (TOUCH, 0), "failure": ("exit 3\n", 1)}
 
 
@@ -90,11 +91,47 @@ def test_what_is_left_ends_when_the_time_is_over(folder: MakeFolder) -> None:
     assert not alive(pid)
 
 
-def test_what_forgets_its_environment_is_found_by_its_parent(folder: MakeFolder) -> None:
-    body = f"env -i setsid sleep 600 </dev/null >/dev/null 2>&1 &\n{NOTE}sleep 0.1\n{TOUCH}"
-    made = folder({"job": Work(body=body)})
+@pytest.mark.parametrize("agent", [True, False], ids=["agent", "by hand"])
+def test_what_forgets_its_environment_is_found_by_its_parent(
+    folder: MakeFolder, *, agent: bool
+) -> None:
+    made = folder({"job": Work(body=FORGETFUL + TOUCH)})
 
-    assert 0 == made.agent()[0]
+    assert 0 == (made.agent() if agent else made.script("job"))[0]
+    assert not alive(_pid(made))
+
+
+def test_a_step_by_hand_ends_what_forgets_its_environment(folder: MakeFolder) -> None:
+    work = Work(
+        scatter='echo "[1,2]" >"$out/work_items.json"\n', steps={"one": (FORGETFUL + TOUCH, ())}
+    )
+    made = folder({"job": work})
+
+    assert 0 == made.script("job")[0]
+    assert [] == [i for i in range(2) if alive(_pid(made, f"branch-{i}/step-one"))]
+
+
+def test_by_hand_what_forgets_its_environment_is_cancelled_too(folder: MakeFolder) -> None:
+    made = folder({"job": Work(body=f"{FORGETFUL}sleep 600\n")})
+    process = made.start_script("job")
+    pid = _pid(made)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert 1 == ended(process)[0]
+    assert "cancelled" == made.marker("job")["reason"]
+    assert not alive(pid)
+
+
+def test_by_hand_without_python_the_job_runs(folder: MakeFolder, tmp_path: Path) -> None:
+    """A python3 that does not start, e.g. a shim of a version that is not installed."""
+    broken = tmp_path / "bin/python3"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    made = folder({"job": Work(body=LEAVINGS["own session"] + TOUCH)})
+
+    assert 0 == made.script("job", PATH=f"{broken.parent}:{os.environ['PATH']}")[0]
     assert not alive(_pid(made))
 
 
