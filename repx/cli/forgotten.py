@@ -25,8 +25,9 @@ no_build_option = click.option(
 
 def tell(link: Path) -> None:
     """Say in one line that a Lab is older than its definition, if it is."""
-    from repx.lab import age
+    from repx.lab import age, record
 
+    link = record.own(link)
     found = age.of(link)
     if found is not None:
         console.note(_line(found, link))
@@ -35,12 +36,13 @@ def tell(link: Path) -> None:
 def build(link: Path) -> None:
     """Build the Lab again if it is older than its definition. Raises what a build raises."""
     from repx.errors import ProblemsError, RepxError
-    from repx.lab import age
+    from repx.lab import age, record
 
+    link = record.own(link)
     found = age.of(link)
     if found is None:
         return
-    if found.source is None:
+    if found.source is None or not found.changes:
         console.note(_line(found, link))
         return
     from repx.cli import build as command
@@ -59,6 +61,10 @@ def build(link: Path) -> None:
 def _line(found: Age, link: Path) -> str:
     if found.source is None:
         return f"{link} was built by Nix, and since then {found.changed}: run `nix build` again"
+    if not found.changes:
+        return (
+            f"{link} was built from {found.source}, which is gone: a new definition is not noticed"
+        )
     older = f"{link} is older than its definition: {found.changed}"
     command = shlex.join(["repx", "build", *_where(found.source, link)])
     if found.broken:

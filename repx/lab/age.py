@@ -21,7 +21,7 @@ _NAMED: Final = 3
 class Age(NamedTuple):
     """What changed since a Lab was built from ``source``; ``broken``: that has mistakes now.
 
-    ``source`` is None for a Lab that Nix built.
+    ``source`` is None for a Lab that Nix built. Nothing ``changes`` in a source that is gone.
     """
 
     source: Path | None
@@ -48,8 +48,8 @@ def _by_repx(link: Path, record: Record) -> Age | None:
     source = link.parent / record.source
     real = source.resolve()
     looks = Looks(folder=real.parent, known=record.files)
-    if not real.exists():  # the Lab stands alone now
-        return None
+    if not real.exists():
+        return Age(source=source, changes=())
     changes = tuple(dict.fromkeys(_changes(record, looks, real.name)))
     if changes:
         return _confirmed(link, record, looks, changes)

@@ -16,6 +16,7 @@ _MOST: Final = 20
 
 def before(link: Path) -> Path | None:
     """Return the Lab to compare with: the last other one that was run, else that was built."""
+    link = records.own(link)
     lab = records.target(link)
     if lab is None:
         return None
@@ -46,6 +47,7 @@ def _links(link: Path) -> list[Path]:
 
 def note_run(link: Path) -> None:
     """Remember that the Lab behind a link is run. Where that cannot be written, it is not."""
+    link = records.own(link)
     lab = records.target(link)
     ran = _ran(link)
     if lab is not None and ran[:1] != [lab]:

@@ -31,6 +31,7 @@ def of(text: str, link: Path) -> str | None:
 
     ``link`` names the Lab. None where no place is the user's, or the Lab was built elsewhere.
     """
+    link = records.own(link)
     record = records.read(link)
     by_nix = nix_origin.read(link) if record is None else {}
     if record is None and not by_nix:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HOME: Final = ".repx"
 LABS: Final = f"{HOME}/labs"
 _VERSION: Final = 1
+_MOST_LINKS: Final = 40
 
 Listing: TypeAlias = tuple[str, str]  # files | dirs and a pattern, below and a folder
 
@@ -45,16 +46,40 @@ def target(link: Path) -> str | None:
     return name if folder == LABS else None
 
 
+def own(link: Path) -> Path:
+    """Return the link that `repx build` made, where another link leads to it; else the link."""
+    found = link
+    for _ in range(_MOST_LINKS):
+        if target(found) is not None:
+            return found
+        try:
+            found = found.parent / os.readlink(found)  # noqa: PTH115  # keeps it as it is
+        except OSError:
+            break
+    return link
+
+
 def read(link: Path) -> Record | None:
-    """Return how the Lab behind a link was built, None where that is not known."""
+    """Return how the Lab behind a link was built, None where that is not known.
+
+    A link that was renamed is known by its Lab.
+    """
     lab = target(link)
     if lab is None:
         return None
+    place = _place(link)
+    found = _read(place)
+    if found is not None and found.lab == lab:
+        return found
+    others = map(_read, sorted(place.parent.glob("*.json")))
+    return next((each for each in others if each is not None and each.lab == lab), None)
+
+
+def _read(place: Path) -> Record | None:
     try:
-        found = _made(json.loads(_place(link).read_bytes()))
+        return _made(json.loads(place.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return found if found.lab == lab else None
 
 
 def write(link: Path, record: Record) -> None:

@@ -152,7 +152,6 @@ SAME: Final[dict[str, Callable[[Path], object]]] = {
     "comment": lambda here: (here / "lab.yaml").write_text(f"# note\n{LAB}"),
     "another file": lambda here: (here / "other.txt").write_text("x"),
     "written again": lambda here: [(here / name).write_text(FILES[name]) for name in FILES],
-    "definition gone": lambda here: (here / "lab.yaml").unlink(),
     "record gone": lambda here: shutil.rmtree(here / ".repx/built"),
     "record broken": lambda here: (here / ".repx/built/result.json").write_text("{"),
     "record odd": lambda here: (here / ".repx/built/result.json").write_text('{"version": 1}'),
@@ -298,6 +297,33 @@ def test_a_copied_project_answers_for_its_own_files(project: Path, tmp_path: Pat
 
     assert ("fit.sh changed",) == said(tmp_path / "copy")
     assert said(project) is None
+
+
+def test_a_renamed_link_is_known_by_its_lab(project: Path) -> None:
+    (project / "result").rename(project / "kept")
+    (project / "fit.sh").write_text("#!/bin/sh\n")
+    found = age.of(project / "kept")
+
+    assert found is not None
+    assert ("fit.sh changed",) == found.changes
+
+
+def test_a_link_to_the_link_leads_to_it(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    far = tmp_path / "far/best"
+    far.symlink_to(project / "result")
+    (project / "current").symlink_to("result")
+
+    assert project / "result" == record.own(far) == record.own(project / "current")
+    assert tmp_path / "none" == record.own(tmp_path / "none")
+
+
+def test_a_definition_that_is_gone_is_told_without_a_change(project: Path) -> None:
+    (project / "lab.yaml").rename(project / "study.yaml")
+    found = age.of(project / "result")
+
+    assert found is not None
+    assert ((), project / "lab.yaml") == (found.changes, found.source)
 
 
 def test_a_link_that_was_pointed_to_another_lab_by_hand_is_left_alone(project: Path) -> None:

@@ -28,6 +28,27 @@ def project(repx: Repx, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
+def test_a_lab_whose_definition_is_gone_runs_and_says_so(repx: Repx, project: Path) -> None:
+    (project / "lab.yaml").rename(project / "study.yaml")
+    told = "result was built from lab.yaml, which is gone: a new definition is not noticed\n"
+    listed, ran = repx("list"), repx("run")
+
+    assert (0, told) == (listed.code, listed.err)
+    assert (0, True) == (ran.code, ran.err.startswith(told))
+
+
+@pytest.mark.slow
+def test_run_by_a_link_to_the_link_builds_what_that_names(repx: Repx, project: Path) -> None:
+    (project / "best").symlink_to("result")
+    (project / "lab.yaml").write_text(EDITED)
+    ran = repx("run", "-l", "best")
+
+    assert "2\n" == output(project)
+    assert "result is Lab" in ran.err
+    assert "result" == str((project / "best").readlink())
+
+
 def output(project: Path) -> str:
     (made,) = project.glob("store/outputs/*/out/o")
     return made.read_text()
