@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import console, select
+from repx import console, observe, select
 from repx.cli import complete, origin, paste, phases
 from repx.cli.context import command
 from repx.errors import InputError
 from repx.schedulers import queue
-from repx.store import FAIL, SUCCESS
+from repx.status import State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from repx.cli.context import Context
-    from repx.model import JobId
+    from repx.model import JobId, Lab
     from repx.store import Store
 
 _LOOK_S: Final = 0.3
@@ -51,7 +53,8 @@ def log(
 
     JOB is a job id, a unique beginning of one, or a run that ends in one job.
     """
-    job = select.one_job(context.open_lab().lab, name)
+    lab = context.open_lab().lab
+    job = select.one_job(lab, name)
     store = context.store()
     record = _record(store, job, phase)
     key = f"{record}/{'stderr' if stderr else 'stdout'}.log"
@@ -66,7 +69,7 @@ def log(
     if follow:
         _follow(store, key, (inode, position), f"outputs/{job}/repx/lock")
     elif not content:
-        _explain_silence(store, job, record, stderr=stderr)
+        _explain_silence(lab, store, job, record, stderr=stderr)
     elif place := origin.line(content.decode(errors="replace")):
         console.note(f"at {place}")
 
@@ -105,7 +108,7 @@ def _follow(store: Store, key: str, begin: tuple[int, int], lock: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def _explain_silence(store: Store, job: JobId, record: str, *, stderr: bool) -> None:
+def _explain_silence(lab: Lab, store: Store, job: JobId, record: str, *, stderr: bool) -> None:
     """Say why nothing was printed, and where something is."""
     other = f"{'stdout' if stderr else 'stderr'}.log"
     there = store.files.kinds([record, f"{record}/{other}"])
@@ -114,18 +117,20 @@ def _explain_silence(store: Store, job: JobId, record: str, *, stderr: bool) -> 
         flag = "" if stderr else " --stderr"
         told = f"nothing here; `repx log {job[:12]}{flag}` shows {other}"
         console.note(paste.complete(told))
+        return
+    said = observe.states(lab, store)[job]  # also of one that could not start, or be marked
+    if said.state in _ENDED:
+        reason = f" ({said.reason})" if said.reason and said.state is State.FAILED else ""
+        console.note(f"the job {_ENDED[said.state]}{reason} and printed nothing")
     elif record in there:
-        console.note(f"the job {_outcome(store, job)} and printed nothing")
+        console.note("the job has not ended and printed nothing")
     else:
         console.note("the job has not started yet")
 
 
-def _outcome(store: Store, job: JobId) -> str:
-    match store.markers([job]).get(job):
-        case None:
-            return "has not ended"
-        case name if name == SUCCESS:
-            return "succeeded"
-        case _:
-            reason = store.marker(job, FAIL).get("reason")
-            return f"failed ({reason})" if reason else "failed"
+_ENDED: Final[Mapping[State, str]] = {
+    State.SUCCEEDED: "succeeded",
+    State.STALE: "succeeded",
+    State.FAILED: "failed",
+    State.LOST: "was interrupted",
+}

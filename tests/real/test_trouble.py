@@ -234,6 +234,7 @@ def test_no_success_without_room_for_its_marker(disk: Path, defined: Callable[..
 
     assert "1 of 1 jobs failed" in said
     assert not list(here.store.glob("outputs/*/repx/SUCCESS"))
+    assert "the job failed (no space left" in here.repx("log", "all")
     subprocess.run(["mount", "-o", "remount,size=4M", disk], check=True)
     here.repx("run")
     assert set(here.states().values()) == {"succeeded"}
