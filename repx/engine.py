@@ -123,7 +123,7 @@ def _write(
         common, isolation.files(made.values()), scheduler.files(plan, opened.lab, target, asked)
     )
     where, folder = place
-    stale.note(store, plan, submission)
+    stale.note(store, opened.lab, plan, submission)
     where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
     return sent
 

@@ -113,14 +113,15 @@ def components(needs: Needs[Node]) -> list[list[Node]]:
     return parts
 
 
-def downstream(
-    needs: Mapping[str, tuple[str, ...]], order: Iterable[str], of: Collection[str]
-) -> dict[str, str]:
-    """Return all nodes that stand on some, each with one of these; ``order`` is topological."""
+def downstream(needs: Needs[str], of: Iterable[str]) -> dict[str, str]:
+    """Return all nodes that stand on some, each with one of these, the nearest first."""
+    users = dependents(needs)
     culprit: dict[str, str] = {}
-    for node in order:
-        for need in needs[node]:
-            if need in of or need in culprit:
-                culprit[node] = need if need in of else culprit[need]
-                break
+    todo = deque((node, node) for node in of)
+    while todo:
+        node, source = todo.popleft()
+        for user in users[node]:
+            if user not in culprit:
+                culprit[user] = source
+                todo.append((user, source))
     return culprit

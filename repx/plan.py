@@ -86,14 +86,16 @@ class Wish:
     """What the user asked for: ``jobs`` meant by name, and whether to run them again.
 
     What stands on a job that runs again does so, too, unless ``only`` these are meant.
-    With ``remake`` jobs may run again whose deleted outputs others need now; ``remade`` are
-    these, with the reasons.
+    ``only_failed`` and ``only_gone`` narrow the jobs to those that failed, and to those whose
+    outputs were deleted. With ``remake`` jobs may run again whose deleted outputs others need now.
+    ``remade`` are jobs that run again for deleted outputs, with the reasons.
     """
 
     jobs: tuple[JobId, ...]
     force: bool = False
     only: bool = False
     only_failed: bool = False
+    only_gone: bool = False
     remake: bool = False
     remade: Mapping[JobId, str] = field(default_factory=dict)
 
@@ -127,10 +129,10 @@ def make(
     softly is waited for only if it is part of this plan or alive. ``explain`` says of jobs that
     never ran what made them new. Raises GraphError for a cycle among jobs and runs.
     """
-    wanted, forced, outdated = _forced(lab, wish, states)
     run_of = waiting.primary_runs(lab)
-    needed, done = _needed(lab, wanted, forced, states, run_of)
-    needed |= _stands_on(lab, outdated, needed)
+    chosen = _choose(lab, wish, states, run_of)
+    needed, forced = chosen.needed, chosen.forced
+    needed |= _stands_on(lab, chosen.outdated, needed)
     needed |= {job: why for job, why in wish.remade.items() if job in needed}
     needed |= _explained(needed, forced, states, explain)
     alive = {job: states[job].by for job in _alive(lab, states) if job not in needed}
@@ -139,11 +141,11 @@ def make(
 
     def task(name: JobId) -> Task:
         job, run = lab.jobs[name], run_of[name]
-        chosen = runtimes if isolated or lab.image_of(job, run) else (RuntimeName.NATIVE,)
+        isolating = runtimes if isolated or lab.image_of(job, run) else (RuntimeName.NATIVE,)
         asked = [resources(job, run, phase) for phase in job.phases]
         again = asked[0].retries or retries or Retries()
         units = tuple(
-            Unit(phase=phase, ladder=ladders.of(first, again), runtimes=chosen)
+            Unit(phase=phase, ladder=ladders.of(first, again), runtimes=isolating)
             for phase, first in zip(job.phases, asked, strict=True)
         )
         return Task(
@@ -160,30 +162,48 @@ def make(
     order = _order(lab, needed, gates, gates_of, run_of)
     tasks = tuple(map(task, progress.through(order, "planning jobs:")))
     needs = {job for task in tasks for job in task.needs}
-    waited = needs.union(wanted, *(gate.jobs for gate in gates))
+    waited = needs.union(chosen.wanted, *(gate.jobs for gate in gates))
     return Plan(
         tasks=tasks,
         gates=gates,
-        done=tuple(sorted(done)),
-        outdated=tuple(outdated),
+        done=tuple(sorted(chosen.done)),
+        outdated=tuple(chosen.outdated),
         alive={job: by for job, by in alive.items() if job in waited},
     )
 
 
-def _forced(
-    lab: Lab, wish: Wish, states: Mapping[JobId, JobState]
-) -> tuple[tuple[JobId, ...], frozenset[JobId], dict[JobId, JobId]]:
-    """Return the wanted jobs, those whose success does not count, and results that are outdated.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """Which jobs run: ``needed`` with the reasons. ``forced`` are those whose success is void.
 
-    Each outdated result comes with a job on which it stands and that runs again.
+    Each ``outdated`` result comes with a job on which it stands and that runs.
     """
-    wanted = _wanted(wish, states)
-    again = frozenset(wanted if wish.force else ()).union(wish.remade)
-    stale = frozenset(job for job, said in states.items() if said.state is State.STALE)
-    outdated = _outdated(lab, again, states)
-    if wish.only:
-        return wanted, again | stale, outdated
-    return (*wanted, *outdated), again | stale | outdated.keys(), outdated
+
+    wanted: tuple[JobId, ...]
+    forced: frozenset[JobId]
+    needed: dict[JobId, str]
+    done: set[JobId]
+    outdated: dict[JobId, JobId]
+
+
+def _choose(
+    lab: Lab, wish: Wish, states: Mapping[JobId, JobState], run_of: Mapping[JobId, RunName]
+) -> _Choice:
+    """Return which jobs run, once all results are known that these outdate."""
+    wanted = _wanted(lab, wish, states)
+    stale = {job for job, said in states.items() if said.state is State.STALE}
+    forced = frozenset(wanted if wish.force else ()).union(wish.remade, stale)
+    outdated: dict[JobId, JobId] = {}
+    while True:
+        needed, done = _needed(lab, wanted, forced, states, run_of)
+        found = _outdated(lab, needed, states)
+        outdated |= found
+        beside = found.keys() - set(wanted) if wish.force or wish.remade else ()
+        if wish.only or not (beside or found.keys() - forced):
+            break
+        wanted = (*wanted, *(job for job in found if job in beside))
+        forced |= found.keys()
+    return _Choice(wanted=wanted, forced=forced, needed=needed, done=done, outdated=outdated)
 
 
 class _Ladders:
@@ -202,11 +222,15 @@ class _Ladders:
         return self._made[key]
 
 
-def _wanted(wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
-    """Return the jobs the user means, once ``only_failed`` is considered."""
-    if not wish.only_failed:
-        return wish.jobs
-    return tuple(job for job in wish.jobs if states[job].state in _FAILED)
+def _wanted(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
+    """Return the jobs the user means, and those that may have failed for what is remade."""
+    wanted = wish.jobs
+    if wish.only_failed:
+        wanted = tuple(job for job in wanted if states[job].state in _FAILED)
+    if wish.remade and not wish.only:
+        below = graph.downstream(lab.needs, wish.remade)
+        wanted += tuple(job for job in below if states[job].state in _FAILED and job not in wanted)
+    return wanted
 
 
 _FAILED: Final = (State.FAILED, State.LOST)
@@ -245,17 +269,19 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
 
 
 def _outdated(
-    lab: Lab, again: Collection[JobId], states: Mapping[JobId, JobState]
+    lab: Lab, runs: Collection[JobId], states: Mapping[JobId, JobState]
 ) -> dict[JobId, JobId]:
-    """Return the results that stand on jobs that run again, each with one of these."""
-    if not again:
+    """Return the results that stand on jobs that run, each with one of these.
+
+    Also those that read a run of which some jobs failed: what these make now is not among it.
+    """
+    if not runs or all(said.state not in _RESULTS for said in states.values()):
         return {}
-    needs = waiting.gated(lab, ())
-    below = graph.downstream(needs, graph.order(needs), again)
+    below = graph.downstream(waiting.gated(lab, (), waiting.ANY), runs)
     return {
         job: culprit
         for job, culprit in below.items()
-        if job not in again and not job.startswith(GATE) and states[job].state in _RESULTS
+        if job not in runs and not job.startswith(GATE) and states[job].state in _RESULTS
     }
 
 

@@ -1,9 +1,9 @@
 """Results that stand on a job which has run again since: who they are, kept in the store.
 
-Before jobs run again although they had succeeded, ``stale/<submission>.json`` notes their markers
-and those of all that stands on them. A job is stale while its own marker is still that one and the
-marker of something it stands on is another. No clock is asked, and where nothing was ever forced
-there is nothing to read.
+Before jobs run on which results stand, ``stale/<submission>.json`` notes their markers and those
+of the results. A job is stale while its own marker is still that one and the marker of something it
+stands on is another. No clock is asked, and where there never were such results there is nothing
+to read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Record: TypeAlias = "Mapping[str, Mapping[JobId, str]]"  # jobs, because: marker
 _READ: Final[dict[tuple[str, str], Record]] = {}  # by place and path
 
 
-def note(store: Store, made: Plan, submission: str) -> None:
+def note(store: Store, lab: Lab, made: Plan, submission: str) -> None:
     """Note, before a plan starts, what will stand on jobs that run again; drop what is settled."""
     before = _records(store)
     markers = _markers(store, (job for record in before.values() for job in record["jobs"]))
@@ -44,11 +44,12 @@ def note(store: Store, made: Plan, submission: str) -> None:
     if settled:
         store.remove(*settled)
     if made.outdated:
-        again = [task.job.id for task in made.tasks if task.forced]
+        above = graph.closure(waiting.gated(lab, (), waiting.ANY), made.outdated)
+        again = [task.job.id for task in made.tasks if task.job.id in above]
         markers = _markers(store, (*again, *made.outdated))
         record = {
             "jobs": {job: markers[job] for job in made.outdated if job in markers},
-            "because": {job: markers[job] for job in again if job in markers},
+            "because": {job: markers.get(job, "") for job in again},
         }
         store.write(f"{FOLDER}/{submission}.json", json.dumps(record).encode())
 
@@ -71,16 +72,16 @@ def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> d
     asked = _noted(records, "jobs", lab.jobs if jobs is None else jobs)
     if not asked:
         return {}
-    needs = waiting.gated(lab, ())
+    needs = waiting.gated(lab, (), waiting.ANY)
     above = graph.closure(needs, asked)
     markers = _markers(store, asked | _noted(records, "because", above))
     unchanged, changed = set(), set()
     for record in records.values():
         mine, again = record["jobs"], record["because"]
         unchanged |= {job for job in asked & mine.keys() if markers.get(job) == mine[job]}
-        changed |= {job for job in above & again.keys() if markers.get(job) != again[job]}
+        changed |= {job for job in above & again.keys() if markers.get(job, "") != again[job]}
     around = {node: needs[node] for node in above}
-    culprit = graph.downstream(around, graph.order(around), changed)
+    culprit = graph.downstream(around, changed)
     return {job: culprit[job] for job in unchanged & culprit.keys()}
 
 

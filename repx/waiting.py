@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from repx import graph
 from repx.model import DependencyType
@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from repx.model import Job, JobId, Lab, RunName
 
 
-def gated(lab: Lab, known: Container[JobId]) -> Mapping[str, tuple[str, ...]]:
-    """Return the Lab's needs, with gates for runs that must succeed before jobs not ``known``."""
+HARD: Final = frozenset((DependencyType.HARD,))
+ANY: Final = frozenset(DependencyType)
+
+
+def gated(
+    lab: Lab, known: Container[JobId], kinds: Container[DependencyType] = HARD
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the Lab's needs, with gates for runs that jobs which are not ``known`` wait for.
+
+    A run's gate needs the jobs of the run that no other job of it needs.
+    """
     if not any(run.dependencies for run in lab.runs.values()):
         return lab.needs
     needs: dict[str, tuple[str, ...]] = dict(lab.needs)
@@ -23,7 +32,8 @@ def gated(lab: Lab, known: Container[JobId]) -> Mapping[str, tuple[str, ...]]:
     for name, run in run_of.items():
         if name in known or not lab.runs[run].dependencies:
             continue
-        runs = hard_upstreams(lab, lab.jobs[name], run_of)
+        found = upstream_runs(lab, lab.jobs[name], run_of)
+        runs = [upstream for upstream, kind in found.items() if kind in kinds]
         needs[name] += tuple(f"{GATE}{upstream}" for upstream in runs)
         for upstream in runs:
             if f"{GATE}{upstream}" not in needs:

@@ -44,6 +44,9 @@ _SELECTION = (
         help="With --force: do not run dependent jobs; they are shown as stale.",
     ),
     click.option(
+        "--gone", is_flag=True, help="Only jobs whose outputs were deleted; they run again."
+    ),
+    click.option(
         "--remake",
         is_flag=True,
         help="Also run jobs that made deleted inputs, and the jobs that depend on them.",
@@ -102,7 +105,7 @@ trust_option = click.option(
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``[NAME]...``, ``--stage``, ``--failed``, ``--force``, ``--only`` and ``--remake``.
+    """Add ``[NAME]...`` and the options of ``_SELECTION``.
 
     The command gets them as one argument, ``wish``: a function from a Lab to a Wish, which
     raises InputError for a name that the Lab lacks.
@@ -114,17 +117,20 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
         names: tuple[str, ...],
         stages: tuple[str, ...],
         failed: bool,
+        gone: bool,
         force: bool,
         only: bool,
         remake: bool,
         **others: object,
     ) -> object:
         def wish(lab: Lab) -> Wish:
-            if only and not force:
+            if only and not (force or gone or remake):
                 message = "--only says what --force leaves, and --force is not there"
                 raise InputError(message, hint="write `--force --only`, or neither")
             jobs = select.jobs(lab, names, stages)
-            return Wish(jobs=jobs, force=force, only=only, only_failed=failed, remake=remake)
+            return Wish(
+                jobs=jobs, force=force, only=only, only_failed=failed, only_gone=gone, remake=remake
+            )
 
         return function(*args, wish=wish, **others)
 

@@ -30,12 +30,14 @@ def plan(
     Raises InputError where there are such jobs and the user does not want them to run, unless
     nothing ``starts``.
     """
+    if wish.only_gone:
+        deleted = gone.outputs(store, (lab.jobs[job] for job in wish.jobs))
+        wish = replace(wish, jobs=tuple(deleted), remade=_reasons(deleted))
     found = planned(wish)
     while (starts or wish.remake) and (missing := _missing(lab, store, found)):
         if not (wish.remake or _agreed(missing)):
             raise InputError(_told(missing), hint=_hint())
-        reasons = {job: f"its output is gone: {', '.join(names)}" for job, names in missing.items()}
-        wish = replace(wish, remake=True, remade={**wish.remade, **reasons})
+        wish = replace(wish, remake=True, remade={**wish.remade, **_reasons(missing)})
         found = planned(wish)
     return found, wish
 
@@ -46,6 +48,10 @@ def foretell(lab: Lab, store: Store, found: Plan) -> None:
     if missing:
         console.warn(_told(missing))
         console.note(f"hint: {_hint()}")
+
+
+def _reasons(missing: Gone) -> dict[JobId, str]:
+    return {job: f"its output is gone: {', '.join(names)}" for job, names in missing.items()}
 
 
 def _missing(lab: Lab, store: Store, found: Plan) -> Gone:

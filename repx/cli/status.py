@@ -79,7 +79,7 @@ def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) 
     else:
         _runs(lab, states)
         _remarkable(lab, store, states)
-    _gone(lacking, failed, check=check)
+    _gone(lacking, failed, names, check=check)
     console.note(report.states_line(states_of.counts(states[job].state for job in chosen)))
     return code
 
@@ -112,7 +112,11 @@ def _lacking(
 
 
 def _gone(
-    lacking: Mapping[JobId, tuple[str, ...]], failed: Sequence[JobId], *, check: bool
+    lacking: Mapping[JobId, tuple[str, ...]],
+    failed: Sequence[JobId],
+    names: Sequence[str],
+    *,
+    check: bool,
 ) -> None:
     """List jobs whose outputs are gone, and say how to make these again."""
     if not lacking:
@@ -125,10 +129,9 @@ def _gone(
     console.table(("job", "outputs that are gone"), rows)
     if len(lacking) > len(shown):
         console.note(f"and {len(lacking) - len(shown)} more; --json has them all")
+    words = ("--remake", *map(report.prefix, failed[:_TOLD_EACH]))
     if check:
-        words = ("--force", *map(report.prefix, (*shown, *failed[:_TOLD_EACH])))
-    else:
-        words = ("--remake", *map(report.prefix, failed[:_TOLD_EACH]))
+        words = ("--gone", *(() if failed else names))  # a maker need not be among the names
     again = f"`{paste.line('run', *words)}` makes them again"
     console.note(f"hint: {again}, and runs the jobs that depend on them")
 

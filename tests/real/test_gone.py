@@ -40,7 +40,7 @@ def gone(here: Place, *words: str, code: int = 1) -> dict[str, list[str]]:
 
 def pasted(here: Place, said: str) -> str:
     """Run the command that an answer offers, as it stands there."""
-    found = re.search(r"repx (run --(?:force|remake) [^`#\n]+|run [^`#\n]*--remake)", said)
+    found = re.search(r"repx (run --(?:force|remake|gone) [^`#\n]+|run [^`#\n]*--remake)", said)
     assert found, said
     words = shlex.split(found[1])
     return here.repx(*words)
@@ -99,6 +99,27 @@ def test_a_run_asks_nothing_about_what_no_job_needs(here: Place) -> None:
     here.repx("run")
 
     assert "done" == here.out(third)
+
+
+def test_gone_makes_again_what_was_deleted_and_nothing_else(here: Place) -> None:
+    """More jobs than a hint can name, one that stands on them, and one that failed for it."""
+    many = [here.lab.job(f"many{number}", "echo ${TAG-done} >o") for number in range(12)]
+    user = here.lab.job("user", 'cat "$(input in0)" >o', needs=many[:1])
+    broken = here.lab.job("broken", 'cat "$(input in0)" >o; [[ $(<o) == again ]]', needs=many[1:2])
+    kept = here.lab.job("kept", "echo ${TAG-done} >o")
+    here.repx("run", "-k", code=1)
+    for job in many:
+        output(here, job).unlink()
+    said = here.repx("status", "--check", code=1)
+    shown = here.repx("run", "--gone", "-n")
+    found = re.search(r"`repx (run --gone [^`]*)`", said)
+    assert found
+    here.repx(*shlex.split(found[1]), TAG="again")
+
+    assert 12 == shown.count("its output is gone: o")
+    assert ["again"] * 14 == [here.out(job) for job in (*many, user, broken)]
+    assert "done" == here.out(kept)
+    assert "no jobs match" in here.repx("run", "--gone")
 
 
 def test_a_job_that_lacks_its_input_names_who_made_it(here: Place) -> None:

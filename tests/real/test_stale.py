@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -70,7 +71,7 @@ def test_a_force_that_was_cut_off_leaves_nothing_that_looks_fresh(
     untouched = here.states()
     marker = here.repx_dir(first) / "SUCCESS"
     again = json.loads(marker.read_text()) | {"start": 1.5}
-    marker.write_text(json.dumps(again))
+    marker.write_text(f"{json.dumps(again)}\n")
     cut_off = here.states()
 
     assert {"succeeded"} == set(untouched.values())
@@ -122,3 +123,65 @@ def test_asking_job_after_job_reads_the_record_once(
 
     assert ["succeeded", "stale", "stale"] * 2 == states
     assert 1 == sum(key.startswith("stale/") for key in read)
+
+
+def test_a_job_whose_folder_was_deleted_outdates_what_stands_on_it(
+    chain: tuple[Place, str, str, str],
+) -> None:
+    """What is wanted runs again; what is not named is shown as stale until it is."""
+    here, first, second, third = chain
+    shutil.rmtree(here.store / "outputs" / first)
+    here.repx("run", first)
+    between = here.states()
+    here.repx("run", third)
+
+    assert ["succeeded", "stale", "stale"] == [between[job] for job in (first, second, third)]
+    assert {"succeeded"} == {*here.states().values()}
+    assert here.out(first) == here.out(second) == here.out(third)
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_a_run_that_reads_another_runs_again_when_jobs_of_that_do(
+    tmp_path: Path, kind: str
+) -> None:
+    here = Place(folder=tmp_path, cluster=cast("Cluster", SimpleNamespace(env=dict(os.environ))))
+    here.target(scheduler="local")
+    first = here.lab.job("first", f"{COUNT}cat ../count >o")
+    report = here.lab.job("report", f'cat "{here.store}"/outputs/*-first-*/out/o >o')
+    here.lab.run("sweep", [first])
+    here.lab.run("report", [report], sweep=kind)
+    here.repx("run")
+    here.repx("run", first, "--force", "--only")
+    between = here.states()
+    here.repx("run")
+
+    assert "stale" == between[report]
+    assert here.out(first) == here.out(report) == "2"
+
+
+def test_a_report_of_what_has_failed_runs_again_when_that_is_mended(tmp_path: Path) -> None:
+    """It waits softly: it was made although jobs had failed, and lacks what they make now."""
+    here = Place(folder=tmp_path, cluster=cast("Cluster", SimpleNamespace(env=dict(os.environ))))
+    here.target(scheduler="local")
+    flaky = here.lab.job("flaky", f"[[ -e {tmp_path}/mended ]] && echo mended >o")
+    report = here.lab.job(
+        "report", f'cat "{here.store}"/outputs/*-flaky-*/out/o >o || echo none >o'
+    )
+    here.lab.run("sweep", [flaky])
+    here.lab.run("report", [report], sweep="soft")
+    here.repx("run", "-k", code=1)
+    before = here.out(report)
+    still = here.repx("run", "--failed", "-k", code=1)
+    unchanged = here.states()
+    (tmp_path / "mended").touch()
+    shown = here.repx("run", "-n")
+    here.repx("run", "sweep")
+    between = here.states()
+    here.repx("run")
+
+    assert "none" == before
+    assert "1 job on" in still, "the report is not wanted"
+    assert "succeeded" == unchanged[report], "nothing new was made"
+    assert "runs again" in shown
+    assert "stale" == between[report]
+    assert "mended" == here.out(report)
