@@ -4,23 +4,6 @@
 # What a job file does when something is out of the ordinary: waiting, retrying, failing, being
 # stopped, being started by hand. lib.sh calls these functions through `repx_exceptional`.
 
-# --- by hand -------------------------------------------------------------------------------
-
-# FILE ARGUMENT...: become this job file anew, as the parent of whatever loses its own (a child
-# subreaper, prctl(2)). Only python3 can ask for that here; without it, marks alone tell what is left.
-repx_adopt() {
-  local given=() entry
-  [[ -r /proc/self/environ && -r /proc/self/task/$$/children ]] || return 0
-  python3 -I -S -c 'import ctypes' 2>/dev/null || return 0
-  while IFS= read -r -d '' entry; do [[ $entry != *=* ]] || given+=("$entry"); done </proc/self/environ
-  # Python adds to its environment; what the job file was started with goes on unchanged.
-  exec env -i -- "${given[@]}" "REPX_REAPER=$$" python3 -I -S -c '
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-given = open("/proc/self/environ", "rb").read().split(b"\0")[:-1]
-os.execve(sys.argv[1], sys.argv[1:], dict(entry.split(b"=", 1) for entry in given))' "$BASH" "$@"
-}
-
 # --- how a unit ends -----------------------------------------------------------------------
 
 # REASON: a signal asks to end. Only the first counts.

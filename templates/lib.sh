@@ -69,7 +69,7 @@ repx_exceptional() {
 }
 
 repx_main() {
-  [[ -n $repx_reaper || -n ${SLURM_JOB_ID-} ]] || repx_exceptional adopt "$0" "$@"
+  [[ -n $repx_reaper || -n ${SLURM_JOB_ID-} ]] || repx_adopt "$0" "$@"
   trap 'repx_exceptional stopped cancelled' TERM INT HUP
   trap 'repx_exceptional stopped timeout USR1' USR1
   repx_home=$repx_store/outputs/$repx_job
@@ -88,6 +88,21 @@ repx_main() {
     repx_done "$repx_record" && return
     repx_try
   fi && repx_succeed "" && repx_complete ok
+}
+
+# FILE ARGUMENT...: become this job file anew, as the parent of whatever loses its own (a child
+# subreaper, prctl(2)). Only python3 can ask for that here; without it, marks alone tell what is left.
+repx_adopt() {
+  local given=() entry
+  [[ -r /proc/self/environ && -r /proc/self/task/$$/children ]] || return 0
+  python3 -I -S -c 'import ctypes' 2>/dev/null || return 0
+  while IFS= read -r -d '' entry; do [[ $entry != *=* ]] || given+=("$entry"); done </proc/self/environ
+  # Python adds to its environment; what the job file was started with goes on unchanged.
+  exec env -i -- "${given[@]}" "REPX_REAPER=$$" python3 -I -S -c '
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+given = open("/proc/self/environ", "rb").read().split(b"\0")[:-1]
+os.execve(sys.argv[1], sys.argv[1:], dict(entry.split(b"=", 1) for entry in given))' "$BASH" "$@"
 }
 
 # Run the command once. Leaves FAIL and returns 1 when it did not do its work.

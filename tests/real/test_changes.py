@@ -128,13 +128,14 @@ def test_who_stops_watching_is_told_that_the_jobs_go_on(waiting: tuple[Place, Pa
 
 
 def test_markers_of_another_time_or_without_content(defined: Callable[..., Place]) -> None:
-    """Their existence counts, not what they say: clocks go back, disks fill, RepX leaves none."""
+    """Their existence counts, not what they say: clocks go back, RepX leaves no text, no lock."""
     here = defined({**WAITS, "runs": {"r": {}}})
     here.repx("run", env={"GATE": "/"})
     (one,) = here.store.glob("outputs/*-one-1.0/repx/SUCCESS")
     (two,) = here.store.glob("outputs/*-two-1.0/repx/SUCCESS")
     one.write_text("")
-    two.write_text('{"outcome":"success","start":9e9,"end":-5,"cpu_s":"much","attempt":null}')
+    one.with_name("lock").unlink()
+    two.write_text('{"outcome":"success","start":9e9,"end":-5,"cpu_s":"much","attempt":null}\n')
     os.utime(one, (9e9, 9e9))
     os.utime(two, (1, 1))
 
