@@ -74,6 +74,10 @@ def _run(
         # Else what is missing would be noted again and again.
         checks.run(definition, run, stages)
     around = {key: provisions.around(definition, run, stage) for key, stage in stages.items()}
+    for key, found in around.items():
+        if found.modules and found.image:
+            at = (*stages[key].at,)
+            definition.warn(at, f"stage '{key}': its image hides the modules of the machine")
     executables = {key: scripts.of(stage, around[key]) for key, stage in stages.items()}
     made: blueprint.Run = {
         "name": run.name,
@@ -266,6 +270,7 @@ class _Executables:
             at = (*program.at, "files" if program.script is None else "script")
             self._definition.error(at, reason(error))
         names = (*program.files, program.script or "")
+        self._warn_of_fixed_python(program, language)
         uses_python = "python" in language or any(name.endswith(".py") for name in names)
         body: blueprint.Body = {
             "lines": program.run,
@@ -278,3 +283,11 @@ class _Executables:
         if self._around.modules:
             body["modules"] = list(self._around.modules)
         return body
+
+    def _warn_of_fixed_python(self, program: Program, language: str) -> None:
+        """Warn of a program that names its Python by path, and so does not find the packages."""
+        first = language.partition(" ")[0]
+        if self._around.environment and "python" in first.rpartition("/")[2]:
+            message = f"'{program.script}' is run by {first}, which has none of the packages that"
+            advice = "`software:` names: begin it with `#!/usr/bin/env python3`"
+            self._definition.warn((*program.at, "script"), f"{message} {advice}")

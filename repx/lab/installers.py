@@ -190,7 +190,7 @@ def _install_by_pip(bench: _Bench, wishes: Path) -> None:
 
 def _make_by_uv(bench: _Bench, python: str | None) -> None:
     version = ("--python", python) if python else ()
-    bench.run("uv", "venv", "--quiet", "--no-project", *version, str(bench.environment))
+    bench.run("uv", "venv", "--quiet", *version, str(bench.environment))
 
 
 def _pin_by_uv(bench: _Bench) -> list[str]:

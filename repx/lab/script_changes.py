@@ -1,4 +1,4 @@
-"""What of a stage's script changed from one Lab to another: which file, or its lines."""
+"""What of a stage's script changed from one Lab to another: files, packages, or its lines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 # As repx/lab/expand/script.py writes them.
 _FILES: Final = re.compile(r"^export REPX_FILES=\$REPX_LAB/store/(\S+)$", re.MULTILINE)
+_PACKAGES: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ", re.MULTILINE)
+_PACKAGE: Final = re.compile(r"/([^/]+)-([^/-]+)\.dist-info/METADATA$")
+_MODULES: Final = re.compile(r"^repx_modules (.+)$", re.MULTILINE)
+_IMAGE: Final = re.compile(r"^# Runs in (\S+)\.$", re.MULTILINE)
 _BODY: Final = re.compile(r"\n# --- the stage ---\n(.*)\n\nexit\n", re.DOTALL)
 _CALL: Final = 'exec "$REPX_FILES"/'
 _LINES: Final = "its `run:` lines"
@@ -32,7 +36,12 @@ class Side(Protocol):
 def of(old: Side, old_path: str, new: Side, new_path: str) -> tuple[str, ...]:
     """Return what changed, by the user's own names; nothing where that cannot be told."""
     before, after = old.text(old_path), new.text(new_path)
-    found = _changed_files(_files(old.lab, before), _files(new.lab, after))
+    found = (
+        *_changed_files(_files(old.lab, before), _files(new.lab, after)),
+        *_changed_packages(_packages(old.lab, before), _packages(new.lab, after)),
+        *_changed_text("modules", _MODULES, before, after),
+        *(["its image"] if _found(_IMAGE, before) != _found(_IMAGE, after) else ()),
+    )
     bodies = [match[1] if (match := _BODY.search(text)) else None for text in (before, after)]
     calls = bodies[1] is not None and bodies[1].startswith(_CALL)  # not the user's own lines
     if None in bodies:
@@ -49,6 +58,34 @@ def _files(lab: Lab, script: str) -> Mapping[str, str]:
         return {}
     top = f"store/{match[1]}/"
     return {path[len(top) :]: digest for path, digest in lab.files.items() if path.startswith(top)}
+
+
+def _packages(lab: Lab, script: str) -> Mapping[str, str]:
+    """Return the versions of the packages that a script's Python finds, by name."""
+    folder = _found(_PACKAGES, script)
+    if not folder:
+        return {}
+    paths = (path for path in lab.files if path.startswith(f"store/{folder}/"))
+    return {match[1]: match[2] for path in paths if (match := _PACKAGE.search(path))}
+
+
+def _found(pattern: re.Pattern[str], script: str) -> str:
+    match = pattern.search(script)
+    return match[1] if match else ""
+
+
+def _changed_text(name: str, pattern: re.Pattern[str], before: str, after: str) -> tuple[str, ...]:
+    old, new = _found(pattern, before), _found(pattern, after)
+    return () if old == new else (f"{name} {old or 'none'} → {new or 'none'}",)
+
+
+def _changed_packages(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    names = sorted(before.keys() | after.keys())
+    return tuple(
+        f"package {name} {before.get(name, 'none')} → {after.get(name, 'none')}"
+        for name in names
+        if before.get(name) != after.get(name)
+    )
 
 
 def _changed_files(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

@@ -239,3 +239,24 @@ def test_pins_of_another_platform_have_a_name_of_their_own(monkeypatch: pytest.M
 
     assert here != packages.name_in_lock(wanted)
     assert packages.name_in_lock(wanted).endswith("on Linux riscv64, Python 3.12")
+
+
+def test_a_program_that_names_its_python_by_path_is_warned_of(tmp_path: Path) -> None:
+    folder = project(tmp_path, software={"venv": "requirements.txt"})
+    environment(folder)
+    (folder / "two.py").write_text("#!/usr/bin/python3 -u\n")
+
+    (warning,) = built(folder).warnings
+
+    assert "'two.py' is run by /usr/bin/python3, which has none of the packages" in str(warning)
+
+
+def test_modules_beside_an_image_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    folder = project(tmp_path, image="root", software={"modules": ["gcc"]})
+
+    warnings = {str(each).partition("stage ")[2] for each in built(folder).warnings}
+
+    assert {
+        f"'{key}': its image hides the modules of the machine" for key in ("one", "two")
+    } == warnings
