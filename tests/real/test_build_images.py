@@ -6,13 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.image_labs import IMAGE, layer, set_image, shell_layer, with_image, write_image
+from tests.real.runtime_place import RUNTIMES
 from tests.registry import Registry, registry
 
 if TYPE_CHECKING:
@@ -168,3 +169,21 @@ def test_a_lab_of_others_may_hold_an_image_packed_with_zstd(empty: Place, labs: 
     temporary.mkdir()
     empty.repx("run", env={"TMPDIR": str(temporary)})
     assert [] == [*temporary.glob("*.tar"), *temporary.glob("*.zst")]
+
+
+@pytest.mark.needs("skopeo")
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_packed_layers_of_a_registry_run_in_every_runtime(
+    empty: Place, hub: Registry, client: Callable[[str], dict[str, str]], runtime: str
+) -> None:
+    """What skopeo fetches has its layers packed with gzip, as registries keep them."""
+    hub.push("1", [shell_layer(), layer({"name": "packed\n"})])
+    here = project(empty, f"docker://{hub.address}/study/tools:1")
+    here.repx("build", env=trust(here, hub))
+    (packed, _) = (here.folder / "result/store").glob("*-layer.tar")
+    assert packed.read_bytes().startswith(b"\x1f\x8b")
+    here.use(runtime=runtime)
+
+    here.repx("run", env=client(runtime))
+
+    assert ["packed\n"] == here.output("*/out/o")
