@@ -181,6 +181,7 @@ def _install_by_pip(bench: _Bench, wishes: Path) -> None:
     wishes.write_text("\n".join([*places, wishes.read_text(encoding="utf-8")]), encoding="utf-8")
     _pip(
         *(bench, "install", "--no-deps", "--require-hashes", "--no-compile"),
+        "--ignore-installed",  # PYTHONPATH may show others
         *("--no-warn-script-location", "--requirement", str(wishes)),
     )
 

@@ -205,9 +205,15 @@ def test_a_killed_installation_leaves_nothing_that_counts(empty: Place) -> None:
     left = here.folder / ".repx/software/new-killed/environment"
     left.mkdir(parents=True)
 
-    here.repx("build")
+    other = here.folder.parent / "other"
+    shutil.unpack_archive(wheel(here.folder / "wheels"), other, "zip")
+
+    here.repx("build", env={"PYTHONPATH": str(other)})
 
     assert not left.exists()
+    assert [*here.folder.glob("result/store/*-python/lib/*/site-packages/greet.py")], (
+        "installed, though PYTHONPATH leads to another one"
+    )
 
 
 PYPROJECT: Final = """\
