@@ -7,7 +7,8 @@
 # Jobs unpack or load again what they need.
 
 base=$1 node=$2 age=$3 dry=$4
-host=${HOSTNAME:-here} now=$(date +%s)
+# srun hands on the HOSTNAME of where it was called.
+host=$(uname -n) now=$(date +%s)
 shopt -s nullglob
 
 # HOLDER IMAGE KIB SECONDS WHAT
@@ -82,6 +83,7 @@ collect_loaded() {
   while IFS=: read -r name image; do
     [[ $name == *repx/image && -n $image ]] || continue
     lock=$node/images/$image.$1.$host.lock
+    [[ -e $lock ]] || lock=$node/images/$image.$1.$HOSTNAME.lock
     [[ -e $lock ]] || continue
     used=$((now - $(stat -c %Y -- "$lock")))
     bytes=$("$@" image inspect --format '{{.Size}}' "$name:$image" 2>/dev/null)

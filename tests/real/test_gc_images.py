@@ -17,6 +17,7 @@ from tests.real.runtime_place import RUNTIMES
 
 if TYPE_CHECKING:
     from tests.real.place import Place
+    from tests.real.sshd import Sshd
 
 LAB: Final[dict[str, object]] = {
     "stages": {"one": {"outputs": {"o": "$out/o"}, "run": 'echo it ran >"$out/o"'}},
@@ -141,3 +142,14 @@ def test_a_command_may_stand_before_it(empty: Place, node: Callable[..., Path]) 
     assert "no closing quotation" in empty.repx("gc", "--images", "--via", "'", code=2).lower()
     assert "name what to remove" in empty.repx("gc", code=2)
     assert "is not a span of time" in empty.repx("gc", "--images", "--unused-for", "x", code=2)
+
+
+@pytest.mark.needs("ssh")
+def test_a_machine_that_ssh_reaches(empty: Place, node: Callable[..., Path], sshd: Sshd) -> None:
+    root = node("0ld", 31)
+    empty.use(address="far", ssh_config=str(sshd.config))
+
+    (found,) = collected(empty)
+
+    assert ("0ld", "removed") == (found["image"], found["done"])
+    assert not root.exists()

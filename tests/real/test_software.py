@@ -10,12 +10,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.real.place import Place
 from tests.wheels import index, wheel
+
+if TYPE_CHECKING:
+    from tests.real.sshd import Sshd
 
 REQUIREMENTS: Final = "--no-index\n--find-links wheels\ngreet  # any version\n"
 LAB: Final = {
@@ -189,6 +192,16 @@ def test_a_run_and_a_stage_have_software_of_their_own(empty: Place) -> None:
     texts = {text.split()[1] for text in here.output("*-say-*/out/text")}
     assert {"1.0"} == texts  # the same stage with the same software: one job
     assert {"1.0", "2.0"} == {json.loads(text)[0] for text in here.output("*-check-*/out/j")}
+
+
+@pytest.mark.needs("ssh")
+def test_the_packages_travel_to_another_machine(built: Place, sshd: Sshd) -> None:
+    built.use(address="far", ssh_config=str(sshd.config))
+
+    built.repx("run")
+
+    assert told(built)[1].startswith(f"{built.store}/labs/")
+    assert "nothing to do" in built.repx("run")
 
 
 @pytest.mark.needs("bwrap")
