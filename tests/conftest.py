@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 
 # Each component that tests need and the programs that show it is there; `docker` is looked up by
@@ -60,6 +61,9 @@ def pytest_configure() -> None:
     Tests started in the background ignore SIGINT, those of nohup SIGHUP, and so would all that
     they start.
     """
+    slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no mistake
+    hypothesis.settings.register_profile("repx", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("repx")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if unknown := REQUIRED - {"all", *PROGRAMS}:
