@@ -1,4 +1,5 @@
 # Files of the user's: calling them as callPackage does, and naming them in messages.
+{ shape }:
 let
   inherit (builtins)
     functionArgs
@@ -48,10 +49,10 @@ rec {
   # What a file, a function or a plain attribute set describes. Functions get packages by name,
   # and of `extra` what they ask for.
   describe =
-    { pkgs, extra }:
+    { pkgs, extra, where }:
     what:
     let
-      value = if isFile what then import what else what;
+      value = if isFile what then import (shape.file where "the file" what) else what;
       result = pkgs.callPackage value (asked value (extra // { inherit pkgs; }));
     in
     if isFunction value then

@@ -34,16 +34,25 @@ let
   text = import ./text.nix;
   order = import ./order.nix;
   json = import ./json.nix { inherit text; };
-  call = import ./call.nix;
+  shape = import ./shape.nix { inherit text; };
+  call = import ./call.nix { inherit shape; };
   cases = import ./cases.nix { inherit text; };
   defaults = import ./defaults.nix { inherit text call order; };
-  stage = import ./stage.nix { inherit text call; };
+  stage = import ./stage.nix { inherit text call shape; };
   wiring = import ./wiring.nix { inherit text; };
   steps = import ./steps.nix { inherit text order wiring; };
-  script = import ./script.nix { inherit text call source; };
+  script = import ./script.nix {
+    inherit
+      text
+      call
+      shape
+      source
+      ;
+  };
   pipeline = import ./pipeline.nix {
     inherit
       text
+      shape
       json
       call
       cases
@@ -58,17 +67,19 @@ let
   run = import ./run.nix {
     inherit
       text
+      shape
       json
       call
       order
       pipeline
       ;
   };
-  utils = import ./utils.nix { inherit text; };
+  utils = import ./utils.nix { inherit text shape; };
   tools = import ./tools.nix { inherit text; };
   lab = import ./lab.nix {
     inherit
       text
+      shape
       json
       call
       order

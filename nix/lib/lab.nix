@@ -1,6 +1,7 @@
 # Runs become a Lab: one blueprint, evaluated in constant time, and one derivation that expands it.
 {
   text,
+  shape,
   json,
   call,
   order,
@@ -71,6 +72,7 @@ let
         run.check "run ${quoted name} (${call.label value.runPath})" (
           call.describe {
             inherit pkgs;
+            where = "run ${quoted name}";
             extra = {
               repx-lib = lib;
               repx = lib;
@@ -118,14 +120,20 @@ let
               };
           # By name, as a run written inline may say it.
           named = given.${name}.dependencies or { };
-          byName = if isList named then listToAttrs (map (each: { name = each; value = "hard"; }) named) else named;
+          hard = each: { name = each; value = "hard"; };
+          byName =
+            if isList named then
+              listToAttrs (map hard (shape.strings where "dependencies" named))
+            else
+              shape.set where "dependencies" named;
           known = map realName (attrNames placeholders);
           unknown = filter (each: !(elem each known)) (attrNames byName);
         in
         if unknown != [ ] then
           fail where "there is no run ${quoted (head unknown)}${suggestion (head unknown) known}"
         else
-          mapAttrs (_: kindOf where) byName // listToAttrs (map one value.dependencies);
+          mapAttrs (_: kindOf where) byName
+          // listToAttrs (map one (shape.list where "what callRun is given behind the run" value.dependencies));
       dependencies = mapAttrs ofPlaceholder placeholders;
       names = noneTwice "the Lab" "runs" (map realName (attrNames placeholders));
       byName = listToAttrs (map (attribute: { name = realName attribute; value = attribute; }) (attrNames placeholders));
@@ -179,7 +187,7 @@ let
         fail "group ${quoted group}" "it must be a list of runs, not ${text.typeName members}"
       else
         map (member group) members
-    ) groups;
+    ) (shape.set "mkLab" "groups" groups);
 
   checkMode =
     option: mode:
@@ -190,6 +198,19 @@ let
 
   # The Lab, one Lab for each run, and the attribute of each run by its name.
   labsOf =
+    where: given:
+    let
+      arguments = shape.set where "what it is given" given;
+      missing = filter (name: !(arguments ? ${name})) [
+        "runs"
+        "pkgs"
+      ];
+    in
+    if missing != [ ] then
+      fail where "${quoted (head missing)} is missing"
+    else
+      made (text.onlyKeys where (attrNames (builtins.functionArgs made)) arguments);
+  made =
     {
       pkgs,
       runs,
@@ -200,12 +221,16 @@ let
       groups ? { },
       containerMode ? "unified",
       runContainerMode ? "per-run",
-      flakeLock ? if flake == null then null else "${flake}/flake.lock",
+      flakeLock ?
+        if flake == null then null else "${shape.set "mkLab" "flake" flake}/flake.lock",
       nixpkgsRevision ? revisionOf flake pkgs,
       hostTools ? null,
     }:
     let
-      all = instantiate { inherit pkgs runs; };
+      all = instantiate {
+        inherit pkgs;
+        runs = shape.set "mkLab" "runs" runs;
+      };
       provenance = {
         nixpkgs = nixpkgsRevision;
       }
@@ -228,8 +253,9 @@ let
           blueprint = {
             version = 1;
             repx_version = version;
-            inherit lab_version provenance groups;
-            git_hash = if gitHash == null then "unknown" else gitHash;
+            inherit provenance groups;
+            lab_version = shape.version "mkLab" "lab_version" lab_version;
+            git_hash = if gitHash == null then "unknown" else shape.string "mkLab" "gitHash" gitHash;
           };
         };
       ofRun =
@@ -319,16 +345,24 @@ let
   runs2Lab =
     defaultPackages: given:
     let
-      arguments = if isList given then { runs = given; } else given;
-      listed = if isList arguments.runs then arguments.runs else attrValues arguments.runs;
+      where = "runs2Lab";
+      arguments =
+        if isList given then
+          { runs = given; }
+        else if isAttrs given then
+          given
+        else
+          fail where "it needs a list of runs, or an attribute set with runs, not ${text.typeName given}";
+      wanted = arguments.runs or (fail where "'runs' is missing");
+      listed = if isList wanted then wanted else attrValues (shape.set where "runs" wanted);
       packages = concatMap (each: if isAttrs each && each ? pkgs then [ each.pkgs ] else [ ]) listed;
       runs = listToAttrs (
         builtins.genList (n: {
-          name = "run${toString n}";
+          name = "number ${toString (n + 1)}";
           value = let each = elemAt listed n; in if isPlaceholder each then each else callRun each [ ];
         }) (length listed)
       );
-      found = labsOf (
+      found = labsOf where (
         {
           pkgs = if packages == [ ] then defaultPackages else head packages;
         }
@@ -348,5 +382,5 @@ let
 in
 {
   inherit callRun runs2Lab;
-  mkLab = arguments: { inherit (labsOf arguments) lab runs; };
+  mkLab = arguments: { inherit (labsOf "mkLab" arguments) lab runs; };
 }

@@ -1,6 +1,7 @@
 # One pipeline of a run: its stages wired, as the expander wants them.
 {
   text,
+  shape,
   json,
   call,
   cases,
@@ -82,6 +83,7 @@ in
       where = "run ${quoted run.name}, pipeline ${if label == "inline" then "written inline" else label}";
       described = call.describe {
         inherit pkgs;
+        where = "run ${quoted run.name}, pipelines";
         extra = {
           repx = helpers;
           repx-lib = helpers;
@@ -103,6 +105,7 @@ in
           file = call.label placeholder.file;
           raw = call.describe {
             inherit pkgs;
+            where = "${where}, stage ${quoted key}";
             extra = {
               repx-lib = helpers;
               repx = helpers;
@@ -135,7 +138,8 @@ in
           head alike
         else
           fail at "it depends on a stage (${call.label value.file}) that is not in its pipeline: add it to mkPipe";
-      depsOf = key: placeholders.${key}.deps;
+      depsOf =
+        key: shape.list written.${key}.where "what callStage is given behind the stage" placeholders.${key}.deps;
       producersOf =
         key: map (dep: keyOf written.${key}.where (if isList dep then head dep else dep)) (depsOf key);
       needs = mapAttrs (key: _: producersOf key) placeholders;

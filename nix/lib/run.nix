@@ -1,6 +1,7 @@
 # One run: the values of its parameters as axes, its pipelines, and what it depends on.
 {
   text,
+  shape,
   json,
   call,
   order,
@@ -174,7 +175,7 @@ let
     if axis ? scan then
       { "$scan" = axis.scan; }
     else
-      map (row: json.encode where row.${head axis.names}) axis.rows;
+      map (row: json.encode "${where}, parameter ${quoted (head axis.names)}" row.${head axis.names}) axis.rows;
 in
 {
   inherit keys;
@@ -186,6 +187,8 @@ in
       fail where "a run must be an attribute set with name and pipelines, not ${text.typeName given}"
     else if !(given ? name) then
       fail where "the run has no 'name'"
+    else if !(isString given.name) then
+      fail where "name must be a text, not ${text.typeName given.name}"
     else if !(given ? pipelines) then
       fail "run ${quoted given.name}" "'pipelines' is missing: list the files of its pipelines"
     else if !(elem (given.hashMode or "pure") hashModes) then
@@ -207,7 +210,9 @@ in
     }:
     let
       where = "run ${quoted given.name}";
-      axes = axesOf where (given.parameters or (given.params or { }));
+      axes = axesOf where (
+        shape.set where "parameters" (given.parameters or (given.params or { }))
+      );
       pipelines = map (
         file:
         pipeline.make {

@@ -2,6 +2,7 @@
 {
   text,
   call,
+  shape,
   source,
 }:
 let
@@ -57,19 +58,23 @@ let
   files =
     key: program:
     let
-      all = [ program.script ] ++ program.files;
-      # A link is copied as what it leads to.
+      scripts = if program.script == null then [ ] else [ program.script ];
+      all = scripts ++ program.files;
+      # A link is copied as what it leads to. What a package has is looked at by its build only.
       stored =
         path:
         let
           name = baseNameOf (toString path);
         in
-        if (builtins.readDir (dirOf path)).${name} or null == "symlink" then
+        if builtins.hasContext (toString path) then
+          path
+        else if (builtins.readDir (dirOf path)).${name} or null == "symlink" then
           builtins.toFile name (builtins.readFile path)
         else
           "${path}";
       wrong = filter (path: !(call.isFile path)) all;
-      top = foldl' common (folderOf program.script) (map folderOf program.files);
+      missing = filter (path: shape.file program.where "script and files" path != path) all;
+      top = foldl' common (folderOf (head all)) (map folderOf all);
       below =
         path:
         concatStringsSep "/" (
@@ -79,8 +84,8 @@ let
     if wrong != [ ] then
       fail program.where "script and files must be paths, such as ./stages/fit.py, not ${text.typeName (head wrong)}"
     else
-      {
-        program = below program.script;
+      builtins.seq (length missing) {
+        program = if program.script == null then null else below program.script;
         files = {
           label = substring 0 11 key;
           tree = listToAttrs (
@@ -161,7 +166,8 @@ rec {
         bash = "${pkgs.bash}/bin/bash";
         path = pathOf pkgs program;
       }
-      // (if program.script == null then { inherit (program) lines; } else files key program);
+      // (if program.script == null then { inherit (program) lines; } else { })
+      // (if program.script == null && program.files == [ ] then { } else files key program);
     };
 
   # What is checked of a program when the Lab is built.

@@ -1,5 +1,9 @@
 # One stage as data: what it reads, writes and runs, for given parameters.
-{ text, call }:
+{
+  text,
+  call,
+  shape,
+}:
 let
   inherit (builtins)
     any
@@ -57,7 +61,15 @@ let
     "time"
   ];
 
-  names = value: if isList value then value else attrNames value;
+  # Inputs or parameters: a list of names, or the names of a set.
+  names =
+    where: what: value:
+    if isAttrs value then
+      attrNames value
+    else if isList value then
+      shape.strings where what value
+    else
+      fail where "${what} must be a list of names or an attribute set, not ${text.typeName value}";
 
   checkNames =
     where: what: found:
@@ -75,16 +87,14 @@ let
       wrong = filter (
         name:
         name != "worker__arg" && (!(isString outputs.${name}) || match "[$]out(/.*)?" outputs.${name} == null)
-      ) (attrNames outputs);
+      ) (checkNames where "outputs" (attrNames outputs));
       name = builtins.head wrong;
       files = filter (output: isString outputs.${output}) (attrNames outputs);
       shared = filter (
         output: any (other: other != output && outputs.${other} == outputs.${output}) files
       ) files;
     in
-    if !(isAttrs outputs) then
-      fail where "outputs must be an attribute set of names and files, not ${text.typeName outputs}"
-    else if shared != [ ] then
+    if shared != [ ] then
       fail where "outputs ${quoted (builtins.head shared)} and ${quoted (builtins.elemAt shared 1)} are the same file"
     else if wrong == [ ] then
       outputs
@@ -92,13 +102,19 @@ let
       fail where "output ${quoted name} must be a text that begins with '$out/', such as \"$out/${name}.csv\"";
 
   checkResources =
-    where: hints:
+    where: given:
     let
-      rules = map (rule: onlyKeys "${where}, resources.when" (resourceKeys ++ [ "if" ]) rule) (
-        hints.when or [ ]
-      );
+      hints = shape.set where "resources" given;
+      ruleAt = "${where}, resources.when";
+      rule =
+        each:
+        if (shape.set where "each of resources.when" each) ? "if" then
+          shape.resources ruleAt (onlyKeys ruleAt (resourceKeys ++ [ "if" ]) each)
+        else
+          fail ruleAt "each needs 'if', the values that must match: { \"if\" = { n = 1; }; mem = \"4G\"; }";
+      rules = map rule (shape.list where "resources.when" (hints.when or [ ]));
     in
-    onlyKeys "${where}, resources" (resourceKeys ++ [ "when" ]) hints
+    shape.resources where (onlyKeys "${where}, resources" (resourceKeys ++ [ "when" ]) hints)
     // (if hints ? when then { when = rules; } else { });
 
   # Which parameters a stage has, with their defaults; null is none.
@@ -122,7 +138,7 @@ let
     else if !(isList given || isAttrs given) then
       fail where "parameters must be names with defaults, not ${text.typeName given}"
     else
-      builtins.seq (checkNames where "parameters" (attrNames defaults)) defaults;
+      builtins.seq (checkNames where "parameters" (names where "parameters" given)) defaults;
 
   # `${inputs[x]}`: how bash reads the value when the job runs.
   references =
@@ -174,7 +190,8 @@ let
       fixedOutputs ? { },
     }:
     let
-      outputs = checkOutputs where (call.resolve (raw.outputs or { }) values // fixedOutputs);
+      given = shape.set where "outputs" (call.resolve (raw.outputs or { }) values);
+      outputs = checkOutputs where (given // fixedOutputs);
       ways = filter (way: raw ? ${way}) [ "run" "script" ];
       wanted = if ways == [ ] then "neither 'run' nor 'script' is" else "both 'run' and 'script' are";
     in
@@ -193,15 +210,15 @@ let
         else
           null;
       script = raw.script or null;
-      files = raw.files or [ ];
-      dependencies = dependencies ++ (raw.runDependencies or [ ]);
+      files = shape.list where "files" (raw.files or [ ]);
+      dependencies = dependencies ++ shape.list where "runDependencies" (raw.runDependencies or [ ]);
       deps = raw.deps or [ ];
     };
 
   simple =
     common@{ where, raw, ... }:
     let
-      inputs = names (call.resolve (raw.inputs or { }) common.values);
+      inputs = names where "inputs" (call.resolve (raw.inputs or { }) common.values);
       main = program (
         common
         // {
@@ -224,13 +241,15 @@ let
   scattered =
     common@{ where, raw, values, ... }:
     let
-      dependencies = raw.runDependencies or [ ];
+      dependencies = shape.list where "runDependencies" (raw.runDependencies or [ ]);
       phase =
         name: keys: given:
-        onlyKeys "${where}, ${name}" (programKeys ++ ignored ++ [ "pname" "version" ] ++ keys) given;
+        onlyKeys "${where}, ${name}" (programKeys ++ ignored ++ [ "pname" "version" ] ++ keys) (
+          shape.set where name given
+        );
       scatter = phase "scatter" [ ] raw.scatter;
       gather = phase "gather" [ ] raw.gather;
-      namesOf = given: names (call.resolve (given.inputs or { }) values);
+      namesOf = given: names where "inputs" (call.resolve (given.inputs or { }) values);
       own = namesOf raw;
       inputs = checkNames where "inputs" (
         own ++ filter (name: !(elem name own)) (namesOf scatter)
@@ -247,7 +266,9 @@ let
           }
           // extra
         );
-      scatterOutputs = call.resolve (scatter.outputs or { }) values;
+      scatterOutputs = shape.set "${where}, scatter" "outputs" (
+        call.resolve (scatter.outputs or { }) values
+      );
       missing = filter (name: !(hasAttr name scatterOutputs)) [ "work__items" ];
       last = made "gather" gather {
         inputs = inputs ++ filter (name: !(elem name inputs)) ([ "worker__outs" ] ++ namesOf gather);
@@ -316,7 +337,7 @@ in
     {
       inherit key where parameters;
       type = builtins.seq checked (if isScattered then "scatter-gather" else "simple");
-      version = toString (checked.version or "1.1");
+      version = shape.version where "version" (checked.version or "1.1");
       # Whether anything depends on the values of parameters.
       dynamic = any isFunction resolvable;
       # The stage for given values of its parameters.
@@ -327,7 +348,9 @@ in
           raw = checked;
         }
         // {
-          pname = call.resolve (checked.pname or (checked.scatter.pname or key)) values;
+          pname = shape.string where "pname" (
+            call.resolve (checked.pname or (checked.scatter.pname or key)) values
+          );
           resources = checkResources where (call.resolve (checked.resources or { }) values);
         };
     };

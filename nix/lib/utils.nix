@@ -1,5 +1,5 @@
 # repx-lib.utils: the values of parameters.
-{ text }:
+{ text, shape }:
 let
   inherit (builtins)
     attrNames
@@ -61,6 +61,21 @@ let
   isBuilt = src: isAttrs src && src ? drvPath;
 
   scan =
+    given:
+    let
+      arguments = shape.set "utils.scan" "what it is given" given;
+    in
+    if arguments ? src then
+      scanned (
+        text.onlyKeys "utils.scan" [
+          "src"
+          "type"
+          "match"
+        ] arguments
+      )
+    else
+      fail "utils.scan" "it needs a folder: { src = ./data; }";
+  scanned =
     {
       src,
       type ? "any",
@@ -68,7 +83,7 @@ let
     }:
     let
       matching = name: match == null || builtins.match match name != null;
-      found = readDir src;
+      found = readDir (shape.file "utils.scan" "the folder" src);
       names = filter (
         name: builtins.elem found.${name} types.${type} && matching name
       ) (attrNames found);
