@@ -233,6 +233,7 @@ in
         else
           {
             checks = map (program: script.described { inherit pkgs program; }) (attrValues found.programs);
+            title = found.pname;
             inherit (found) pname resources;
             input_mappings = mappings;
             executables = mapAttrs (
@@ -240,7 +241,10 @@ in
                 inherit (program) outputs resources;
                 inputs = program.inputMappings;
                 deps = if definition.type == "simple" then [ ] else program.deps or [ ];
-                script = script.make { inherit pkgs key program; };
+                script = script.make {
+                  inherit pkgs program;
+                  name = found.pname;
+                };
               }
             ) wired;
           };

@@ -56,7 +56,7 @@ let
 
   # A program with the files it needs, under their paths below the folder that holds them all.
   files =
-    key: program:
+    name: program:
     let
       scripts = if program.script == null then [ ] else [ program.script ];
       all = scripts ++ program.files;
@@ -87,7 +87,7 @@ let
       builtins.seq (length missing) {
         program = if program.script == null then null else below program.script;
         files = {
-          label = substring 0 11 key;
+          label = substring 0 11 name;
           tree = listToAttrs (
             map (path: {
               name = builtins.unsafeDiscardStringContext (below path);
@@ -152,13 +152,13 @@ rec {
   make =
     {
       pkgs,
-      key,
+      name,
       program,
     }:
     {
       written = withoutText (written program);
       # 11 letters: longer targets of links cost a block each on ext4.
-      label = substring 0 11 key;
+      label = substring 0 11 name;
       notes =
         (if program.inputs == [ ] then [ ] else [ "Reads ${concatStringsSep ", " program.inputs}." ])
         ++ program.notes or [ ];
@@ -167,7 +167,7 @@ rec {
         path = pathOf pkgs program;
       }
       // (if program.script == null then { inherit (program) lines; } else { })
-      // (if program.script == null && program.files == [ ] then { } else files key program);
+      // (if program.script == null && program.files == [ ] then { } else files name program);
     };
 
   # What is checked of a program when the Lab is built.

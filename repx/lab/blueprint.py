@@ -92,6 +92,7 @@ class Executable(TypedDict):
 class Stage(TypedDict):
     """One stage of a pipeline; ``key`` is its name there, ``parameters`` its defaults.
 
+    ``title`` is what scripts call a stage whose name differs from pipeline to pipeline;
     ``image`` is the path in the Lab of the image for the stage, if it has its own.
     """
 
@@ -103,6 +104,7 @@ class Stage(TypedDict):
     input_mappings: list[dict[str, Json]]
     resources: dict[str, Json]
     executables: dict[str, Executable]
+    title: NotRequired[str]
     image: NotRequired[str]
 
 

@@ -87,7 +87,9 @@ def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
         return {**stage, "variants": _tree(stage["variants"], shared)}
     executables = {}
     for name, executable in stage["executables"].items():
-        title = stage["key"] if name == "main" else f"{stage['key']}, {name}"
+        # One stage may stand at several places of pipelines, and is the same there.
+        stands_for = stage.get("title") or stage["key"]
+        title = stands_for if name == "main" else f"{stands_for}, {name}"
         script = _script(title, executable["script"], executable.get("outputs") or {})
         executables[name] = {**executable, "script": script}
     return {**stage, "executables": executables}

@@ -1,0 +1,3 @@
+{ repx }:
+with repx;
+mkPipe { prepare = callStage ../stages/prepare.nix [ ]; }
