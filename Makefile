@@ -23,6 +23,7 @@ TEST_PACKAGES += locales
 TEST_PACKAGES += openssh-client openssh-server
 TEST_PACKAGES += dash fish tcsh zsh
 TEST_PACKAGES += shellcheck
+TEST_PACKAGES += libmpich-dev mpich
 TEST_PACKAGES += munge slurm-wlm slurmctld slurmd
 TEST_PACKAGES += mariadb-server-core slurmdbd
 TEST_PACKAGES += tmux

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from repx import schedulers
 from repx.runtimes import RUNTIMES
 from repx.schedulers import MEMBERS
+from repx.schedulers.slurm import queue
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from repx.places import Place
     from repx.places.command import Completed, Run
@@ -115,6 +116,7 @@ def target(run: Run, profile: Target) -> list[Finding]:
         store(run, profile.base_path),
         *(_finding(Part.TOOL, name, name, tools) for name in TOOLS),
         *(_scheduler(name, needed, tools) for name, needed in needs.items() if needed),
+        *_submitting(run, profile, tools),
         *(_runtime(name, tools) for name in RuntimeName),
     ]
 
@@ -159,6 +161,25 @@ def _quota(lines: Sequence[str]) -> str:
             limit = found[1] or found[2]
             return f"; quota: {_gib(found[0] * 1024)} of {_gib(limit * 1024)} used"
     return ""
+
+
+def _submitting(
+    run: Run, profile: Target, tools: Mapping[str, tuple[int, str]]
+) -> Iterator[Finding]:
+    """Say whether jobs in Slurm may submit others, as scatter-gather jobs and retries do."""
+    if profile.scheduler is not SchedulerName.SLURM or tools["scontrol"][0] != 0:
+        return
+    asked = [rule.resources.partition for rule in profile.resources.defaults]
+    partition = [name for name in asked if name and "," not in name][-1:]
+    words = ("scontrol", "--oneliner", "show", "partition", *partition)
+    said = run(queue.ours(*words), check=False, timeout_s=_TIMEOUT_S).stdout
+    allowed = set(re.findall(r"\bAllocNodes=(\S+)", said))
+    usable = allowed == {"ALL"}
+    why = "jobs may submit others"
+    if not usable:
+        where = f"only {', '.join(sorted(allowed))} may submit" if allowed else "Slurm does not say"
+        why = f"{where}; scatter-gather jobs and retries need that, or a bundle"
+    yield Finding(part=Part.SCHEDULER, name="slurm nodes", usable=usable, why=why)
 
 
 def _gib(size: int) -> str:

@@ -90,6 +90,7 @@ repx_marked_reason() {
   case $1 in
     *'"reason":"out of memory"'*) reason=oom ;;
     *'"reason":"timeout"'*) reason=timeout ;;
+    *'"reason":"preempted"'*) reason=preempted ;;
     *'"reason":"cancelled"'*) ;;
     *) reason='exit' ;;
   esac

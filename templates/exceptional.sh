@@ -4,6 +4,9 @@
 # What a job file does when something is out of the ordinary: waiting, retrying, failing, being
 # stopped, being started by hand. lib.sh calls these functions through `repx_exceptional`.
 
+# shellcheck source=templates/batch.sh
+[[ -z $repx_by ]] || . "$repx_here/batch.sh"
+
 # --- how a unit ends -----------------------------------------------------------------------
 
 # REASON: a signal asks to end. Only the first counts.
@@ -12,6 +15,7 @@ repx_stopped() {
   repx_stopped=$1
   [[ -z $repx_unit_child ]] || kill -s "${2:-TERM}" "$repx_unit_child" 2>/dev/null
   [[ -z $repx_child ]] || repx_end_group
+  [[ $1 != cancelled || -z $repx_by ]] || repx_slurm_said
 }
 
 # TERM to the whole group, KILL after the grace. Gives up on what even KILL does not end.
@@ -111,7 +115,7 @@ repx_judge() {
     repx_fail "$repx_status" "$repx_stopped"
   elif [[ -d $repx_record && (! -e $repx_record/stdout.log || ! -e $repx_record/stderr.log) ]]; then
     repx_broken "cannot write to $repx_record"
-  elif ((repx_status == 137)) && { [[ -n $repx_oom ]] || repx_out_of_memory; }; then
+  elif ((repx_status == 137)) && { [[ -n $repx_oom ]] || { [[ -n $repx_by ]] && repx_out_of_memory; }; }; then
     repx_fail "$repx_status" "out of memory"
   elif ((repx_status > 128 && repx_status <= 128 + 64)); then
     repx_fail "$repx_status" "killed by signal $((repx_status - 128))"
@@ -134,38 +138,6 @@ repx_note_missing() {
     names+="${names:+,}$REPLY"
   done
   repx_missing="\"missing\":[$names]"
-}
-
-# A batch job's own control group tells whether the kernel killed for memory (cgroup v2, v1).
-repx_out_of_memory() {
-  local word count
-  [[ -n $repx_by ]] && repx_memory_file memory.events memory.oom_control || return
-  while read -r word count; do
-    [[ $word != oom_kill ]] || ((count == 0)) || return 0
-  done <"$REPLY"
-  return 1
-}
-
-# NAME NAME: set REPLY to the file of that name in this process's control group, of v2 or v1.
-repx_memory_file() {
-  local group
-  [[ -r /proc/self/cgroup ]] || return
-  while IFS= read -r group; do
-    case $group in
-      0::*) REPLY=/sys/fs/cgroup${group#0::}/$1 ;;
-      *:memory:*) REPLY=/sys/fs/cgroup/memory${group#*:memory:}/$2 ;;
-      *) continue ;;
-    esac
-    [[ ! -r $REPLY ]] || return 0
-  done </proc/self/cgroup
-  return 1
-}
-
-# Set repx_rss to the peak memory of the batch job that runs the unit, where it is known.
-repx_peak_memory() {
-  repx_memory_file memory.peak memory.max_usage_in_bytes || return
-  read -r repx_rss <"$REPLY"
-  [[ -n $repx_rss && $repx_rss != *[!0-9]* ]] || repx_rss=null
 }
 
 repx_no_program() {

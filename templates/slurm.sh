@@ -176,7 +176,7 @@ repx_ranges() {
 #   tries given_attempt rung   how often at all; which attempt this is, with how much more
 #   grace_s               how long a network file system may take to show a marker
 limit_s=0 warning_s=0 retries=0 grace_s=0 tries='' given_attempt=1 rung=0
-stopped='' child='' sleeper=''
+stopped='' child='' sleeper='' due=0
 
 # Tell job files and the runner in their markers' words who runs them.
 repx_by() {
@@ -234,18 +234,36 @@ repx_pass_on() {
 
 # Slurm's warning comes up to a minute early; the job may use its time up to the agreed moment.
 repx_warned() {
-  local left=$((limit_s - warning_s - SECONDS)) all
-  if ((limit_s == 0)) && [[ -n ${SLURM_JOB_END_TIME-} ]]; then # nobody asked for a limit: that of the partition
-    printf -v left '%(%s)T' -1
-    ((left = SLURM_JOB_END_TIME - left, all = left + SECONDS, left -= all / 10 < warning_s ? all / 10 : warning_s))
+  local left REPLY all
+  if [[ -z $sleeper ]]; then
+    left=$((limit_s - warning_s - SECONDS))
+    if ((limit_s == 0)) && repx_time_left; then # nobody asked for a limit: the partition has one
+      ((all = REPLY + SECONDS, left = REPLY - (all / 10 < warning_s ? all / 10 : warning_s)))
+    fi
+    if ((left > 0)); then
+      due=$((SECONDS + left))
+      { sleep "$left" && kill -s USR1 $$; } &
+      sleeper=$!
+      return
+    fi
+  elif ((SECONDS < due)); then
+    return
   fi
-  if ((left > 0)); then
-    [[ -z $sleeper ]] || return 0
-    { sleep "$left" && kill -s USR1 $$; } &
-    sleeper=$!
-  else
-    repx_pass_on USR1
+  repx_pass_on USR1
+}
+
+# Set REPLY to the seconds until Slurm ends this job.
+repx_time_left() {
+  local part
+  REPLY=${SLURM_JOB_END_TIME-}
+  if [[ -n $REPLY ]]; then
+    printf -v part '%(%s)T' -1
+    ((REPLY -= part))
+    return 0
   fi
+  read -r part < <(repx_squeue --jobs="$SLURM_JOB_ID" --format=%L 2>/dev/null)
+  [[ $part =~ ^(([0-9]+)-)?(([0-9]+):)?([0-9]+):([0-9]+)$ ]] || return
+  REPLY=$((((10#0${BASH_REMATCH[2]} * 24 + 10#0${BASH_REMATCH[4]}) * 60 + 10#${BASH_REMATCH[5]}) * 60 + 10#${BASH_REMATCH[6]}))
 }
 
 # Remove the log of a Slurm job that had nothing to say.

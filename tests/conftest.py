@@ -23,6 +23,7 @@ PROGRAMS: Final = {
     "images": ("busybox", "bash-static"),  # what images of tests are made of
     "locales": ("localedef", "/usr/share/i18n/locales/ja_JP"),
     "modules": ("/usr/share/modules/init/bash",),
+    "mpi": ("mpicc", "srun"),
     "nix": ("nix-build", "jq", "patchelf"),
     "podman": ("podman", "runc"),
     "shellcheck": ("shellcheck",),

@@ -92,13 +92,19 @@ def everybodys_packages() -> Iterator[Path]:
     """Return a folder with repx and what it needs, that every user may read."""
     if os.geteuid() != 0:
         pytest.skip("only root can become other users")
+    folder = Path(tempfile.mkdtemp(prefix="repx-everybody-"))
+    yield install(folder)
+    shutil.rmtree(folder)
+
+
+def install(folder: Path) -> Path:
+    """Install repx and what it needs below a folder, readable for everybody; return where."""
     version = subprocess.run(
         [PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.strip()
-    folder = Path(tempfile.mkdtemp(prefix="repx-everybody-"))
     wheels = folder / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
@@ -109,8 +115,7 @@ def everybodys_packages() -> Iterator[Path]:
     )
     folder.chmod(0o755)
     subprocess.run(["chmod", "-R", "go+rX", packages], check=True)
-    yield packages
-    shutil.rmtree(folder)
+    return packages
 
 
 @pytest.fixture

@@ -170,6 +170,30 @@ def test_slurm_works_when_its_controller_answers(machine: Machine) -> None:
     assert (True, "sbatch 22.05.8") == (up.usable, up.why)
 
 
+@pytest.mark.parametrize(
+    ("said", "usable", "why"),
+    [
+        ("AllocNodes=ALL", True, "jobs may submit others"),
+        (
+            "AllocNodes=login[1-2]",
+            False,
+            "only login[1-2] may submit; scatter-gather jobs and retries need that, or a bundle",
+        ),
+    ],
+)
+def test_slurm_is_asked_whether_jobs_may_submit_others(
+    machine: Machine,
+    said: str,
+    usable: bool,  # noqa: FBT001
+    why: str,
+) -> None:
+    profile = Target(name="t", base_path="/", scheduler=SchedulerName.SLURM)
+    machine.install("scontrol", f"echo PartitionName=main {said} Default=YES")
+    finding = found(machine, profile, Part.SCHEDULER, "slurm nodes")
+
+    assert (usable, why) == (finding.usable, finding.why)
+
+
 def test_runtimes_are_tried_and_what_is_missing_is_not_usable(machine: Machine) -> None:
     machine.install("docker", "[ $1 = info ] && { echo 'no daemon' >&2; exit 1; }; echo v 24.0.5")
     machine.install("podman", "echo podman version 4.3.1")

@@ -131,6 +131,7 @@ def test_a_local_submission_has_all_it_needs() -> None:
         "jobs/sg/scatter.sh",
         "jobs/sg/step-a.sh",
         "jobs/sg/step-b b.sh",
+        "batch.sh",
         "exceptional.sh",
         "lib.sh",
         "markers.sh",

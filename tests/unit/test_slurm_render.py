@@ -315,3 +315,44 @@ def test_jobs_of_others_are_waited_for_by_one_job_that_stands_for_them() -> None
 
     assert ["afterok=4711,4712_3"] == list(found["1-join"])
     assert [("afterok=1-join",)] * 2 == list(found.values())[1:]
+
+
+def test_behind_what_may_be_tried_again_waits_a_job_for_its_failure() -> None:
+    """Who waits for any end waits for that job's, too; who waits for success stays in the queue."""
+    on = (RetryReason.OOM,)
+    first = dataclasses.replace(task("a-one"), retries=Retries(n=1, on=on, mem=2.0))
+    gate = Gate(run="run's", type=DependencyType.SOFT, jobs=(first.job.id,))
+    soft = dataclasses.replace(task("c-three"), gates=(0,))
+    plan = Plan(tasks=(first, task("b-two", ["a-one"]), soft), gates=(gate,))
+    found = calls_of(plan)
+    files = rendered(plan)
+
+    assert ("afternotok=1-run_s.one",) == found["1-run_s.one.again"]
+    assert ("afterok=1-run_s.one",) == found["2-run_s.two"]
+    assert ("afterany=1-run_s.one,1-run_s.one.again",) == found["3-run_s.three"]
+    assert "--kill-on-invalid-dep=no" in files["sbatch/2-run_s.two.sh"]
+    assert "1-run_s.one\t1\toom\n" == files["tries.tsv"]
+
+
+def test_a_job_of_another_submission_that_is_tried_again_is_waited_for_through_it() -> None:
+    by = Batch(system="slurm", id="4711", index=3, again="4712")
+    plan = Plan(tasks=(task("b-two", ["a-one"]),), alive={"a-one-1.0": by})
+    files = rendered(plan)
+
+    assert {"1-run_s.two": ("afterok=4711_3",)} == calls_of(plan)
+    assert "--kill-on-invalid-dep=no" in files["sbatch/1-run_s.two.sh"]
+
+
+def test_a_script_names_the_parameters_in_which_its_elements_differ() -> None:
+    """For who looks after the cluster: `3` of an array says little."""
+    one = task("a-fit")
+    jobs = [
+        dataclasses.replace(
+            one.job, id=f"a{number}-fit-1.0", params={"lr": number / 10, "n": 3, "who": "x\ny"}
+        )
+        for number in range(2)
+    ]
+    tasks = tuple(dataclasses.replace(one, job=job) for job in jobs)
+    script = rendered(Plan(tasks=tasks))["sbatch/1-run_s.fit.sh"]
+
+    assert "  [0]=a0-fit-1.0 # lr=0.0\n  [1]=a1-fit-1.0 # lr=0.1\n" in script

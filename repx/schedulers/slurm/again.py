@@ -62,8 +62,8 @@ def watched(calls: Sequence[Call], plan: Plan) -> Iterator[Call]:
         for call in calls
         if call.spec.kind not in _NOT_WATCHED and (tries(call.spec) or call.name in awaited)
     }
-    ours = {call.name for call in calls}
     known = {**{name: name + AGAIN for name in names}, **_watchers(plan)}
+    ours = {*known, *(call.name for call in calls)}
     for call in calls:
         conditions = tuple(_with_watchers(condition, known) for condition in call.conditions)
         yield replace(call, conditions=conditions, kept=_is_kept(call, ours))
@@ -77,15 +77,22 @@ def watched(calls: Sequence[Call], plan: Plan) -> Iterator[Call]:
             )
 
 
-def _is_kept(call: Call, ours: Collection[str]) -> bool:
+def _is_kept(call: Call, watched: Collection[str]) -> bool:
     """Return whether a Slurm job of ours ends the wait of one that can no longer start."""
-    return call.spec.kind is not Kind.GATHER and any(name in ours for name in _names(call))
+    return call.spec.kind is not Kind.GATHER and any(name in watched for name in _names(call))
 
 
 def _names(call: Call) -> Iterator[str]:
     for condition in call.conditions:
         for reference in condition.partition("=")[2].split(","):
-            yield reference.partition("[")[0]
+            yield _whole(reference)
+
+
+def _whole(reference: str) -> str:
+    """Return the call, or the id, of a reference that may name one element: ``4711_3``."""
+    name = reference.partition("[")[0]
+    id_ = name.partition("_")[0]
+    return id_ if id_.isdecimal() else name
 
 
 def _with_watchers(condition: str, watchers: Mapping[str, str]) -> str:
@@ -93,6 +100,6 @@ def _with_watchers(condition: str, watchers: Mapping[str, str]) -> str:
     if not condition.startswith(_AFTER_ANY):
         return condition
     references = condition.removeprefix(_AFTER_ANY).split(",")
-    names = dict.fromkeys(reference.partition("[")[0].partition("_")[0] for reference in references)
+    names = dict.fromkeys(map(_whole, references))
     also = [watchers[name] for name in names if name in watchers]
     return _AFTER_ANY + ",".join([*references, *also])

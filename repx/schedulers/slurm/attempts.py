@@ -27,6 +27,7 @@ _BY_WORD: Final = {
 _BY_MARKER: Final = {
     "out of memory": RetryReason.OOM,
     "timeout": RetryReason.TIMEOUT,
+    "preempted": RetryReason.PREEMPTED,
     "cancelled": None,
 }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from repx import plan_file, render, runner_code
+from repx.model import value_text
 from repx.render import Raw, RenderedFile
 from repx.schedulers.slurm import again, batches, directives, running
 from repx.schedulers.slurm.batches import Call, Kind, SubmissionSpec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_ARRAY_SIZE: Final = 1000
 _SCRIPT: Final = 0o755
 _TEXT: Final = 0o644
+_LONGEST_COMMENT: Final = 80  # every element of an array gets a copy of its script
 _FEW: Final = 100  # jobs that hardly any site refuses
 _CONTINUE: Final = SubmissionSpec(Kind.CONTINUE, "continue")
 
@@ -50,7 +52,8 @@ def files(
         made = dataclasses.replace(made, calls=tuple(calls))
     if watched:
         made = dataclasses.replace(made, calls=tuple(again.watched(made.calls, plan)))
-    writer = _Writer(target, made, submission_id, size)
+    params = {task.job.id: task.job.params for task in plan.tasks}
+    writer = _Writer(target, made, submission_id, size, params)
     yield writer.as_it_is("slurm.sh")
     if watched:
         yield writer.as_it_is("again.sh")
@@ -77,13 +80,19 @@ class _Writer:
     """Fills the templates of one submission."""
 
     def __init__(
-        self, target: Target, made: Batches, submission_id: str, max_array_size: int
+        self,
+        target: Target,
+        made: Batches,
+        submission_id: str,
+        max_array_size: int,
+        params: Mapping[JobId, Mapping[str, object]],
     ) -> None:
         self.made = render.environment(target.templates)
         self._target = target
         self._batches = made
         self._id = submission_id
         self._size = max_array_size
+        self._params = params
         self._calls = {call.name: call for call in made.calls}
         self._common = {
             "store": target.base_path,
@@ -119,7 +128,7 @@ class _Writer:
         ]
         bundle = None if call.spec.bundle is None else self._batches.bundle_plans[call.spec.bundle]
         context: dict[str, object] = {
-            "jobs": [(Raw(index), job) for index, job in call.jobs.items()],
+            "jobs": list(self._elements(call)),
             "required": [(Raw(i), "\n".join(lines)) for i, lines in call.required.items()],
             "steps": [{**step, "number": Raw(number)} for number, step in enumerate(steps)],
             "gather": call.partner,
@@ -214,7 +223,7 @@ class _Writer:
         asked = (("--export", "NONE"), *self._site(), ("--time", "00:15:00"), ("--requeue", None))
         context: dict[str, object] = {
             "call": of.name,
-            "jobs": [(Raw(index), job) for index, job in of.jobs.items()],
+            "jobs": list(self._elements(of)),
             "array": Raw("1" if of.is_array else ""),
             "throttle": Raw(self._throttle()),
             "forced": Raw("1" if of.spec.forced else ""),
@@ -238,6 +247,15 @@ class _Writer:
             yield "--hold", None
         if call.spec.kind is Kind.JOIN:
             yield from (("--export", "NONE"), *self._site(), ("--time", "00:05:00"))
+
+    def _elements(self, call: Call) -> Iterator[tuple[Raw, JobId, str]]:
+        """Yield the elements of a call: index, job, and the parameters in which they differ."""
+        params = [self._params.get(job, {}) for job in call.jobs.values()]
+        first = params[0] if params else {}
+        names = [name for name in first if any(each.get(name) != first[name] for each in params)]
+        for (index, job), each in zip(call.jobs.items(), params, strict=True):
+            said = " ".join(f"{name}={value_text(each.get(name))}" for name in names)
+            yield Raw(index), job, said[:_LONGEST_COMMENT]
 
     def _throttle(self) -> str:
         running = self._target.slurm.max_running

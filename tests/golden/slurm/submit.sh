@@ -265,7 +265,7 @@ submit 1-run_s.it_s_a_stage_HOME_x_.again 1 afternotok=1-run_s.it_s_a_stage_HOME
 submit 2-run_s.calc 3 aftercorr=1-run_s.it_s_a_stage_HOME_x_
 submit 2-run_s.calc.again 1 afternotok=2-run_s.calc
 submit 3-run_s.sum.scatter 1 'afterok=2-run_s.calc[0]'
-submit 4-bundle.short 1 afterany=2-run_s.calc
+submit 4-bundle.short 1 afterany=2-run_s.calc,2-run_s.calc.again
 submit 5-run_s.sum.gather 1 afterok=3-run_s.sum.scatter
 release 3-run_s.sum.scatter
 submit 5-run_s.sum.gather.again 1 afternotok=5-run_s.sum.gather
