@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +14,16 @@ from repx import store as stores
 from repx.errors import SchedulerError
 from repx.places import Question
 from repx.schedulers.contract import Folder
+from repx.status import JobState, State
 from repx.target import RootName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from repx.lab.images import Image
     from repx.lab.load import OpenLab
-    from repx.model import Lab
+    from repx.model import JobId, Lab
     from repx.places import Process
     from repx.places.command import Completed
     from repx.plan import Explain, Plan, ResourcesOf, Wish
@@ -53,18 +54,48 @@ def prepare(
     target: Target,
     resources: ResourcesOf,
     explain: Explain = lambda _: {},
+    elsewhere: Explain = lambda _: {},
 ) -> Plan:
-    """Return the plan for a wish, given what the store holds now; ``explain`` as in the plan."""
-    return plan.make(
-        lab,
-        wish,
-        observe.states(lab, store),
-        resources=resources,
-        runtimes=target.isolating,
-        isolated=target.rootfs is RootName.HOST,
-        retries=target.retries,
-        explain=explain,
+    """Return the plan for a wish, given what the store holds now; ``explain`` as in the plan.
+
+    ``elsewhere`` says, of jobs that would run, whose results can be brought instead, and why.
+    """
+    states = observe.states(lab, store)
+
+    def planned(wish: Wish, states: Mapping[JobId, JobState]) -> Plan:
+        return plan.make(
+            lab,
+            wish,
+            states,
+            resources=resources,
+            runtimes=target.isolating,
+            isolated=target.rootfs is RootName.HOST,
+            retries=target.retries,
+            explain=explain,
+        )
+
+    made = planned(wish, states)
+    found = elsewhere(plan.fetchable(made)) if made.tasks else {}
+    named = replace(wish, jobs=plan.meant_by(lab, wish, states), only_failed=False)
+    while found:
+        fewer = planned(named, {**states, **dict.fromkeys(found, _SUCCEEDED)})
+        again = {task.job.id for task in fewer.tasks}
+        if again.isdisjoint(found):
+            return _with_fetched(fewer, found)
+        # What depends on a job that runs is made from that job's new results.
+        found = {job: why for job, why in found.items() if job not in again}
+    return made
+
+
+def _with_fetched(made: Plan, found: Mapping[JobId, str]) -> Plan:
+    """Return a plan that fetches what it would take for done."""
+    fetched = {job: found[job] for job in made.done if job in found}
+    return replace(
+        made, done=tuple(job for job in made.done if job not in fetched), fetched=fetched
     )
+
+
+_SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
 
 
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:

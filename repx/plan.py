@@ -69,6 +69,7 @@ class Task:
 class Plan:
     """What one submission does. ``tasks`` are in topological order, run by run.
 
+    ``fetched`` are brought from elsewhere instead (job id to the reason, in words).
     ``done`` have succeeded and are kept; ``outdated`` had succeeded, and stand on jobs that run
     again, whether they do so, too, or are left; ``alive`` are queued or running for another
     submission (job id to who answers for it) and are waited for, not started again.
@@ -78,6 +79,7 @@ class Plan:
     gates: tuple[Gate, ...] = ()
     done: tuple[JobId, ...] = ()
     outdated: tuple[JobId, ...] = ()
+    fetched: Mapping[JobId, str] = field(default_factory=dict)
     alive: Mapping[JobId, Owner | None] = field(default_factory=dict)
 
 
@@ -172,6 +174,19 @@ def make(
     )
 
 
+def fetchable(plan: Plan) -> list[JobId]:
+    """Return the jobs whose results may come from elsewhere: none depends on a job that is forced.
+
+    A forced job is computed anew because its results do not count, nor do those made from them.
+    """
+    anew: set[JobId] = set()
+    for task in plan.tasks:
+        held = (job for number in task.gates for job in plan.gates[number].jobs)
+        if task.forced or not anew.isdisjoint((*task.needs, *held)):
+            anew.add(task.job.id)
+    return [task.job.id for task in plan.tasks if task.job.id not in anew]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
     """Which jobs run: ``needed`` with the reasons. ``forced`` are those whose success is void.
@@ -190,7 +205,7 @@ def _choose(
     lab: Lab, wish: Wish, states: Mapping[JobId, JobState], run_of: Mapping[JobId, RunName]
 ) -> _Choice:
     """Return which jobs run, once all results are known that these outdate."""
-    wanted = _wanted(lab, wish, states)
+    wanted = meant_by(lab, wish, states)
     stale = {job for job, said in states.items() if said.state is State.STALE}
     forced = frozenset(wanted if wish.force else ()).union(wish.remade, stale)
     outdated: dict[JobId, JobId] = {}
@@ -222,7 +237,7 @@ class _Ladders:
         return self._made[key]
 
 
-def _wanted(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
+def meant_by(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
     """Return the jobs the user means, and those that may have failed for what is remade."""
     wanted = wish.jobs
     if wish.only_failed:

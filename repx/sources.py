@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,17 +10,19 @@ from typing import TYPE_CHECKING
 from repx import archive, pulling, seen, stale
 from repx import store as stores
 from repx.brought import Brought, Found
-from repx.errors import InputError, did_you_mean
+from repx.errors import InputError, RepxError, did_you_mean
 from repx.places import carry
 from repx.store import SUCCESS, as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from repx.brought import Source
     from repx.model import JobId, Lab
     from repx.store import Store
     from repx.target import Target
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,56 @@ def named(word: str, targets: Mapping[str, Target], lab: Lab, target: Target) ->
     return archive.of(word, target.ssh_config)
 
 
-def caches(target: Target) -> list[Source]:
-    """Return the archives that a profile names. Raises StorageError for one that cannot be."""
-    return [archive.of(url, target.ssh_config) for url in target.cache]
+class Supply:
+    """What can be brought instead of being computed, and from where. Mutable.
+
+    Each job is asked for once; what could not be brought is not offered again.
+    """
+
+    def __init__(self, caches: Sequence[Source], named: Source | None = None) -> None:
+        """Ask ``named`` first, which must answer; a cache that does not is passed over."""
+        self._named = named
+        self._caches = caches
+        self._asked: set[JobId] = set()
+        self._found: dict[JobId, tuple[Source, Found]] = {}
+
+    def reasons(self, jobs: Collection[JobId]) -> dict[JobId, str]:
+        """Return which of the jobs can be brought, and from where, in words."""
+        new = [job for job in jobs if job not in self._asked]
+        self._asked.update(new)
+        if new and self._named is not None:
+            self._take(self._named, self._named.has(new))
+        for cache in self._caches:
+            left = [job for job in new if job not in self._found]
+            try:
+                self._take(cache, cache.has(left) if left else {})
+            except RepxError as error:
+                log.warning("%s; its results are not used", error.message)
+        return {job: _reason(*self._found[job]) for job in jobs if job in self._found}
+
+    def bring(self, jobs: Collection[JobId], store: Store) -> list[tuple[Source, Brought]]:
+        """Bring the results of jobs to a store; return what came from each source."""
+        groups: dict[str, tuple[Source, dict[JobId, Found]]] = {}
+        for job in jobs:
+            source, found = self._found.pop(job)
+            groups.setdefault(source.name, (source, {}))[1][job] = found
+        return [(source, source.bring(found, store)) for source, found in groups.values()]
+
+    def _take(self, source: Source, found: Mapping[JobId, Found]) -> None:
+        self._found.update({job: (source, each) for job, each in found.items()})
+
+
+def _reason(source: Source, found: Found) -> str:
+    by = f", made by {found.by}" if found.by else ""
+    return f"fetched from {source.name}{by}"
+
+
+def supply(target: Target, named: Source | None) -> Supply:
+    """Return what a target's jobs may be brought from: its caches and what the user named."""
+    caches: list[Source] = []
+    for url in target.cache:
+        try:
+            caches.append(archive.of(url, target.ssh_config))
+        except RepxError as error:
+            log.warning("%s; its results are not used", error.message)
+    return Supply(caches, named)

@@ -84,6 +84,18 @@ def _remember_isolation(ctx: click.Context, parameter: click.Parameter, value: b
     ctx.ensure_object(Context).isolate = value
 
 
+def _remember_source(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    del parameter
+    ctx.ensure_object(Context).source_word = value
+
+
+from_option = click.option(
+    "--from",
+    metavar="TARGET|URL",
+    expose_value=False,
+    callback=_remember_source,
+    help="Bring results of another target, or of an archive, instead of running those jobs.",
+)
 scheduler_option = click.option(
     "--scheduler",
     type=click.Choice([name.value for name in SchedulerName]),

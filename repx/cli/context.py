@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from repx.lab.verify import Verdict
     from repx.model import JobId, Lab
     from repx.plan import Explain
+    from repx.sources import Supply
     from repx.status import JobState
     from repx.store import Store
     from repx.target import SchedulerName, Target
@@ -42,6 +43,7 @@ class Context:
     targets_file: Path | None = None
     resources_file: Path | None = None
     scheduler_name: SchedulerName | None = None
+    source_word: str | None = None
     isolate: bool = False
     verbose: int = 0
     json: bool = False
@@ -171,6 +173,13 @@ class Context:
         from repx import sources
 
         return sources.named(word, self.targets().profiles, lab, self.target())
+
+    def supply(self, lab: Lab) -> Supply:
+        """Return where results may come from: the target's caches and what the user named."""
+        from repx import sources
+
+        word = self.source_word
+        return sources.supply(self.target(), None if word is None else self.source(word, lab))
 
     def states(self, lab: Lab) -> dict[JobId, JobState]:
         """Return what is known of every job. Raises StorageError for an unreadable store."""

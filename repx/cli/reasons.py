@@ -29,12 +29,14 @@ def planned(lab: Lab, plan: Plan, *, as_json: bool) -> None:
                     {"job": task.job.id, "run": task.run, "reason": task.reason}
                     for task in plan.tasks
                 ],
+                "fetch": [{"job": job, "reason": why} for job, why in plan.fetched.items()],
                 "done": list(plan.done),
                 "alive": report.owners(plan),
             }
         )
         return
-    show(compare.grouped(lab, {task.job.id: task.reason for task in plan.tasks}))
+    reasons = {task.job.id: task.reason for task in plan.tasks}
+    show(compare.grouped(lab, {**plan.fetched, **reasons}))
     console.note(_plan_line(plan))
 
 
@@ -81,6 +83,7 @@ def _listed(values: Sequence[object]) -> str:
 def _plan_line(plan: Plan) -> str:
     parts = [
         (len(plan.tasks), "would run"),
+        (len(plan.fetched), "would be fetched"),
         (len(plan.done), "done already"),
         (len(plan.alive), "queued or running elsewhere"),
     ]

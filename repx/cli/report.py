@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from repx import console, graph
@@ -11,6 +12,7 @@ from repx.model import short_id, value_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from repx.brought import Brought, Source
     from repx.cli.progress import Tally
     from repx.engine import Submission
     from repx.model import JobId, Lab
@@ -65,6 +67,16 @@ def obsolete(jobs: Sequence[JobId]) -> None:
             f"running, which no Lab of it needs now: {names}{more}"
         )
         console.note(paste.complete("hint: `repx cancel --obsolete` stops them"))
+
+
+def fetched(came: Iterable[tuple[Source, Brought]]) -> None:
+    """Say what was brought instead of being computed, and what could not be."""
+    for source, brought in came:
+        jobs = console.counted(len(brought.jobs), "job")
+        console.note(f"fetched {jobs} from {source.name}, {console.size(brought.size_bytes)}")
+        for why, count in Counter(brought.broken.values()).items():
+            jobs = console.counted(count, "job")
+            console.warn(f"{source.name}: {jobs} not brought: {why}; they run here")
 
 
 def submitted(submission: Submission, target: Target) -> None:

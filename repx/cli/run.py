@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, follow, schedulers
-from repx.cli import remaking, report, watching
+from repx.cli import given, remaking, report, watching
 from repx.cli.choosing import (
+    from_option,
     isolate_option,
     limit_options,
     scheduler_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from repx.places import Process
     from repx.plan import Plan, Wish
     from repx.schedulers.contract import Limits
+    from repx.sources import Supply
     from repx.store import Store
     from repx.target import Target
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     repx run training -j 4           one run, at most four jobs at once
     repx run @nightly --dry-run      what would run, and why
     repx run 3k9x2m --force          one job (a unique prefix of its id), again
+    repx run --from cluster          bring what has succeeded there; run the rest
     """
 )
 @selection_options
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 @limit_options
 @scheduler_option
 @isolate_option
+@from_option
 @click.option("--detach", is_flag=True, help="Start and leave; `repx status --follow` watches.")
 @no_build_option
 @trust_option
@@ -76,16 +80,19 @@ def run(
     if limits.words() and not scheduler.attended:
         console.warn("-j, --cpus, --mem and --keep-going are for the local scheduler")
     resources, explain = context.resources_of(opened.lab, target), context.explain(opened)
+    supply = context.supply(opened.lab)
 
     def planned(wished: Wish) -> Plan:
-        return engine.prepare(opened.lab, wished, store, target, resources, explain)
+        return engine.prepare(opened.lab, wished, store, target, resources, explain, supply.reasons)
 
     wished = wish(opened.lab)
     plan, wished = remaking.plan(opened.lab, store, wished, planned, starts=not dry_run)
     scheduler.check(plan)
     report.obsolete(context.obsolete(opened, store))
+    given.hint(context, target, [task.job.id for task in plan.tasks])
     if dry_run:
         return _foretell(context, opened.lab, store, plan)
+    plan = _fetched(plan, supply, store, lambda: planned(wished))
     if plan.tasks:
         context.trust(opened, asked_for=trust)
         context.note_run()
@@ -95,6 +102,7 @@ def run(
         report.nothing_to_do(plan, as_json=context.json, watches=stays)
         return _wait_for_others(opened.lab, store, plan) if stays else 0
     submission, agent = started
+    given.note(context, target, (*plan.done, *(task.job.id for task in plan.tasks)))
     if agent is None:
         made = scheduler.submitted(store, submission.id)
         report.handed_over(submission, scheduler.name, made, as_json=context.json)
@@ -104,6 +112,14 @@ def run(
         report.how_to_look(submission, as_json=context.json)
         return 0
     return _to_the_end(opened, store, submission, agent, as_json=context.json)
+
+
+def _fetched(plan: Plan, supply: Supply, store: Store, planned: Callable[[], Plan]) -> Plan:
+    """Bring what a plan fetches; return the plan for what is left."""
+    while plan.fetched:
+        report.fetched(supply.bring(plan.fetched, store))
+        plan = planned()
+    return plan
 
 
 def _foretell(context: Context, lab: Lab, store: Store, plan: Plan) -> int:

@@ -65,6 +65,13 @@ class Places:
         """Return a path on this machine."""
         return self._path(key, self._entry.get(key), here=True) if key in self._entry else None
 
+    def archives(self, key: str) -> tuple[str, ...]:
+        """Return URLs, and paths on this machine."""
+        return tuple(
+            text if "://" in text else self._path(key, text, here=True)
+            for text in self._entry.words(key)
+        )
+
     def _path(self, key: str, text: str, *, here: bool) -> str:
         """Expand ``~`` and variables; make it absolute, which only works ``here``."""
         if text.startswith("~"):
@@ -125,6 +132,7 @@ def read(
         missing_outputs=MissingOutputs(entry.get("missing_outputs", MissingOutputs.FAIL)),
         durability=Durability(entry.get("durability", Durability.FULL)),
         templates=places.local("templates"),
+        cache=places.archives("cache"),
         retries=rules.retries(entry) or Retries(),
         input_wait_s=entry.get("input_wait_s", 30),
         share=entry.get("share", ""),
