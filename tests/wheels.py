@@ -11,6 +11,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+_MODULE = """\
+version = {version!r}
+
+def main():
+    print({name!r}, version)
+
+if __name__ == "__main__":
+    main()
+"""
+
 
 def wheel(
     folder: Path, name: str = "greet", version: str = "1.0", module: str | None = None
@@ -22,8 +32,7 @@ def wheel(
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": module
-        or f"version = {version!r}\n\ndef main():\n    print('{name}', version)\n",
+        f"{name}.py": module or _MODULE.format(name=name, version=version),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",

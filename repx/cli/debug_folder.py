@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from repx import engine, images, isolation, launch, schedulers, transfer
 from repx.cli import phases
 from repx.errors import InputError
+from repx.lab import software
 from repx.model import STEP_PREFIX, short_id
 from repx.plan import Plan, Task
 from repx.store import SUCCESS
@@ -37,6 +38,7 @@ if [ "${{REPX_DEBUG-}}" = inside ]; then exec {inside} </dev/null; fi
 exec bash {outside} </dev/null"""
 _INSIDE: Final = """#!/bin/sh
 export REPX_DEBUG=inside
+. "${0%/*}/../software.sh"
 if [ -e "${0%/*}/line" ]; then exec /bin/sh "${0%/*}/line"; fi
 exec /bin/sh -i"""
 
@@ -167,7 +169,7 @@ def _require(subject: Subject, chosen: Launch) -> None:
 
 
 def _content(subject: Subject, here: Launch, room: Room | None) -> Iterator[tuple[str, int, str]]:
-    """Yield the two JSON files, ``run`` and ``prologue.sh``."""
+    """Yield the two JSON files, ``run``, and what the shell reads before it opens."""
     words = shlex.join(here.words)
     run = f"#!/usr/bin/env bash\n{_TRACED}\nexec {words} </dev/null"
     if room:
@@ -175,9 +177,25 @@ def _content(subject: Subject, here: Launch, room: Room | None) -> Iterator[tupl
     prologue = schedulers.of(subject.target).prologue(subject.target)
     yield "inputs.json", 0o644, json.dumps(here.inputs, indent=2, ensure_ascii=False)
     yield "parameters.json", 0o644, json.dumps(subject.job.params, indent=2, ensure_ascii=False)
-    lines = [*prologue, *_secrets(subject.target)]
+    lines = [*prologue, *_secrets(subject.target), f". {shlex.quote(here.folder)}/software.sh"]
+    yield "software.sh", 0o644, _software(subject, here)
     yield "prologue.sh", 0o644, "\n".join(lines)
     yield "run", 0o755, run
+
+
+def _software(subject: Subject, here: Launch) -> str:
+    """Return the lines of sh that let the shell find the packages of the job's script."""
+    executable = subject.job.executables[here.phase.rpartition("/")[2]]
+    files = subject.opened.files
+    script = files.read(files.resolve(executable.path)).decode(errors="replace")
+    environment = software.environment_of(script)
+    if environment is None:
+        return ""
+    place = subject.store.path(f"{launch.lab_folder(subject.opened.lab)}/store/{environment}")
+    return (
+        f"export VIRTUAL_ENV={shlex.quote(place)} PYTHONDONTWRITEBYTECODE=1\n"
+        "export PATH=$VIRTUAL_ENV/bin:$PATH\nunset PYTHONHOME PYTHONPATH"
+    )
 
 
 def _secrets(target: Target) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
+from repx.lab.software import environment_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
 
 # As repx/lab/expand/script.py writes them.
 _FILES: Final = re.compile(r"^export REPX_FILES=\$REPX_LAB/store/(\S+)$", re.MULTILINE)
-_PACKAGES: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ", re.MULTILINE)
 _PACKAGE: Final = re.compile(r"/([^/]+)-([^/-]+)\.dist-info/METADATA$")
 _MODULES: Final = re.compile(r"^repx_modules (.+)$", re.MULTILINE)
 _IMAGE: Final = re.compile(r"^# Runs in (\S+)\.$", re.MULTILINE)
@@ -62,8 +63,8 @@ def _files(lab: Lab, script: str) -> Mapping[str, str]:
 
 def _packages(lab: Lab, script: str) -> Mapping[str, str]:
     """Return the versions of the packages that a script's Python finds, by name."""
-    folder = _found(_PACKAGES, script)
-    if not folder:
+    folder = environment_of(script)
+    if folder is None:
         return {}
     paths = (path for path in lab.files if path.startswith(f"store/{folder}/"))
     return {match[1]: match[2] for path in paths if (match := _PACKAGE.search(path))}

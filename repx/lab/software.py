@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     Json = Any
 
 _PYTHON: Final = ("venv", "uv")
+# As repx/lab/expand/script.py writes it.
+_ENVIRONMENT: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,12 @@ def of(levels: Iterable[Mapping[str, Json]]) -> Software:
         packages = _packages(raw) or packages
         modules = tuple(raw.get("modules", modules))
     return Software(packages=packages, modules=modules)
+
+
+def environment_of(script: str) -> str | None:
+    """Return the store entry with the Python packages that a stage's script uses, if any."""
+    found = _ENVIRONMENT.search(script)
+    return found[1] if found else None
 
 
 def _packages(raw: Mapping[str, Json]) -> Packages | None:

@@ -211,6 +211,14 @@ def test_an_isolated_job_finds_the_packages(built: Place) -> None:
     built.repx("run")
 
     assert told(built)[0] == "1.0"
+    (job,) = (name for name in jobs(built) if "-say-" in name)
+    assert "greet 1.0" in built.repx("debug-run", job, "-c", "python3 -m greet")
+
+
+def test_the_shell_of_debug_run_finds_the_packages(built: Place) -> None:
+    (job,) = (name for name in jobs(built) if "-say-" in name)
+
+    assert "greet 1.0" in built.repx("debug-run", job, "-c", "greet")
 
 
 def test_a_killed_installation_leaves_nothing_that_counts(empty: Place) -> None:
