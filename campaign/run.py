@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from campaign import copies, disks, faults, fuzz, kills, links
+from campaign import copies, cuts, disks, faults, fuzz, kills, links
 
 if TYPE_CHECKING:
     from campaign.study import Verdict
@@ -20,22 +20,23 @@ KINDS: Final[Mapping[str, Callable[[int, int], Verdict]]] = {
     "disks": disks.run,
     "faults": faults.run,
     "copies": copies.run,
+    "cuts": cuts.run,
     "fuzz": fuzz.run,
 }
 IMPOSSIBLE: Final[Mapping[str, Callable[[], str]]] = {
     "disks": disks.why_not,
     "faults": faults.why_not,
     "links": links.why_not,
+    "cuts": cuts.why_not,
 }
 FULL: Final = {
-    "kills": 1_100,
-    "links": 200,
-    "disks": 360,
-    "faults": 180,
-    "copies": 70,
+    **{"kills": 1_100, "links": 200, "disks": 360, "faults": 180, "copies": 70, "cuts": 100},
     "fuzz": 10_000,
 }
-QUICK: Final = {"kills": 28, "links": 20, "disks": 10, "faults": 10, "copies": 10, "fuzz": 300}
+QUICK: Final = {
+    **{"kills": 28, "links": 20, "disks": 10, "faults": 10, "copies": 10, "cuts": 7},
+    "fuzz": 300,
+}
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,14 @@ WHOLE: Final = "half and whole\n"
 JOBS: Final = 11  # markers of SUCCESS below outputs/<job>/repx when all is done
 STUCK_S: Final = 120
 BUG: Final = 70  # the exit code of repx for a mistake of its own
+# Which processes are at work, by their command lines.
+KINDS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "everything": lambda _: True,
+    "agent": lambda line: "/runner/start.py" in line and "--worker" not in line,
+    "client": lambda line: "-m repx" in line,
+    "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "--worker" in line),
+    "programs": lambda line: "/content/" in line and "/submissions/" not in line,
+}
 
 
 def _work(name: str, output: str) -> str:
@@ -141,29 +149,34 @@ class Study:
         )
 
     def finish(self, process: subprocess.Popen[str], verdict: Verdict) -> int:
-        """Wait for a command; one that does not end, or ends rudely, is counted."""
+        """Return a command's exit code; one that does not end, or ends rudely, is counted."""
+        return self.hear(process, verdict)[0]
+
+    def hear(self, process: subprocess.Popen[str], verdict: Verdict) -> tuple[int, str]:
+        """Return a command's exit code and what it said."""
         try:
             said, _ = process.communicate(timeout=STUCK_S)
         except subprocess.TimeoutExpired:
             verdict.stuck += 1
             verdict.notes.append(f"{self.folder}: stuck: {process.args!r}")
             self.kill_all()
-            process.communicate()
-            return -1
+            return -1, process.communicate()[0]
         if "Traceback" in said or process.returncode == BUG:
             verdict.rude += 1
             verdict.notes.append(f"{self.folder}: {said[-400:]}")
-        return process.returncode
+        return process.returncode, said
 
-    def processes(self) -> list[int]:
-        """Return the ids of all processes that belong to the study."""
+    def processes(self, kind: str = "everything") -> list[int]:
+        """Return the ids of the processes of a kind that belong to the study."""
+        return [pid for pid, line in self._lines() if KINDS[kind](line)]
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
         tag = f"REPX_CAMPAIGN={self.tag}".encode()
-        found = []
         for folder in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if folder.name.isdigit() and tag in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-        return found
+                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                    yield int(folder.name), line.decode(errors="replace")
 
     def kill_all(self) -> None:
         """Kill everything at once, as a power cut does."""
@@ -207,31 +220,32 @@ class Study:
                 verdict.false += 1
                 verdict.notes.append(f"false success: {marker}")
             if folder.name != "scatter":
-                found.add(_who(folder))
+                found.add(self._who(folder))
         return found
 
     def check_end(self, verdict: Verdict) -> None:
         """Run what is left, undisturbed, and count what is still not done and what ran twice."""
+        said = ""
         for _ in range(2):  # a job that was waited for may have failed meanwhile
-            self.finish(self.start("run", work_s=0), verdict)
+            _, said = self.hear(self.start("run", work_s=0), verdict)
         done = self.succeeded(verdict)
         if len(done) != JOBS + 3:
             verdict.lost += JOBS + 3 - len(done)
-            verdict.notes.append(f"{self.folder}: only {sorted(done)} are done")
+            verdict.notes.append(f"{self.folder}: only {sorted(done)} are done: {said[-600:]}")
         verdict.doubles += self.told("twice").total()
+
+    def _who(self, folder: Path) -> str:
+        if folder.parent.name.startswith("branch-"):
+            return f"one{folder.parent.name.removeprefix('branch-')}"
+        stage = folder.name.split("-")[1]
+        if stage == "spread":
+            return "gather"
+        (metadata,) = self.folder.glob("result/revision/*metadata-sweep.json")
+        return f"{stage}{json.loads(metadata.read_text())['jobs'][folder.name]['params']['n']}"
 
 
 def _text(path: Path) -> str:
     return path.read_text(errors="replace")
-
-
-def _who(folder: Path) -> str:
-    if folder.parent.name.startswith("branch-"):
-        return f"one{folder.parent.name.removeprefix('branch-')}"
-    stage = folder.name.split("-")[1]
-    if stage == "spread":
-        return "gather"
-    return f"{stage}{json.loads((folder / 'repx/parameters.json').read_text())['n']}"
 
 
 @contextlib.contextmanager

@@ -107,14 +107,21 @@ def _content(fact: Facts) -> str:
 
 
 def send_runner(store: Store) -> None:
-    """Bring the runner's own code to a store that lacks it. Raises StorageError."""
+    """Bring the runner's own code to a store that lacks it. Raises StorageError.
+
+    What is there is looked at: a power cut may have left it empty.
+    """
     folder = runner_code.folder()
-    wanted = runner_code.files()
-    there = set(store.names(f"{folder}/{runner_code.ROOM}"))
+    contents = {f"{folder}/{name}": content for name, content in runner_code.files().items()}
+    facts = {
+        key: (_PLAIN, len(content), hashlib.sha256(content).hexdigest())
+        for key, content in contents.items()
+    }
+    held = frozenset(store.holds(facts))
     store.write_many(
-        (f"{folder}/{name}", _PLAIN, content, hashlib.sha256(content).hexdigest())
-        for name, content in wanted.items()
-        if name.rpartition("/")[2] not in there
+        (key, _PLAIN, content, facts[key][2])
+        for key, content in contents.items()
+        if key not in held
     )
 
 

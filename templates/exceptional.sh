@@ -183,9 +183,15 @@ repx_write_success() {
 }
 
 # FILE: bring it and the outputs to the disk. An output that is a folder takes its whole file
-# system along.
+# system along. Phases are kept as long as their inputs are the same, so those go there, too; the
+# work items of a scatter are many.
 repx_flush() {
   local index files=("$1" "$repx_out") folders=()
+  case $repx_unit in
+    main) ;;
+    scatter) folders=("$repx_home") ;;
+    *) files+=("$repx_inputs_file") ;;
+  esac
   for ((index = 1; index < ${#repx_outputs[@]}; index += 2)); do
     if [[ -d ${repx_outputs[index]} ]]; then
       folders+=("${repx_outputs[index]}")

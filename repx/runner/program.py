@@ -98,7 +98,8 @@ class Program:
 
     def flush(self) -> None:
         """Bring the outputs to the disk. Raises OSError."""
-        for path in (*self.outputs, self.out):
+        texts = [path for path, _ in self.texts] if self.unit != b"main" else []  # a phase's input
+        for path in (*texts, *self.outputs, self.out):
             files.flush(path)
 
     def asked(self, rung: int) -> list[bytes]:

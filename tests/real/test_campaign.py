@@ -9,7 +9,10 @@ from campaign.run import IMPOSSIBLE, KINDS
 
 @pytest.mark.parametrize(
     ("kind", "budget"),
-    [("kills", 7), ("links", 5), ("disks", 3), ("faults", 4), ("copies", 4), ("fuzz", 120)],
+    [
+        *(("kills", 7), ("links", 5), ("disks", 3), ("faults", 4), ("copies", 4), ("cuts", 4)),
+        ("fuzz", 120),
+    ],
 )
 def test_a_few_attacks_break_nothing(kind: str, budget: int) -> None:
     why_not = IMPOSSIBLE.get(kind, str)()

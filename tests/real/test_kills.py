@@ -3,91 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
+from campaign.study import KINDS, LAB, Study, Verdict
+
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable, Iterator
 
     from tests.real.place import Place
-
-# Says when it starts and ends, leaves a half-written output meanwhile, and notices when it runs
-# twice at once. The lock of its own is gone when it dies.
-WORK: Final = """
-exec 8>"$TRACE.$who"
-flock -n 8 || echo "twice $who" >>"$TRACE"
-echo "start $who" >>"$TRACE"
-printf half >"$file"
-sleep "${WORK_S:-0.1}"
-printf ' and whole\\n' >>"$file"
-echo "end $who" >>"$TRACE"
-"""
-
-
-def _work(name: str, output: str) -> str:
-    return f'who={name}\nfile="${{outputs[{output}]}}"\n{WORK}'
-
-
-LAB: Final[dict[str, object]] = {
-    "name": "kills",
-    "stages": {
-        "first": {
-            "parameters": {"n": 0},
-            "outputs": {"x": "$out/x.txt"},
-            "run": _work("first${parameters[n]}", "x"),
-        },
-        "second": {
-            "inputs": ["x"],
-            "parameters": {"n": 0},
-            "outputs": {"y": "$out/y.txt"},
-            "run": '[[ $(<"${inputs[x]}") == "half and whole" ]]\n'
-            + _work("second${parameters[n]}", "y"),
-        },
-        "spread": {
-            "scatter": {"run": "echo '[0, 1, 2]' >work_items.json"},
-            "steps": {
-                "one": {
-                    "inputs": ["worker__item"],
-                    "outputs": {"z": "$out/z.txt"},
-                    "run": _work('one$(<"${inputs[worker__item]}")', "z"),
-                },
-            },
-            "gather": {"outputs": {"all": "$out/all.txt"}, "run": _work("gather", "all")},
-        },
-    },
-    "pipelines": {"main": ["first", "second", "spread"]},
-    "runs": {"sweep": {"parameters": {"n": [1, 2, 3, 4, 5]}}},
-}
-WHOLE: Final = "half and whole\n"
 
 
 @dataclass
 class Victim:
-    """A place whose processes all carry a tag, so that they and no others are killed."""
+    """A place whose processes all belong to a study, so that they and no others are killed."""
 
     here: Place
-    tag: str
-    trace: Path
+    study: Study
     work_s: float = 0.1
 
     def env(self) -> dict[str, str]:
-        return {
-            "REPX_TEST_TAG": self.tag,
-            "TRACE": str(self.trace),
-            "WORK_S": str(self.work_s),
-            "REPX_GRACE_S": "1",
-        }
+        return self.study.env(self.work_s)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return self.here.start(*words, **self.env())
@@ -95,22 +40,10 @@ class Victim:
     def run(self, *words: str, code: int = 0) -> str:
         return self.here.repx("run", *words, code=code, env=self.env())
 
-    def processes(self, kind: str) -> list[int]:
-        """Return the ids of the place's own processes of a kind."""
-        return [pid for pid, line in self._lines() if KINDS[kind](line)]
-
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        tag = f"REPX_TEST_TAG={self.tag}".encode()
-        for folder in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if folder.name.isdigit() and tag in (folder / "environ").read_bytes():
-                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    yield int(folder.name), line
-
     def kill(self, kind: str) -> int:
         """Kill all processes of a kind; those of `everything` have no time to notice."""
         killed = 0
-        while pids := self.processes(kind):
+        while pids := self.study.processes(kind):
             for number in (signal.SIGSTOP, signal.SIGKILL):
                 for pid in pids:
                     with contextlib.suppress(ProcessLookupError):
@@ -122,49 +55,23 @@ class Victim:
         return killed
 
     def wait_for_quiet(self) -> None:
-        self.here.wait_until(lambda: not self.processes("everything"))
+        self.here.wait_until(lambda: not self.study.processes())
 
     def told(self, word: str) -> Counter[str]:
-        """Return how often each job wrote a word to the trace."""
-        lines = self.trace.read_text().splitlines() if self.trace.exists() else []
-        return Counter(line.split()[1] for line in lines if line.split()[0] == word)
+        return self.study.told(word)
 
     def succeeded(self) -> set[str]:
         """Return who has a SUCCESS, having checked that it is deserved and alone."""
-        found = set()
-        for marker in self.here.store.glob("outputs/**/repx/SUCCESS"):
-            folder = marker.parent.parent
-            outputs = [path for path in folder.glob("out/*.txt") if path.stem != "work_items"]
-            if folder.name == "scatter":
-                assert (folder / "out/work_items.json").read_text() == "[0, 1, 2]\n"
-                continue
-            assert [path.read_text() for path in outputs] == [WHOLE], marker
-            assert not (marker.parent / "FAIL").exists()
-            found.add(_who(folder))
+        verdict = Verdict()
+        found = self.study.succeeded(verdict)
+        assert not verdict.failures, verdict.notes
         return found
 
 
-def _who(folder: Path) -> str:
-    if folder.parent.name.startswith("branch-"):
-        return f"one{folder.parent.name.removeprefix('branch-')}"
-    stage = folder.name.split("-")[1]
-    if stage == "spread":
-        return "gather"
-    return f"{stage}{json.loads((folder / 'repx/parameters.json').read_text())['n']}"
-
-
-KINDS: Final[dict[str, Callable[[str], bool]]] = {
-    "everything": lambda _: True,
-    "agent": lambda line: "/runner/start.py" in line and "--worker" not in line,
-    "client": lambda line: "-m repx" in line,
-    "wrappers": lambda line: "/submissions/" in line and ("/jobs/" in line or "--worker" in line),
-    "programs": lambda line: "/content/" in line and "/submissions/" not in line,
-}
-
-
 @pytest.fixture
-def victim(defined: Callable[..., Place], tmp_path: Path) -> Iterator[Victim]:
-    made = Victim(defined(LAB), uuid.uuid4().hex, tmp_path / "trace")
+def victim(defined: Callable[..., Place]) -> Iterator[Victim]:
+    here = defined(LAB)
+    made = Victim(here, Study(here.folder, here.store, uuid.uuid4().hex))
     yield made
     made.kill("everything")
 
@@ -247,7 +154,7 @@ def test_the_program_of_a_killed_wrapper_is_ended(victim: Victim) -> None:
 
     assert client.returncode == 1
     assert "wrapper died: signal 9" in err
-    assert not victim.processes("everything")
+    assert not victim.study.processes()
 
 
 def test_a_program_that_outlived_its_runners_is_waited_for(victim: Victim) -> None:
