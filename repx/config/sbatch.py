@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from repx.config import sbatch_values
 from repx.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -170,13 +171,14 @@ def matching(name: str) -> tuple[Option, ...]:
 def read(texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the options in ``sbatch_opts`` by long name, with their values.
 
-    Raises InputError for what sbatch would not understand, and for what only repx or a target
-    may set.
+    Raises InputError for what sbatch would not understand, values too, and for what only repx or a
+    target may set.
     """
     words = iter([word for text in texts for word in _split(text)])
     for word in words:
         for option, value in _read(word, words):
             _check(option, word)
+            sbatch_values.check(option.name, value)
             yield option.name, value
 
 

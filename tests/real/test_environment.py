@@ -118,7 +118,10 @@ def test_functions_and_options_of_the_caller_change_nothing(folder: MakeFolder) 
     made = folder({"job": Work()})
     (made.base / "artifacts/jobs/job/bin/main").write_text(f"#!{sys.executable} -I\nexit(4)\n")
     bad = "() { echo hijacked; exit 9; }"
-    names = ("cd", "printf", "read", "kill", "wait", "trap", "set", "shopt", "local", "return")
+    names = (
+        *("cd", "printf", "read", "kill", "wait", "trap", "set", "shopt", "local", "return", "["),
+        *(":", "chmod", "declare", "echo", "env", "eval", "exit", "flock", "shift", "type"),
+    )
     options = {"SHELLOPTS": "errexit:nounset:noglob:noclobber", "BASHOPTS": "failglob:nocasematch"}
     functions = {f"BASH_FUNC_{name}%%": bad for name in names}
 

@@ -143,3 +143,46 @@ def test_names_are_told_once_and_in_order() -> None:
 
     assert names == sorted(set(names))
     assert len(shorts) == len(set(shorts))
+
+
+@pytest.mark.parametrize(
+    ("text", "like"),
+    [
+        ("--time=soon", "--time=90 (minutes)"),
+        ("-t 1:2:3:4", "--time=90 (minutes)"),
+        ("--time=" + "9" * 500, "--time=90 (minutes)"),
+        ("--mem=4X", "--mem=4G"),
+        ("--mem=-1", "--mem=4G"),
+        ("--mem=1.5G", "--mem=4G"),
+        ("--mem-per-cpu=", "--mem-per-cpu=4G"),
+        ("--priority=-5", "--priority=1000"),
+        ("--nice=low", "--nice=100"),
+        ("-c two", "--cpus-per-task=4"),
+        ("-c0", "--cpus-per-task=4"),
+        ("-N 2-", "--nodes=2 or 2-4"),
+        ("--gpus='2 4'", "--gpus=2 or a100:2"),
+        ("--switches=1@soon", "--switches=1 or 1@30:00"),
+        ("--account='a\nb'", "on one line"),
+        ("--account='a\tb'", "on one line"),
+        ("--account=" + "x" * 2000, "up to 1000 characters"),
+    ],
+)
+def test_a_value_that_sbatch_does_not_understand_is_refused(text: str, like: str) -> None:
+    with pytest.raises(InputError) as caught:
+        list(sbatch.read([text]))
+
+    assert like in str(caught.value.hint)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("--time=90", "--time=01:30:00", "--time=2-12", "--time=2-12:00:00", "--time=unlimited"),
+        *("--mem=0", "--mem=4096", "--mem=4G", "--mem=4gb", "--tmp=10G", "--nice", "--nice=-5"),
+        *("--nodes=1", "--nodes=2-4", "--nodes=1k-2k", "--gpus=2", "--gpus=a100:2,v100:1"),
+        *("--priority=TOP", "--switches=1@01:00:00", "-B 2:4:*", "--extra-node-info=2"),
+    ],
+)
+def test_what_sbatch_understands_is_taken(text: str) -> None:
+    assert 1 == len(list(sbatch.read([text])))
