@@ -28,6 +28,7 @@ _ANSWER: Final = struct.Struct("<IiQ")
 _TRANSFER: Final = struct.Struct("<QQIIQII")  # of READ and WRITE: handle, offset, size, ...
 _MOST: Final = 1 << 17
 _SECTOR: Final = 512
+_WHOLE: Final = 4096  # what a disk writes whole or not at all
 _ENOSYS: Final = 38
 _SILENT: Final = (2, 36, 42)  # FORGET, INTERRUPT and BATCH_FORGET want no answer
 _LOST: Final = 0.5  # of what is pending, when the power goes
@@ -56,12 +57,13 @@ class Disk:
         self.pending.clear()
 
     def cut(self, chance: random.Random) -> None:
-        """Lose a part of what is pending: whole writes, or all but their first sectors."""
+        """Lose a part of what is pending: whole writes, or all but their first blocks."""
         for offset, data in self.pending:
             if chance.random() >= _LOST:
                 kept = len(data)
                 if chance.random() < _LOST:
-                    kept = chance.randint(0, len(data) // _SECTOR) * _SECTOR
+                    first, last = offset // _WHOLE, (offset + kept) // _WHOLE
+                    kept = max(0, chance.randint(first, last) * _WHOLE - offset)
                 self.durable[offset : offset + kept] = data[:kept]
         self.pending.clear()
         self.content[:] = self.durable

@@ -216,9 +216,11 @@ class Study:
             wanted = ["work_items.json"] if folder.name == "scatter" else ["*.txt"]
             outputs = [path for pattern in wanted for path in folder.glob(f"out/{pattern}")]
             whole = "[0, 1, 2]\n" if folder.name == "scatter" else WHOLE
-            if [_text(path) for path in outputs] != [whole] or (marker.parent / "FAIL").exists():
+            texts = [_text(path) for path in outputs]
+            if texts != [whole] or (marker.parent / "FAIL").exists():
                 verdict.false += 1
-                verdict.notes.append(f"false success: {marker}")
+                beside = sorted(path.name for path in marker.parent.iterdir())
+                verdict.notes.append(f"false success: {marker}: {texts} {beside} {_text(marker)}")
             if folder.name != "scatter":
                 found.add(self._who(folder))
         return found

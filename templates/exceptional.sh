@@ -160,52 +160,6 @@ repx_fail() {
   return 1
 }
 
-# MEMBERS: SUCCESS could not be written, because the job has removed its folder, or for good.
-repx_succeed_again() {
-  repx_write_success "$repx_record/SUCCESS" "$1"
-}
-
-# MEMBERS: leave SUCCESS, it too on the disk, so that it is whole wherever it exists.
-repx_succeed_durably() {
-  local part=$repx_record/SUCCESS.$$.part
-  repx_write_success "$part" "$1"
-  repx_flush "$part"
-  mv -fT -- "$part" "$repx_record/SUCCESS" || repx_broken "cannot write $repx_record/SUCCESS"
-}
-
-# FILE MEMBERS
-repx_write_success() {
-  [[ -d $repx_record ]] || repx_make "$repx_record"
-  repx_drop "$1"
-  repx_mark "$1" success 0 '""' "$repx_missing$2" && return
-  rm -f -- "$1"
-  repx_broken "cannot write $repx_record/SUCCESS"
-}
-
-# FILE: bring it and the outputs to the disk. An output that is a folder takes its whole file
-# system along. Phases are kept as long as their inputs are the same, so those go there, too; the
-# work items of a scatter are many.
-repx_flush() {
-  local index files=("$1" "$repx_out") folders=()
-  case $repx_unit in
-    main) ;;
-    scatter) folders=("$repx_home") ;;
-    *) files+=("$repx_inputs_file") ;;
-  esac
-  for ((index = 1; index < ${#repx_outputs[@]}; index += 2)); do
-    if [[ -d ${repx_outputs[index]} ]]; then
-      folders+=("${repx_outputs[index]}")
-    elif [[ -e ${repx_outputs[index]} ]]; then
-      files+=("${repx_outputs[index]}")
-    fi
-  done
-  if ((${#folders[@]})); then
-    sync -f -- "$1" "${folders[@]}"
-  else
-    sync -- "${files[@]}"
-  fi 2>/dev/null || sync || true # an old or another sync knows no files
-}
-
 # ended STATUS STOPPED START TICKS RSS: what the runner has seen of the program, of which
 # nothing is left: its exit status, why it was stopped if it was, when it began, what it used.
 # Judges as `repx_try` does.

@@ -221,14 +221,50 @@ repx_present() {
   done
 }
 
-# MEMBERS: leave SUCCESS, with further members of its JSON. It is made last, when what it promises is
-# on the disk.
+# MEMBERS: leave SUCCESS, with further members of its JSON. It is made last, when what it promises,
+# and with full durability the marker itself, is on the disk.
 repx_succeed() {
+  local part=$repx_record/SUCCESS.$$.part
   if [[ $repx_durability == full ]]; then
-    repx_exceptional succeed_durably "$1"
+    repx_write_success "$part" "$1"
+    repx_flush "$part"
+    mv -fT -- "$part" "$repx_record/SUCCESS" || repx_exceptional broken "cannot write $repx_record/SUCCESS"
   else
-    repx_mark "$repx_record/SUCCESS" success 0 '""' "$repx_missing$1" || repx_exceptional succeed_again "$1"
+    repx_write_success "$repx_record/SUCCESS" "$1"
   fi
+}
+
+# FILE MEMBERS: the job may have removed its folder, or written this file itself.
+repx_write_success() {
+  [[ -d $repx_record ]] || repx_exceptional make "$repx_record"
+  repx_clean "$1"
+  repx_mark "$1" success 0 '""' "$repx_missing$2" && return
+  rm -f -- "$1"
+  repx_exceptional broken "cannot write $repx_record/SUCCESS"
+}
+
+# FILE: bring it and the outputs to the disk. An output that is a folder takes its whole file
+# system along. Phases are kept as long as their inputs are the same, so those go there, too; the
+# work items of a scatter are many.
+repx_flush() {
+  local index files=("$1" "$repx_out") folders=()
+  case $repx_unit in
+    main) ;;
+    scatter) folders=("$repx_home") ;;
+    *) files+=("$repx_inputs_file") ;;
+  esac
+  for ((index = 1; index < ${#repx_outputs[@]}; index += 2)); do
+    if [[ -d ${repx_outputs[index]} ]]; then
+      folders+=("${repx_outputs[index]}")
+    elif [[ -e ${repx_outputs[index]} ]]; then
+      files+=("${repx_outputs[index]}")
+    fi
+  done
+  if ((${#folders[@]})); then
+    sync -f -- "$1" "${folders[@]}"
+  else
+    sync -- "${files[@]}"
+  fi 2>/dev/null || sync || true # an old or another sync knows no files
 }
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.
