@@ -30,11 +30,21 @@ IMPOSSIBLE: Final[Mapping[str, Callable[[], str]]] = {
     "cuts": cuts.why_not,
 }
 FULL: Final = {
-    **{"kills": 1_100, "links": 200, "disks": 360, "faults": 180, "copies": 70, "cuts": 100},
+    "kills": 1_100,
+    "links": 200,
+    "disks": 360,
+    "faults": 180,
+    "copies": 70,
+    "cuts": 100,
     "fuzz": 10_000,
 }
 QUICK: Final = {
-    **{"kills": 28, "links": 20, "disks": 10, "faults": 10, "copies": 10, "cuts": 7},
+    "kills": 28,
+    "links": 20,
+    "disks": 10,
+    "faults": 10,
+    "copies": 10,
+    "cuts": 7,
     "fuzz": 300,
 }
 

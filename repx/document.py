@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NOWHERE: Final = (0, 0)
 _MOST_KEPT: Final = 10_000  # values; aliases can make more of a few lines than fits in memory
+_PIECE: Final = 1 << 20
 _LARGEST: Final = 64 << 20  # bytes; what is larger, or never ends, is something else
 
 
@@ -113,8 +114,10 @@ def load_valid(
 
 def _text(path: Path, file: str) -> str:
     try:
+        raw = bytearray()
         with path.open("rb") as stream:
-            raw = stream.read(_LARGEST + 1)
+            while len(raw) <= _LARGEST and (piece := stream.read(_PIECE)):
+                raw += piece
     except FileNotFoundError as error:
         message = f"no such file: {file}"
         raise InputError(message) from error

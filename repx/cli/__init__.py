@@ -110,10 +110,19 @@ def _outcome(arguments: list[str]) -> int:
         code = _INTERRUPTED
     except OSError:
         raise
-    except Exception:  # noqa: BLE001  # the last resort; everything foreseen is above
+    except Exception as problem:  # noqa: BLE001  # the last resort; all foreseen is above
+        if _lacks_memory(problem):
+            console.error("not enough memory", hint="`ulimit -v` shows the limit of this shell")
+            return _FAILED
         _report_bug(arguments)
         code = _BUG
     return code
+
+
+def _lacks_memory(problem: Exception) -> bool:
+    """Tell whether there was too little memory, which Python says in several ways."""
+    words = ("failed to map segment", "can't start new thread", "Cannot allocate memory")
+    return isinstance(problem, MemoryError) or any(each in str(problem) for each in words)
 
 
 def _broken_off(problem: OSError) -> int:
