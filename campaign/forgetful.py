@@ -42,17 +42,23 @@ class Disk:
     content: bytearray
     durable: bytearray
     pending: list[tuple[int, bytes]] = field(default_factory=list)
-    dead: bool = False
+    handles: int = 0
+    oldest: int = 1  # of the handles opened since the power was last on
 
-    def write(self, offset: int, data: bytes) -> None:
-        """Take what is written, unless the power is off."""
-        if not self.dead:
+    def write(self, handle: int, offset: int, data: bytes) -> None:
+        """Take what is written, unless the power was cut since.
+
+        A mount that another mount namespace has copied may write long after that.
+        """
+        if handle >= self.oldest:
             self.content[offset : offset + len(data)] = data
             self.pending.append((offset, data))
 
-    def flush(self) -> None:
+    def flush(self, handle: int) -> None:
         """Make durable what was written."""
-        for offset, data in () if self.dead else self.pending:
+        if handle < self.oldest:
+            return
+        for offset, data in self.pending:
             self.durable[offset : offset + len(data)] = data
         self.pending.clear()
 
@@ -67,7 +73,7 @@ class Disk:
                 self.durable[offset : offset + kept] = data[:kept]
         self.pending.clear()
         self.content[:] = self.durable
-        self.dead = True
+        self.oldest = sys.maxsize
 
 
 def main(path: str, size: int) -> None:
@@ -96,7 +102,7 @@ def _obey(disk: Disk) -> None:
     if words[0] == b"cut":
         disk.cut(random.Random(int(words[1])))
     else:
-        disk.dead = False
+        disk.oldest = disk.handles + 1
     print("done", flush=True)
 
 
@@ -131,8 +137,9 @@ def _attributes(_body: bytes, disk: Disk) -> bytes:
     return struct.pack("<QII3Q36x7I", 3600, 0, 0, 1, size, size // _SECTOR, mode, 1, *[0] * 5)
 
 
-def _open(_body: bytes, _disk: Disk) -> bytes:
-    return struct.pack("<QII", 1, _DIRECT_IO, 0)
+def _open(_body: bytes, disk: Disk) -> bytes:
+    disk.handles += 1
+    return struct.pack("<QII", disk.handles, _DIRECT_IO, 0)
 
 
 def _read(body: bytes, disk: Disk) -> bytes:
@@ -141,13 +148,13 @@ def _read(body: bytes, disk: Disk) -> bytes:
 
 
 def _write(body: bytes, disk: Disk) -> bytes:
-    _, offset, size, *_ = _TRANSFER.unpack_from(body)
-    disk.write(offset, body[_TRANSFER.size : _TRANSFER.size + size])
+    handle, offset, size, *_ = _TRANSFER.unpack_from(body)
+    disk.write(handle, offset, body[_TRANSFER.size : _TRANSFER.size + size])
     return struct.pack("<II", size, 0)
 
 
-def _flush(_body: bytes, disk: Disk) -> bytes:
-    disk.flush()
+def _flush(body: bytes, disk: Disk) -> bytes:
+    disk.flush(*struct.unpack_from("<Q", body))
     return b""
 
 
