@@ -170,16 +170,32 @@ def rooms_of(
     from repx.lab import images
     from repx.runtimes import rooms
 
-    lab = opened.lab
-    if target.rootfs is RootName.HOST:
-        room = rooms.make(target, None, tools=launch.tools(lab), hide=(str(opened.root.parent),))
-        return dict.fromkeys(named, room), ()
-    found = {path: images.read(opened.files, path, unpack) for path in named if path is not None}
-    tools = launch.tools(lab)
-    made: dict[str | None, Room] = {
-        path: rooms.make(target, image, tools=tools) for path, image in found.items()
-    }
+    tools = launch.tools(opened.lab)
+    on_host = target.rootfs is RootName.HOST
+    wanted = () if on_host and not _needs_nix(opened) else named
+    found = {path: images.read(opened.files, path, unpack) for path in wanted if path is not None}
+    made: dict[str | None, Room]
+    if on_host:
+        hide = (str(opened.root.parent),)
+        made = {
+            path: rooms.make(target, None, tools=tools, hide=hide, packages=found.get(path or ""))
+            for path in named
+        }
+    else:
+        made = {path: rooms.make(target, image, tools=tools) for path, image in found.items()}
     return made, found.values()
+
+
+def _needs_nix(opened: OpenLab) -> bool:
+    """Return whether the Lab's programs are started by what its images have in /nix/store."""
+    job = next(iter(opened.lab.jobs.values()), None)
+    if job is None:
+        return False
+    with opened.files.open(job.final.path) as stream:
+        return stream.read(len(_NIX)) == _NIX
+
+
+_NIX: Final = b"#!/nix/store/"
 
 
 def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | None:

@@ -52,6 +52,7 @@ repx_prepare_bwrap() {
     repx_image_root && repx_root_words '' || return
   else
     repx_host_words
+    [[ -z ${repx_packages-} ]] || repx_package_words || return
   fi
   for path in "${repx_host_paths[@]}"; do repx_at_root+=(--bind "$path" "$path"); done
   repx_gpu_devices
@@ -65,6 +66,26 @@ repx_host_words() {
   for folder in "${repx_hidden[@]}"; do
     [[ ! -d $folder ]] || repx_at_root+=(--tmpfs "$(realpath -- "$folder")")
   done
+}
+
+# In the node's root, show the packages that the image has in /nix/store, and no others.
+repx_package_words() {
+  local repx_image=$repx_packages entry words=()
+  repx_image_root || return
+  if [[ ! -d /nix/store ]]; then # nor can it be made in a root that is read-only
+    for entry in /* /.[!.]*; do
+      case $entry in
+        /dev | /nix | /proc | /tmp) continue ;;
+      esac
+      if [[ -L $entry ]]; then
+        words+=(--symlink "$(readlink -- "$entry")" "$entry")
+      elif [[ -e $entry ]]; then
+        words+=(--ro-bind "$entry" "$entry")
+      fi
+    done
+    repx_at_root=("${words[@]}" "${repx_at_root[@]:3}")
+  fi
+  repx_at_root+=(--ro-bind "$repx_root/nix/store" /nix/store)
 }
 
 # PATH/: show what the image has there, but leave room for what is mounted upon or below it.

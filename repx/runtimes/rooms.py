@@ -45,12 +45,18 @@ NO_ROOMS: Final[Mapping[str | None, Room]] = MappingProxyType({})
 
 
 def make(
-    target: Target, image: Image | None, *, tools: str | None, hide: tuple[str, ...] = ()
+    target: Target,
+    image: Image | None,
+    *,
+    tools: str | None,
+    hide: tuple[str, ...] = (),
+    packages: Image | None = None,
 ) -> Room:
     """Return the room for an image, or for the node's own root where there is none.
 
     ``tools`` is the key of the Lab's host tools in the store; the folders ``hide`` of the node's
-    own root are not shown, nor are those of users and of the store.
+    own root are not shown, nor are those of users and of the store. ``packages`` is the image
+    whose /nix/store is shown in that root.
     """
     walls = Walls(
         base=target.base_path,
@@ -65,7 +71,9 @@ def make(
         gpus=target.gpus,
         hidden=() if image else (*_USERS, target.base_path, *hide),
     )
-    lines = _lines(target, walls, image)
+    lines = _lines(target, walls, image or packages)
+    if packages:
+        lines["repx_packages"] = packages.digest
     named = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
     return Room(key=named[:_KEY_LENGTH], walls=walls, runtimes=target.isolating, lines=lines)
 
@@ -105,7 +113,7 @@ def _lines(target: Target, walls: Walls, image: Image | None) -> dict[str, Value
         "repx_runtimes": target.isolating,
         "repx_image": walls.image or "",
         "repx_image_name": image.path if image else "",
-        "repx_archive": f"{target.base_path}/artifacts/images/{walls.image}" if image else "",
+        "repx_archive": f"{target.base_path}/artifacts/images/{image.digest}" if image else "",
         "repx_layers": layers,
         "repx_node": walls.node,
         "repx_node_local": "1" if target.node_local_path else "",

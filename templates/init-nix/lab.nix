@@ -6,7 +6,7 @@
 #
 # Change a value and build and run again: only what changed runs.
 let
-  throw = # a stage: a program with inputs, parameters and outputs
+  throwing = # a stage: a program with inputs, parameters and outputs
     { pkgs }:
     {
       parameters = {
@@ -28,13 +28,13 @@ let
         '';
     };
 
-  summarise =
+  summarising =
     { pkgs }:
     {
       parameters = {
-        sides = 6;
-        throws = 10;
-        seed = 1;
+        sides = { }; # the defaults of `throw`
+        throws = { };
+        seed = { };
       };
       inputs = [ "numbers" ];
       outputs = {
@@ -49,7 +49,7 @@ let
       };
     };
 
-  table = # reads a whole run: its list of jobs, and the folder that holds their outputs
+  tabulating = # reads a whole run: its list of jobs, and the folder that holds their outputs
     { pkgs }:
     {
       inputs = [
@@ -71,8 +71,8 @@ in
       (
         { repx, ... }:
         repx.mkPipe rec {
-          throw_ = repx.callStage throw [ ];
-          summarise_ = repx.callStage summarise [ throw_ ]; # outputs feed inputs of their name
+          throw = repx.callStage throwing [ ];
+          summarise = repx.callStage summarising [ throw ]; # outputs feed inputs of their name
         }
       )
     ];
@@ -95,7 +95,7 @@ in
   }
   {
     name = "report";
-    pipelines = [ ({ repx, ... }: repx.mkPipe { report = repx.callStage table [ ]; }) ];
+    pipelines = [ ({ repx, ... }: repx.mkPipe { table = repx.callStage tabulating [ ]; }) ];
     dependencies = {
       throws = "soft"; # starts when all throws have ended, also if some failed
     };

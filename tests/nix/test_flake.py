@@ -74,5 +74,5 @@ def test_a_new_project_builds_and_runs(nix: Nix, tmp_path: Path) -> None:
     run = nix.inside(*repx, "run", "throws", "report")
     ran = subprocess.run(run, capture_output=True, check=False, cwd=project, text=True)
     assert ran.returncode == 0, ran.stderr
-    (table,) = project.glob("s/outputs/*report*/out/table.csv")
+    (table,) = project.glob("s/outputs/*-table-*/out/table.csv")
     assert len(table.read_text().splitlines()) == 19

@@ -135,6 +135,29 @@ def test_all_of_it_runs_without_nix(
     assert texts == ["25\nlong\n", "25\nshort\n", "44\nlong\n", "44\nshort\n"]
 
 
+@pytest.mark.needs("bwrap")
+@pytest.mark.parametrize("node", ["without-nix", "with-nix"])
+def test_the_root_of_the_node_gets_the_packages_of_the_lab(
+    listing: Path, tmp_path: Path, node: str
+) -> None:
+    """`rootfs: host`: everything of the node, but in /nix/store what the Lab's scripts use."""
+    (tmp_path / "store/other-package").mkdir(parents=True)
+    room = ("bwrap", "--dev-bind", "/", "/", "--bind", os.fspath(tmp_path), "/nix")
+
+    ran = run(
+        listing, tmp_path, "bwrap, rootfs: host", {}, before=room if node == "with-nix" else ()
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    (names,) = tmp_path.glob("s/outputs/*/out/names")
+    packages = {
+        path.split("/")[3]
+        for layer in listing.glob("store/*-layer.tar")
+        for path in paths_of(layer)
+    }
+    assert packages == set(names.read_text().split())
+
+
 def test_natively_a_lab_needs_the_store_of_nix(copied: Nix, lab: Path, tmp_path: Path) -> None:
     without = run(lab, tmp_path, "native", {}, "sweep")
 
@@ -185,5 +208,5 @@ def test_a_stage_reads_a_whole_run_in_isolation(copied: Nix, tmp_path: Path) -> 
     )
 
     assert ran.returncode == 0, ran.stderr
-    (table,) = tmp_path.glob("s/outputs/*report*/out/table.csv")
+    (table,) = tmp_path.glob("s/outputs/*-table-*/out/table.csv")
     assert len(table.read_text().splitlines()) == 19

@@ -71,7 +71,7 @@ def test_a_starter_builds_and_runs(nix: Nix, installed: Path, tmp_path: Path) ->
     assert built.returncode == 0, built.stderr
     ran = repx(installed, project, "run", nix=nix)
     assert ran.returncode == 0, ran.stderr
-    (table,) = project.glob("s/outputs/*report*/out/table.csv")
+    (table,) = project.glob("s/outputs/*-table-*/out/table.csv")
     assert len(table.read_text(encoding="utf-8").splitlines()) == 19
 
 
