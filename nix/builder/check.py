@@ -77,7 +77,9 @@ def _shellcheck(lines: str, shellcheck: str) -> Iterator[Problem]:
 
 @functools.cache
 def _builtins(bash: str) -> set[str]:
-    return set(_run([bash, "-c", "compgen -bk"], "").stdout.split())
+    # The bash of nixpkgs has no readline, and without it no `compgen`.
+    listed = (line.split() for line in _run([bash, "-c", "enable -a"], "").stdout.splitlines())
+    return {words[-1] for words in listed if "-n" not in words}
 
 
 def _provided(word: str, path: Sequence[str]) -> bool:

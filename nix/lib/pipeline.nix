@@ -95,7 +95,12 @@ in
         else
           mapAttrs (
             key: value:
-            if isStage value then value else fail where "${quoted key} is not a stage: make it with callStage"
+            if !(isStage value) then
+              fail where "${quoted key} is not a stage: make it with callStage"
+            else if match "[A-Za-z0-9_+-][A-Za-z0-9_.+-]*" key == null then
+              fail where "a stage cannot be called ${quoted key}: use letters, digits and . _ + -"
+            else
+              value
           ) described;
       keys = attrNames placeholders;
       written = mapAttrs (

@@ -120,6 +120,13 @@ MISTAKES: Final = [
         "piped { a = 3; }",
         "run 'r', pipeline written inline: 'a' is not a stage: make it with callStage",
     ),
+    (
+        'piped { "a b" = call { } [ ]; }',
+        (
+            "run 'r', pipeline written inline: a stage cannot be called 'a b': use letters, "
+            "digits and . _ + -"
+        ),
+    ),
     # --- runs and parameters
     (
         "lab (run { parameters = { n = [ ]; }; })",
