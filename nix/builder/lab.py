@@ -24,8 +24,12 @@ def main() -> int:
     except BlueprintError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{sum(jobs.values())} jobs in {len(jobs)} runs", file=sys.stderr)
+    print(f"{_count(sum(jobs.values()), 'job')} in {_count(len(jobs), 'run')}", file=sys.stderr)
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _add(described: dict[str, Any], writer: Writer) -> dict[str, str]:
