@@ -22,7 +22,7 @@ _TEXT: Final = "utf-8-sig"
 
 
 class LoadError(InputError, ValueError):
-    """A file is not what its name says: empty, cut off, or in another encoding."""
+    """A file cannot be read, or is not what its name says: empty, cut off, of another encoding."""
 
 
 def optional(module: str, purpose: str) -> Any:  # noqa: ANN401  # an untyped optional module
@@ -99,6 +99,8 @@ def _naming(path: Path) -> Iterator[None]:
         is_empty = path.is_file() and path.stat().st_size == 0
         what = "the file is empty" if is_empty else f"{_shape(path)}: {error}"
         raise LoadError(f"{path}: {what}") from error
+    except OSError as error:
+        raise LoadError(f"{path}: {error.strerror or error}") from error
 
 
 def _shape(path: Path) -> str:

@@ -94,6 +94,16 @@ def test_file_that_cannot_be_read_is_named_with_its_job(
     assert caught.value.hint is not None
 
 
+def test_a_folder_in_the_place_of_a_file_is_named_with_its_job(lab: Lab) -> None:
+    end(lab, CALC_2_5, "SUCCESS")
+    job = lab.job(CALC_2_5)
+    (job.path / "dir.csv").mkdir()
+
+    for load in (job.load, job.load_rows, job.load_text, job.load_json):
+        with pytest.raises(InputError, match=r"calc-1\.0: .*/dir\.csv: Is a directory"):
+            load("dir.csv")
+
+
 def test_rows_of_a_file_that_cannot_be_read_name_it(lab: Lab) -> None:
     end(lab, CALC_2_5, "SUCCESS")
     job = lab.job(CALC_2_5)
