@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -256,7 +258,10 @@ def as_object(content: bytes | None) -> Mapping[str, Any]:
 
 
 def _error(verb: str, path: str, why: str) -> StorageError:
-    return StorageError(
-        f"cannot {verb} {path}: {why}",
-        hint="check `base_path` of the target, its permissions and the free space there",
-    )
+    hint = "check `base_path` of the target, its permissions and the free space there"
+    if why == os.strerror(errno.EACCES):
+        hint = (
+            "check its permissions; if another user made it, `share: group` in their target lets"
+            " you in, or give yours a `base_path` of its own"
+        )
+    return StorageError(f"cannot {verb} {path}: {why}", hint=hint)
