@@ -104,7 +104,7 @@ repx_adopt() {
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 given = open("/proc/self/environ", "rb").read().split(b"\0")[:-1]
-os.execve(sys.argv[1], sys.argv[1:], dict(entry.split(b"=", 1) for entry in given))' "$BASH" "$@"
+os.execve(sys.argv[1], sys.argv[2:], dict(entry.split(b"=", 1) for entry in given))' "$BASH" bash "$@"
 }
 
 # Run the command once. Leaves FAIL and returns 1 when it did not do its work.
