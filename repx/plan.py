@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from repx import graph, progress, waiting
-from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName
+from repx.model import DependencyType, Job, JobId, Lab, Phase, RunName, stage_of
 from repx.status import ALIVE, GATE, ByHand, JobState, Owner, State
 from repx.target import Resources, Retries, RuntimeName
 
@@ -268,7 +268,7 @@ def _promised(state: JobState) -> bool:
 def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
     """Return in words why a job runs."""
     if state.state is State.STALE:
-        return f"stale: {state.reason} ran again"
+        return f"stale: {stage_of(state.reason)} ran again"
     if forced:
         return "forced"
     match state.state:

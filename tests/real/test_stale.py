@@ -133,9 +133,11 @@ def test_a_job_whose_folder_was_deleted_outdates_what_stands_on_it(
     shutil.rmtree(here.store / "outputs" / first)
     here.repx("run", first)
     between = here.states()
+    shown = here.repx("run", "-n")
     here.repx("run", third)
 
     assert ["succeeded", "stale", "stale"] == [between[job] for job in (first, second, third)]
+    assert 2 == shown.count("stale: first ran again")
     assert {"succeeded"} == {*here.states().values()}
     assert here.out(first) == here.out(second) == here.out(third)
 
