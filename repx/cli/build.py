@@ -115,10 +115,10 @@ def _tool(argv: Sequence[str], stdin: str) -> tuple[int, str]:
 def _program(argv: Sequence[str], cwd: Path) -> tuple[int, str, str] | None:
     """Run a program that gets software; it may download and compile for long."""
     from repx.errors import CommandNotFoundError
-    from repx.places.command import run
+    from repx.places.command import run_attached
 
     try:
-        done = run(argv, cwd=cwd, check=False, timeout_s=_LONGEST_FETCH_S)
+        done = run_attached(argv, cwd=cwd, timeout_s=_LONGEST_FETCH_S)
     except CommandNotFoundError:
         return None
     return done.code, done.stdout, done.stderr

@@ -64,21 +64,57 @@ def run(
     timeout_s: float = 60,
     check: bool = True,
 ) -> Completed:
-    """Run a command to its end and return what it said.
+    """Run a command to its end and return what it said; it goes on if this process is interrupted.
 
     ``env`` replaces the environment. Raises CommandNotFoundError when the program is not
     installed, CommandError when it does not end within ``timeout_s`` seconds or, with
     ``check``, when its exit code is not 0.
     """
+    process = _started(argv, cwd=cwd, env=env, stdin=stdin)
+    if not _ends_within(process, timeout_s):
+        raise CommandError(argv, 124, f"no answer within {timeout_s:g} s")
+    completed = _completed(process)
+    if check and completed.code != 0:
+        raise CommandError(argv, completed.code, completed.stderr)
+    return completed
+
+
+def run_attached(argv: Sequence[str], *, cwd: Path, timeout_s: float) -> Completed:
+    """Run a command that, with all it started, ends when this process is interrupted.
+
+    Raises CommandNotFoundError, and CommandError when it does not end in time.
+    """
+    process = _started(argv, cwd=cwd, env=None, stdin=None, group=True)
+    ended = False
+    try:
+        ended = _ends_within(process, timeout_s)
+    finally:
+        if not ended:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)  # it leads the group
+    if not ended:
+        raise CommandError(argv, 124, f"it did not end within {timeout_s:g} s")
+    return _completed(process)
+
+
+def _started(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: str | None,
+    group: bool = False,
+) -> sh.RunningCommand:
     import sh  # 0.1 s that most commands can do without
 
     log.debug("%s", shlex.join(argv))
     try:
-        process = sh.Command(argv[0])(
+        process: sh.RunningCommand = sh.Command(argv[0])(
             *argv[1:],
             _cwd=str(cwd) if cwd else None,
             _env=dict(env) if env is not None else None,
             _in=stdin,
+            _new_group=group,
             _ok_code=tuple(range(-64, 256)),
             _tty_out=False,
             _out_bufsize=65536,
@@ -89,16 +125,15 @@ def run(
         )
     except sh.CommandNotFound:
         raise _not_found(argv[0]) from None
-    if not _ends_within(process, timeout_s):
-        raise CommandError(argv, 124, f"no answer within {timeout_s:g} s")
-    completed = Completed(
+    return process
+
+
+def _completed(process: sh.RunningCommand) -> Completed:
+    return Completed(
         code=process.exit_code,
         stdout=process.stdout.decode(errors="replace"),
         stderr=process.stderr.decode(errors="replace"),
     )
-    if check and completed.code != 0:
-        raise CommandError(argv, completed.code, completed.stderr)
-    return completed
 
 
 def _ends_within(process: sh.RunningCommand, timeout_s: float) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -235,6 +236,22 @@ def test_a_killed_installation_leaves_nothing_that_counts(empty: Place) -> None:
     assert [*here.folder.glob("result/store/*-python/lib/*/site-packages/greet.py")], (
         "installed, though PYTHONPATH leads to another one"
     )
+
+
+def test_an_interrupted_build_ends_what_installs(empty: Place) -> None:
+    here = project(empty)
+    pip = here.write("bin/python3", f"#!/bin/sh\necho $$ >{here.folder}/pid\nexec sleep 60\n")
+    pip.chmod(stat.S_IRWXU)
+    process = here.start("build", PATH=f"{pip.parent}:/usr/bin:/bin")
+    here.wait_until((here.folder / "pid").exists)
+    pid = int((here.folder / "pid").read_text() or 0)
+
+    process.send_signal(signal.SIGINT)
+
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "interrupted") == (130, said.split()[-1])
+    here.wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    assert [] == [*(here.folder / ".repx/software").glob("new-*")]
 
 
 PYPROJECT: Final = """\
