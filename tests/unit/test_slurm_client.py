@@ -429,3 +429,24 @@ def test_what_was_submitted_again_stands_for_what_failed(store: Store) -> None:
     assert (State.RUNNING, "30_3") == (found["a3"].state, str(found["a3"].by))
     assert {"slurm": 1} == asked
     assert ["30_3"] == [call[-1] for call in run.scancels()]
+
+
+def test_a_scatter_gather_job_says_how_far_it_is(store: Store) -> None:
+    found = queue.reported(at(Answers(squeue=ALIVE), store))
+
+    assert (State.RUNNING, "4 of 5 steps ended") == (found["sg"].state, found["sg"].reason)
+
+
+def test_many_thousands_of_ids_are_asked_about_at_once(store: Store) -> None:
+    """By user: the command line stays short, whatever was submitted."""
+    lines = "".join(f"s{n}\t{1000 + n}\t1\n" for n in range(20_000)).encode()
+    rows = "".join(f"s{n}\t-\tjobs\tj{n}\n" for n in range(20_000)).encode()
+    for name in ("20260101-120001-aaaaaa", "20260101-120002-bbbbbb"):
+        store.write(f"submissions/{name}/submitted.tsv", lines)
+        store.write(f"submissions/{name}/arrays.tsv", rows)
+    run = Answers(squeue=ALIVE)
+    queue.reported(at(run, store))
+    asked = [words for words in run.asked if words[0] == "squeue"]
+
+    assert 2 == len(asked), "one for each of two clusters"
+    assert max(len(" ".join(words)) for words in asked) < 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -93,12 +93,15 @@ def reported(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[
     waiting = continued in entries and entries[continued].state in ALIVE
     refused = continued in entries and entries[continued].word == "FAILED"
     tried = any_watcher(known, entries)
+    alive = Counter(id_ for (id_, _), entry in entries.items() if entry.queued)
     for job, (by, each) in parts.items():
         if told := [entry for entry in each if entry is not None]:
             best = min(told, key=lambda entry: _RANK[entry.state])
             state = _of_entry(best, by, now) if by or waiting else _halfway(known)
             if tried and best.word == "PENDING" and best.state is State.SKIPPED:
                 state = JobState(state=State.QUEUED, reason="waits for another attempt", by=by)
+            if state.by and state.state in ALIVE and job in known.children:
+                state = replace(state, reason=_progress(known.children[job], alive))
             found[job] = replace(state, forced=job in known.forced)
         elif waiting and not by:
             reason = f"waits for room in the queue; Slurm job {continued[0]} submits it"
@@ -107,6 +110,12 @@ def reported(known: Known, entries: Mapping[Key, Entry], *, now: float) -> dict[
         elif refused and not by:  # its log, found by this name, has Slurm's words
             found[job] = JobState(state=State.LOST, reason="not submitted", by=NOT_SUBMITTED)
     return found
+
+
+def _progress(children: Mapping[str, int], alive: Mapping[str, int]) -> str:
+    """Return how many steps of a scatter-gather job have ended, of those that were submitted."""
+    total = sum(children.values())
+    return f"{total - sum(alive[id_] for id_ in children)} of {total} steps ended"
 
 
 # A job's state is that of its most active part.

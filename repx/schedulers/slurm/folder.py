@@ -60,7 +60,8 @@ class Tries:
 class Known:
     """What a submission folder tells of its Slurm jobs.
 
-    ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps. ``size`` is the
+    ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps and how many
+    elements each has. ``size`` is the
     length of submitted.tsv in bytes. ``home`` is the cluster that submit.sh talked to, ``cluster``
     the one to name in every question, where it is another one, ``user`` whose jobs these are.
     ``forced`` are those that run although they had succeeded. ``unseen``: when and where somebody
@@ -77,7 +78,7 @@ class Known:
     user: str = ""
     forced: frozenset[JobId] = frozenset()
     unseen: str = ""
-    children: Mapping[JobId, tuple[str, ...]] = field(default_factory=dict)
+    children: Mapping[JobId, Mapping[str, int]] = field(default_factory=dict)
     again: Mapping[tuple[str, int | None], tuple[Attempt, ...]] = field(default_factory=dict)
     tries: Mapping[str, Tries] = field(default_factory=dict)
 
@@ -192,10 +193,10 @@ def read(store: Store, submission: str) -> Known:
         forced=frozenset((store.read_text(f"{folder}/{FORCED}") or "").splitlines()),
         unseen=store.read_text(f"{folder}/{UNSEEN}") or "",
         children={
-            name.removesuffix(".tsv"): tuple(
-                id_.partition(";")[0]
-                for _, id_, *_ in _table(store, f"{folder}/children/{name}", columns=2)
-            )
+            name.removesuffix(".tsv"): {
+                id_.partition(";")[0]: sum(1 for _ in expand(indices))
+                for _, id_, indices, *_ in _table(store, f"{folder}/children/{name}", columns=3)
+            }
             for name in store.names(f"{folder}/children")
         },
         **_tried_again(store, folder),
