@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
 pytestmark = [
-    pytest.mark.xdist_group("nix"),
+    pytest.mark.xdist_group("nix-examples"),
     pytest.mark.real,
     pytest.mark.needs("nix", "bwrap", "shellcheck"),
 ]

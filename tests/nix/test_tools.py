@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.nix.machine import Nix
 
 pytestmark = [
-    pytest.mark.xdist_group("nix"),
+    pytest.mark.xdist_group("nix-copied"),
     pytest.mark.real,
     pytest.mark.needs("nix", "shellcheck"),
 ]
