@@ -103,6 +103,13 @@ def test_every_command_of_the_base_tools_is_known(nix: Nix, tmp_path: Path) -> N
     assert told(nix, tmp_path, *lines).startswith("ok ")
 
 
+def test_what_the_parser_cannot_read_is_a_warning(nix: Nix, tmp_path: Path) -> None:
+    said = told(nix, tmp_path, "hello > o", "for ((i = 0; i < 2; i++)) { hello; }")
+
+    assert said.startswith("ok ")
+    assert "warning: stages/fit.nix:7: stage 'fit': commands are not checked: " in said
+
+
 def test_a_program_must_say_its_language(nix: Nix, tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages/fit.R").write_text("#!/usr/bin/env Rscript\n", encoding="utf-8")

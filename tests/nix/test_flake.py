@@ -28,10 +28,20 @@ def built(nix: Nix, target: str, link: Path, *options: str) -> Path:
     return nix.physical(str(link.readlink()))
 
 
-def test_an_example_builds_from_the_flake(nix: Nix, tmp_path: Path) -> None:
-    lab = built(nix, f"path:{nix.project}#monte-carlo", tmp_path / "result")
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("compression", {"measure", "report"}),
+        ("image", {"words"}),
+        ("monte-carlo", {"estimate", "report"}),
+    ],
+)
+def test_an_example_builds_from_the_flake(
+    nix: Nix, tmp_path: Path, name: str, runs: set[str]
+) -> None:
+    lab = built(nix, f"path:{nix.project}#{name}", tmp_path / "result")
 
-    assert set(open_lab(lab).lab.runs) == {"estimate", "report"}
+    assert runs == set(open_lab(lab).lab.runs)
 
 
 def test_the_flake_is_sound(nix: Nix) -> None:
