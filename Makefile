@@ -15,7 +15,7 @@ BIN := .venv/bin
 install = PIP_BUILD_CONSTRAINT=.ci/$(2).txt $(1)/bin/python -m pip --disable-pip-version-check \
 	--quiet --no-input install --constraint .ci/$(2).txt
 # Debian packages of the real components that tests need: tests/conftest.py, PROGRAMS.
-TEST_PACKAGES += bubblewrap charliecloud docker.io podman runc
+TEST_PACKAGES += bubblewrap charliecloud docker.io podman runc uidmap
 TEST_PACKAGES += graphviz
 TEST_PACKAGES += environment-modules skopeo zstd
 TEST_PACKAGES += jq nix-bin patchelf

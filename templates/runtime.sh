@@ -97,7 +97,7 @@ repx_choose() {
     others+="${others:+; }$name: $repx_why"
   done
   repx_clean "$repx_node_file.why"
-  printf '%s' "$others" >"$repx_node_file.why"
+  printf '%s' "$others" >|"$repx_node_file.why"
   return 1
 }
 

@@ -25,7 +25,7 @@ PROGRAMS: Final = {
     "modules": ("/usr/share/modules/init/bash",),
     "mpi": ("mpicc", "srun"),
     "nix": ("nix-build", "jq", "patchelf"),
-    "podman": ("podman", "runc"),
+    "podman": ("podman", "runc", "newuidmap"),
     "shellcheck": ("shellcheck",),
     "shells": ("dash", "fish", "tcsh", "zsh"),
     "sbatch": ("sbatch",),

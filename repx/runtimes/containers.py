@@ -118,11 +118,11 @@ repx_begin_container() {
 # A container outlives its client, be that killed. So its first process reads from the client, who
 # never says a word: the end of that tells that the client is gone. It is the program's own bash.
 repx_guard() {
-  local silence=$repx_here/nodes/${HOSTNAME//\//}.silence
+  local silence=$repx_here/nodes/${repx_at_name[0]}.$HOSTNAME.$$
   repx_interpreter "$repx_executable" || return 0
   [[ $REPLY == */bash || "$REPLY $repx_argument" == "/usr/bin/env bash" ]] || return 0
-  [[ -p $silence ]] || mkfifo -- "$silence" 2>/dev/null || [[ -p $silence ]] || return 0
-  repx_at_start=("$BASH" -c 'exec "$@" <>"$0"' "$silence")
+  mkfifo -- "$silence" 2>/dev/null || return 0
+  repx_at_start=("$BASH" -c 'exec <>"$0" && rm -f -- "$0" && exec "$@"' "$silence")
   repx_at_input=(--interactive)
   repx_at_entry=("$REPLY")
   repx_at_guard=(-c "$repx_guard_inside" "$repx_grace_s" "$repx_executable")

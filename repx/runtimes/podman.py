@@ -11,11 +11,23 @@ from repx.runtimes.contract import Runtime
 _SHELL: Final = r"""
 repx_try_podman() {
   repx_find podman || return
-  [[ -z $repx_node_local ]] ||
-    repx_at_tool+=(--root "$repx_node/podman" --runroot "$repx_node/podman-run")
+  [[ -z $repx_node_local ]] || repx_podman_local || return
   repx_why=$(repx_tool info --format '{{.Host.OCIRuntime.Name}}' 2>&1) && return
   repx_why="podman: ${repx_why##*$'\n'}"
   return 1
+}
+
+# Its storage on the node. podman refuses a long path for what it keeps while it runs.
+repx_podman_local() {
+  local run=$repx_node/podman-run sum
+  if ((${#run} > 50)); then
+    sum=$(printf %s "$run" | sha256sum)
+    run=/tmp/repx-$EUID-${sum:0:8}
+    mkdir -m 700 -- "$run" 2>/dev/null
+    repx_why="podman: $run is not a folder of yours"
+    [[ -d $run && ! -L $run && -O $run ]] || return
+  fi
+  repx_at_tool+=(--root "$repx_node/podman" --runroot "$run")
 }
 
 repx_prepare_podman() {

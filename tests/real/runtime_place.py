@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ RUNTIMES = [
     pytest.param("podman", marks=pytest.mark.needs("podman")),
     pytest.param("docker", marks=pytest.mark.needs("docker")),
 ]
-UNPRIVILEGED = RUNTIMES[:2]
+UNPRIVILEGED = RUNTIMES[:3]
 USER = 20000
 # crun refuses the control groups and limits of some machines; a site says so in this file, too.
 CONTAINERS = """
@@ -38,9 +39,10 @@ DAEMON = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-d
 
 
 @pytest.fixture(scope="session")
-def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a docker daemon of the tests' own."""
-    folder = tmp_path_factory.mktemp("docker")
+def docker_host() -> Iterator[str]:
+    """Return the address of a docker daemon of the tests' own, to which any user may talk."""
+    folder = Path(tempfile.mkdtemp(prefix="repx-docker-"))
+    folder.chmod(0o711)
     host = f"unix://{folder}/sock"
     env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     with (folder / "log").open("w") as log:
@@ -56,12 +58,14 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert daemon.poll() is None, (folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "dockerd does not answer"
             time.sleep(0.2)
+        (folder / "sock").chmod(0o666)
         yield host
     finally:
         daemon.terminate()
         daemon.wait(60)
         # The daemon mounts its folder upon itself, and may leave that.
         subprocess.run(["umount", "-l", folder / "data"], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -118,8 +122,15 @@ def run_as_user(here: Place) -> subprocess.CompletedProcess[str]:
     here.store.mkdir(exist_ok=True)
     subprocess.run(["chown", "-R", f"{USER}:{USER}", folder, here.store], check=True)
     jobs = " && ".join(f"bash {folder}/jobs/{task['job']}.sh" for task in plan["tasks"])
-    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
+    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
     variables = {"HOME": str(folder), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin"}
+    if podman := {name: here.env[name] for name in here.env if name == "CONTAINERS_CONF"}:
+        give_subordinate_ids()
+        (folder / "run").mkdir()
+        os.chown(folder / "run", USER, USER)
+        variables |= {**podman, "XDG_RUNTIME_DIR": str(folder / "run")}
+    else:  # podman has helpers that are setuid
+        become += ["--no-new-privs"]
     return subprocess.run(
         [*become, "bash", "-c", f"umask 077; {jobs}"],
         cwd=folder,
@@ -129,3 +140,14 @@ def run_as_user(here: Place) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def give_subordinate_ids() -> None:
+    """Do what podman's `ask` says, once on a machine: the user exists, with ids of its own."""
+    name, ids = "repx-tests", "300000-365535"
+    for file, words in (
+        ("/etc/passwd", ("useradd", "--uid", str(USER), "--no-create-home")),
+        ("/etc/subuid", ("usermod", "--add-subuids", ids, "--add-subgids", ids)),
+    ):
+        if not any(line.startswith(f"{name}:") for line in Path(file).read_text().splitlines()):
+            subprocess.run([*words, name], check=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +16,6 @@ import pytest
 from tests.real.runtime_place import RUNTIMES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.real.place import Place
 
 pytestmark = pytest.mark.needs("images")
@@ -79,3 +81,36 @@ def test_paths_devices_and_the_network_open_as_the_target_says(
     assert ["ro", "rw"] == sorted((out / "above").read_text().split())
     assert "mine\n" == (folders["rw"] / "written").read_text()
     assert not (folders["ro"] / "written").exists()
+
+
+@pytest.fixture
+def gpu() -> str:
+    """Return the path of a device that looks like a GPU's, and is that of /dev/null.
+
+    It stays until the machine starts anew: tests beside this one may have seen it.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can make devices")
+    path = Path("/dev/nvidia-of-repx-tests")
+    with contextlib.suppress(FileExistsError):
+        os.mknod(path, stat.S_IFCHR | 0o666, Path("/dev/null").stat().st_rdev)
+    return str(path)
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [("nvidia", "seen\n"), ("true", "seen\n"), (None, "")])
+@pytest.mark.parametrize("runtime", RUNTIMES[:2])
+def test_devices_of_gpus_are_there_where_the_target_says(
+    isolated: Callable[..., Place], runtime: str, gpu: str, gpus: str | None, seen: str
+) -> None:
+    look = f'if [ -c {gpu} ] && echo x >{gpu}; then echo seen; fi >"$out/seen"'
+    lab = {
+        "stages": {"look": {"outputs": {"seen": "$out/seen"}, "run": look}},
+        "pipelines": {"p": ["look"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    wanted = {"gpus": gpus == "true" or gpus} if gpus else {}
+    here = isolated(lab, runtime, **wanted)
+
+    here.repx("run", "--trust")
+
+    assert [seen] == here.output("*/out/seen")
