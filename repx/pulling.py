@@ -78,6 +78,17 @@ def bring(
     ``made`` is noted with each: how its source is called, and who made it.
     """
     wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), outputs)
+    return bring_files(source, target, wanted, how, made)
+
+
+def bring_files(
+    source: Store,
+    target: Store,
+    wanted: Mapping[str, tuple[int, int]],
+    how: str,
+    made: tuple[str, Mapping[JobId, Found]] | None = None,
+) -> tuple[int, int, Sequence[JobId]]:
+    """Bring files by key, given with mode and size as a listing has them, as ``bring`` does."""
     if not wanted:
         return 0, 0, ()
     sizes = {key: size for key, (mode, size) in wanted.items() if not stat.S_IFMT(mode)}

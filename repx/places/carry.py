@@ -126,10 +126,17 @@ def begun(tree: "Tree", sizes: "Mapping[str, int]") -> "dict[str, tuple[int, str
     Nothing of markers, for they are gone before anything is written.
     """
     found = {}
+    parts = set(tree.names(INCOMING))
+    is_there = {}  # type: dict[str, bool]
     for key, size in sizes.items():
-        if key.split("/")[2:] == ["repx", MARKERS[0]]:
+        *home, _ = key.split("/", 2)
+        folder = "/".join(home)
+        if folder not in is_there:
+            is_there[folder] = os.path.lexists(tree.path(folder))
+        if key.split("/")[2:] == ["repx", MARKERS[0]] or not (parts or is_there[folder]):
             continue
-        for path in (tree.path(f"{INCOMING}/{_part(key)}"), tree.path(key)):
+        part = [f"{INCOMING}/{_part(key)}"] if parts else []
+        for path in map(tree.path, [*part, key]):
             with suppress(OSError):
                 there = os.lstat(path)
                 if not stat.S_ISREG(there.st_mode) or there.st_size > size:
@@ -152,7 +159,7 @@ def receive(
     mask = os.umask(0o077)
     os.umask(mask)
     with Walk(tree.root, tree.modes) as walk:
-        jobs = _Jobs(lambda home: _Job(tree, walk, home, how, mask))
+        jobs = _Jobs(tree, lambda home: _Job(tree, walk, home, how, mask))
         try:
             for key, mode, content, _ in files:
                 job = jobs.of("/".join(key.split("/")[:2]), passed)
@@ -168,8 +175,9 @@ class _Jobs:
     Those that are whole get their markers together, when all of them is on the disk.
     """
 
-    def __init__(self, make: "Callable[[str], _Job]") -> None:
+    def __init__(self, tree: "Tree", make: "Callable[[str], _Job]") -> None:
         self.total = 0
+        self._tree = tree
         self._make = make
         self._now = None  # type: _Job | None
         self._whole = []  # type: list[_Job]
@@ -192,8 +200,7 @@ class _Jobs:
         if whole:
             os.sync()
         try:
-            for job in whole:
-                job.mark()
+            self._tree.write_many([job.finished() for job in whole])
         finally:
             for job in whole:
                 job.close()
@@ -276,19 +283,16 @@ class _Job:
         """Tell whether the marker has come."""
         return self._marker is not None
 
-    def mark(self) -> None:
-        """Remove what the job does not have, and write its marker."""
-        if self._marker is None:
-            return
-        mode, content = self._marker
+    def finished(self) -> "tuple[str, int, bytes, str]":
+        """Remove what the job does not have; return its marker, to be written."""
+        mode, content = self._marker or (0, b"")
         if not self._is_fresh:
             self._remove_others()
         folder = f"{self.home}/repx"
         if not content:  # RepX 0.5's: beside a lock it would look torn (repx.runner.marks)
             with suppress(FileNotFoundError):
                 os.unlink(_LOCK, dir_fd=self._walk.enter(folder.split("/")))
-        key = f"{folder}/{MARKERS[0]}"
-        self._tree.write_many([(key, mode & 0o777, content, "")])
+        return f"{folder}/{MARKERS[0]}", mode & 0o777, content, ""
 
     def _enter(self, folders: "list[str]") -> int:
         """Go to a folder of the job; what stands in the way there is of an earlier attempt."""

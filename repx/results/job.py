@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +12,7 @@ from repx import stale
 from repx.errors import InputError, did_you_mean
 from repx.model import SELF, short_id, stage_of
 from repx.results import loading, marker
+from repx.results.remote import OnDemand
 from repx.status import State
 
 if TYPE_CHECKING:
@@ -114,16 +115,39 @@ class Job:
     @property
     def path(self) -> Path:
         """Return the folder of the job's outputs, which may not exist yet."""
-        return Path(self.lab.store.outputs(self.id), "out")
+        self.lab.bring({self.id: ()})
+        return self._out
 
     @property
     def outputs(self) -> dict[str, Path]:
-        """Return the path of every declared output by name; files exist once the job ended."""
+        """Return the path of every declared output by name; files exist once the job ended.
+
+        On another machine they are brought when a path is looked up.
+        """
+        if self.lab.remote is None:
+            return self._declared
+        return OnDemand(self._declared, self._bring)
+
+    @property
+    def _out(self) -> Path:
+        return Path(self.lab.kept.outputs(self.id), "out")
+
+    @property
+    def _declared(self) -> dict[str, Path]:
         return {
-            name: _place(self.path, template)
+            name: _place(self._out, template)
             for name, template in self.definition.final.outputs.items()
             if isinstance(template, str)
         }
+
+    def places(self, names: Collection[str]) -> list[str]:
+        """Return where outputs are below the job's folder, by declared name or file name."""
+        declared, home = self._declared, self.lab.kept.outputs(self.id)
+        paths = (declared.get(name, self._out / _on_disk(name)) for name in names)
+        return [os.path.relpath(path, home) for path in paths]
+
+    def _bring(self, names: Collection[str]) -> None:
+        self.lab.bring({self.id: self.places(names)})
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -167,8 +191,9 @@ class Job:
 
         Raises InputError when the job has no such output, or has not written it.
         """
-        declared = self.outputs
-        path = declared.get(name, self.path / _on_disk(name))
+        declared = self._declared
+        self._bring([name])
+        path = declared.get(name, self._out / _on_disk(name))
         if path.exists():
             return path
         if name in declared:
@@ -236,7 +261,7 @@ class Job:
         if source.job_id and source.job_id != SELF and source.source_output:
             return self.lab.job(source.job_id).outputs.get(source.source_output)
         if source.type == "global" or source.target == "store__base":
-            return Path(self.lab.store.root)
+            return Path(self.lab.kept.root)
         if source.source_run:
             return self.lab.metadata_of(source.source_run)
         return None

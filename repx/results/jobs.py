@@ -121,6 +121,15 @@ class Jobs(Sequence[Job]):
         """
         return frame.of_jobs(self)
 
+    def fetch(self, *names: str) -> Jobs:
+        """Bring outputs of all these jobs from another machine at once; return the jobs.
+
+        ``names`` are declared outputs; without one, everything in the folders of outputs comes.
+        Where results are on this machine there is nothing to do.
+        """
+        self._lab.bring({job.id: job.places(names) for job in self})
+        return self
+
     def outcomes(self) -> dict[JobId, State]:
         """Return which jobs have succeeded, are stale or failed, by id; others are left out."""
         found = marker.outcomes(self._lab.store, [job.definition for job in self])

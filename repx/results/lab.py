@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from repx import graph, launch, select
 from repx import store as stores
 from repx.config.xdg import current_folder
-from repx.errors import InputError, LabError, RepxError
+from repx.errors import LabError, RepxError
 from repx.results import values
 from repx.results.effective import effective
 from repx.results.job import Job
 from repx.results.jobs import Jobs
+from repx.results.remote import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from repx import model
     from repx.model import DependencyType, JobId, RunName
+    from repx.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Lab:
     """Jobs, runs and groups of a Lab, and their results in one store."""
 
     def __init__(
-        self, definition: model.Lab, *, path: Path, store: Path, target: str | None = None
+        self, definition: model.Lab, *, path: Path, store: Path | Store, target: str | None = None
     ) -> None:
         """Join a Lab that was read with the store (``base_path``) of its results.
 
@@ -56,7 +58,9 @@ class Lab:
         self._target = target
         self.model: Final = definition
         self.path: Final = path
-        self.store: Final = stores.local(str(store))
+        self.store: Final = stores.local(str(store)) if isinstance(store, Path) else store
+        self.remote: Final = Remote(self.store) if self.store.place.name else None
+        self.kept: Final = self.remote.kept if self.remote else self.store
         self._kinds: dict[str, frozenset[str]] = {}
 
     @classmethod
@@ -70,16 +74,17 @@ class Lab:
         """Open a Lab, a folder or a tar.
 
         ``store`` is the folder that holds ``outputs``; without it, it is that of the target
-        named, or of the one ``repx run`` would take here. Raises LabError for a path that is
-        no Lab, InputError for a target that is unknown or on another machine.
+        named, or of the one ``repx run`` would take here. Files of a target on another machine
+        are brought when they are asked for. Raises LabError for a path that is no Lab, InputError
+        for a target that is unknown.
         """
         from repx.lab.load import open_lab
 
         here = current_folder()
         with _hints_for_python():
-            base = Path(store).expanduser() if store is not None else _base_of(target)
+            place = here / Path(store).expanduser() if store is not None else _store_of(target)
             opened = open_lab(Path(path).expanduser())
-        return cls(opened.lab, path=opened.root, store=here / base, target=target)
+        return cls(opened.lab, path=opened.root, store=place, target=target)
 
     def __repr__(self) -> str:
         """Show where Lab and store are."""
@@ -93,7 +98,7 @@ class Lab:
         """Hash what equality compares."""
         return hash(self._identity)
 
-    def __reduce__(self) -> tuple[Callable[..., Lab], tuple[Path, str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Lab], tuple[object, ...]]:
         """Pickle as the place to read it from, so that a pickled Job is small."""
         return _reopen, self._identity
 
@@ -141,7 +146,13 @@ class Lab:
 
     def metadata_of(self, run: RunName) -> Path:
         """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
-        return Path(self.store.path(f"artifacts/{launch.metadata_name(self.model, run)}"))
+        key = f"artifacts/{launch.metadata_name(self.model, run)}"
+        return self.remote.file(key) if self.remote else Path(self.store.path(key))
+
+    def bring(self, wanted: Mapping[JobId, Collection[str]]) -> None:
+        """Bring files below jobs' folders from another machine; nothing to do on this one."""
+        if self.remote is not None:
+            self.remote.bring(wanted)
 
     def command(self, verb: str, job: JobId) -> str:
         """Return the command line that does something with a job of this Lab, to be pasted."""
@@ -152,10 +163,13 @@ class Lab:
 
     def is_copy(self) -> bool:
         """Return whether the store is not the one that ``repx run`` would write to from here."""
+        if self.remote is not None:
+            return False
         try:
-            return stores.local(str(current_folder() / _base_of(self._target))) != self.store
+            usual = _store_of(self._target)
         except RepxError:
             return True
+        return usual.place.name != "" or usual.root != self.store.root
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
@@ -193,14 +207,26 @@ class Lab:
         return {job: position for position, job in enumerate(self.model.jobs)}
 
     @property
-    def _identity(self) -> tuple[Path, str, str]:
-        return self.path, self.store.root, self.model.id
+    def _identity(self) -> tuple[object, ...]:
+        named = (self._target or self._usual()) if self.remote else None
+        return self.path, self.store.root, self.model.id, named
+
+    def _usual(self) -> str:
+        """Return the name of the target that is used where none is named."""
+        from repx.config import targets
+
+        env = os.environ  # noqa: TID251  # as above
+        return targets.usual(targets.load(None, cwd=current_folder(), env=env))
 
 
 @cache
-def _reopen(path: Path, store: str, lab_id: str) -> Lab:
-    """Open a pickled Lab again, once per process."""
-    lab = Lab.from_path(path, store=store)
+def _reopen(path: Path, store: str, lab_id: str, target: str | None) -> Lab:
+    """Open a pickled Lab again, once per process; ``target`` is that of one on another machine."""
+    lab = (
+        Lab.from_path(path, target=target)
+        if target is not None
+        else Lab.from_path(path, store=store)
+    )
     if lab.model.id != lab_id:
         raise LabError(
             f"{path} holds another Lab ({lab.model.id}) than the pickle was made of ({lab_id})",
@@ -229,15 +255,13 @@ def _hints_for_python() -> Iterator[None]:
         raise
 
 
-def _base_of(name: str | None) -> Path:
-    """Return where a target of targets.yaml keeps results, found as the command line does."""
+def _store_of(name: str | None) -> Store:
+    """Return the store of a target of targets.yaml, found as the command line does."""
     from repx.config import targets
 
     env = os.environ  # noqa: TID251  # a script or notebook has no command line to read it
-    target = targets.choose(targets.load(None, cwd=current_folder(), env=env), name)
+    here = current_folder()
+    target = targets.choose(targets.load(None, cwd=here, env=env), name)
     if target.address is not None:
-        raise InputError(
-            f"target '{target.name}' keeps its results on {target.address}",
-            hint=f"copy {target.base_path}/outputs here and give store=, or name another target=",
-        )
-    return Path(target.base_path)
+        return stores.of(target)
+    return stores.local(str(here / target.base_path))

@@ -138,7 +138,7 @@ def test_many_jobs_are_as_many_calls_as_few(
         channel = there.opened.fs.store.place.channel  # type: ignore[union-attr]
         there.put(jobs, store)
         came = there.bring(there.has(jobs), other)
-        trips[count] = channel.traffic.round_trips
+        trips[count] = channel.round_trips
         assert len(jobs) == len(came.jobs)
         channel.close()
 

@@ -76,10 +76,10 @@ def sent(image: Image, store: Store) -> tuple[int, int]:
     counted: Any = store.files
     counted.calls.clear()
     channel = getattr(store.place, "channel", None)
-    before = (channel.traffic.round_trips, channel.traffic.sent_bytes) if channel else (0, 0)
+    before = (channel.round_trips, channel.traffic.sent_bytes) if channel else (0, 0)
     moved = images.send([image], store)
     if channel:
-        trips = channel.traffic.round_trips - before[0]
+        trips = channel.round_trips - before[0]
         assert trips == len(counted.calls), "each call is one round trip over ssh"
         wire = channel.traffic.sent_bytes - before[1]
         assert moved.size_bytes <= wire <= moved.size_bytes + 10_000

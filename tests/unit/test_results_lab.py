@@ -54,16 +54,6 @@ def test_store_is_that_of_a_target(labs: Path, home: Path) -> None:
     assert Lab.from_path(labs / "sweep", target="there").store.root == "/elsewhere"
 
 
-def test_store_of_another_machine_is_not_read(labs: Path, home: Path) -> None:
-    (home / "targets.yaml").write_text(TARGETS)
-
-    with pytest.raises(InputError, match="keeps its results on me@far") as caught:
-        Lab.from_path(labs / "sweep", target="far")
-
-    assert caught.value.hint is not None
-    assert "copy /scratch/outputs here and give store=" in caught.value.hint
-
-
 def test_hints_name_what_one_writes_in_python(labs: Path, home: Path) -> None:
     with pytest.raises(LabError) as no_lab:
         Lab.from_path("nothing", store=home)
