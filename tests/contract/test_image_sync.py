@@ -76,6 +76,8 @@ def sent(image: Image, store: Store) -> tuple[int, int]:
     counted: Any = store.files
     counted.calls.clear()
     channel = getattr(store.place, "channel", None)
+    if channel:
+        assert channel.introduction, "what connecting takes is not counted"
     before = (channel.round_trips, channel.traffic.sent_bytes) if channel else (0, 0)
     moved = images.send([image], store)
     if channel:
