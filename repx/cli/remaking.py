@@ -32,7 +32,7 @@ def plan(
     """
     if wish.only_gone:
         deleted = gone.outputs(store, (lab.jobs[job] for job in wish.jobs))
-        wish = replace(wish, jobs=tuple(deleted), remade=_reasons(deleted))
+        wish = replace(wish, jobs=tuple(deleted), remake=True, remade=_reasons(deleted))
     found = planned(wish)
     while (starts or wish.remake) and (missing := _missing(lab, store, found)):
         if not (wish.remake or _agreed(missing)):

@@ -29,7 +29,7 @@ _WAYS_OUT: Final[Mapping[State, str]] = {
     State.FAILED: "log --stderr",
     State.PENDING: "run",
     State.STALE: "run",
-    State.SUCCEEDED: "run --force",  # somebody has removed the file
+    State.SUCCEEDED: "run --force --remake",  # somebody has removed the file
 }
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from repx.errors import InputError
+from repx_py import Lab
 from tests.real.slurm_place import Place
 
 if TYPE_CHECKING:
@@ -99,6 +101,30 @@ def test_a_run_asks_nothing_about_what_no_job_needs(here: Place) -> None:
     here.repx("run")
 
     assert "done" == here.out(third)
+
+
+def test_what_the_library_offers_makes_what_it_needs_again_too(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two outputs of a chain are gone; the hint for the last one is pasted."""
+    first = here.lab.job("first")
+    second = here.lab.job("second", 'cat "$(input in0)" >o', needs=[first])
+    here.repx("run")
+    output(here, first).unlink()
+    output(here, second).unlink()
+    monkeypatch.chdir(here.folder)
+    lab = Lab.from_path("result", target="cluster")
+    with pytest.raises(InputError) as caught:
+        lab.job(second).load_text("o")
+    assert caught.value.hint
+    words = re.findall("--force|--remake", caught.value.hint)
+    here.repx("run", *words, second)
+    output(here, first).unlink()
+    output(here, second).unlink()
+    here.repx("run", "--gone", second)
+
+    assert ["--force", "--remake"] == words
+    assert "done" == here.out(first) == here.out(second)
 
 
 def test_gone_makes_again_what_was_deleted_and_nothing_else(here: Place) -> None:

@@ -162,7 +162,8 @@ def test_missing_output_tells_why(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marker", "verb"), [(None, "run"), ("FAIL", "log --stderr"), ("SUCCESS", "run --force")]
+    ("marker", "verb"),
+    [(None, "run"), ("FAIL", "log --stderr"), ("SUCCESS", "run --force --remake")],
 )
 def test_missing_output_names_the_command_that_helps(
     labs: Path, home: Path, marker: str | None, verb: str
