@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from repx import launch
+from repx import graph, launch
 from repx.model import SELF, STEP_PREFIX
 from repx.store import FAIL, SUCCESS, as_object
 
@@ -52,6 +52,23 @@ def inputs(
     found = outputs(store, (lab.jobs[job] for job in read), unchecked=True) if read else {}
     wanted = {job: tuple(n for n in names if n in read[job]) for job, names in found.items()}
     return {job: names for job, names in wanted.items() if names}
+
+
+def of_runs(
+    store: Store, lab: Lab, jobs: Iterable[Job], running: Collection[JobId]
+) -> dict[JobId, tuple[str, ...]]:
+    """Return, of the last jobs of runs that jobs read as a whole, the outputs that are gone.
+
+    Those ``running`` make theirs anew.
+    """
+    runs = {source.source_run for job in jobs for source in job.entry.inputs if source.source_run}
+    read = {
+        job
+        for run in runs & lab.runs.keys()
+        for job in graph.finals(lab.needs, lab.runs[run].jobs)
+        if job not in running
+    }
+    return outputs(store, (lab.jobs[job] for job in sorted(read))) if read else {}
 
 
 def _never_there(

@@ -39,7 +39,23 @@ def plan(
             raise InputError(_told(missing), hint=_hint())
         wish = replace(wish, remake=True, remade={**wish.remade, **_reasons(missing)})
         found = planned(wish)
+    _tell_of_runs(lab, store, found)
     return found, wish
+
+
+def _tell_of_runs(lab: Lab, store: Store, found: Plan) -> None:
+    """Warn of outputs that are gone where jobs read whatever a run has: they miss it silently."""
+    running = {task.job.id for task in found.tasks}
+    lacking = gone.of_runs(store, lab, (task.job for task in found.tasks), running)
+    if lacking:
+        console.warn(f"jobs read whole runs of which outputs are gone: {_listed(lacking)}")
+        again = paste.line("run", "--gone", *sorted(_runs_of(lab, lacking)))
+        console.note(f"hint: `{again}` makes them again, and runs the jobs that depend on them")
+
+
+def _runs_of(lab: Lab, jobs: Gone) -> set[str]:
+    runs = lab.runs_of_jobs()
+    return {runs[job][0] for job in jobs}
 
 
 def foretell(lab: Lab, store: Store, found: Plan) -> None:
@@ -65,11 +81,15 @@ def _agreed(missing: Gone) -> bool:
 
 
 def _told(missing: Gone) -> str:
+    return f"outputs are gone that jobs need now: {_listed(missing)}"
+
+
+def _listed(missing: Gone) -> str:
     shown = [
         f"{', '.join(names)} of {short_id(job)}" for job, names in list(missing.items())[:_NAMED]
     ]
     more = f", and outputs of {len(missing) - _NAMED} more jobs" if len(missing) > _NAMED else ""
-    return f"outputs are gone that jobs need now: {'; '.join(shown)}{more}"
+    return f"{'; '.join(shown)}{more}"
 
 
 def _hint() -> str:

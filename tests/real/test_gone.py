@@ -127,6 +127,25 @@ def test_what_the_library_offers_makes_what_it_needs_again_too(
     assert "done" == here.out(first) == here.out(second)
 
 
+def test_outputs_of_a_run_that_is_read_as_a_whole_are_missed_before_the_start(here: Place) -> None:
+    first, kept = here.lab.job("first"), here.lab.job("kept")
+    report = here.lab.job("report", f"cat '{here.store}'/outputs/*/out/o >o")
+    here.lab.run("sweep", [first, kept])
+    here.lab.run("report", [report], sweep="soft")
+    here.repx("run", "sweep")
+    output(here, first).unlink()
+    said = here.repx("run")
+    found = re.search(r"`repx (run --gone sweep[^`]*)`", said)
+    assert found
+    again = here.repx(*shlex.split(found[1]))
+
+    assert f"jobs read whole runs of which outputs are gone: o of {first[:12]}" in said
+    assert kept[:12] not in said
+    assert "are gone" not in again
+    assert "done" == here.out(first)
+    assert "done\ndone" in here.out(report)
+
+
 def test_gone_makes_again_what_was_deleted_and_nothing_else(here: Place) -> None:
     """More jobs than a hint can name, one that stands on them, and one that failed for it."""
     many = [here.lab.job(f"many{number}", "echo ${TAG-done} >o") for number in range(12)]
