@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
+
+from campaign import slurm
 
 if TYPE_CHECKING:
     from tests.real.slurm_place import Place
@@ -115,3 +118,12 @@ def test_later_submissions_and_soft_runs_wait_for_the_last_attempt(place: Place)
     place.cluster.drain()
 
     assert {"succeeded"} == set(place.states().values())
+
+
+def test_a_dose_of_the_campaign(place: Place) -> None:
+    """`python -m campaign.slurm retries` does the same with a thousand jobs."""
+    found = slurm.retries(place, 20, random.Random(3))  # noqa: S311  # no secret
+
+    assert 20 == found["succeeded"]
+    assert 5 <= found["failures"]
+    assert found["submissions more"] <= 2 * found["failures"]
