@@ -47,6 +47,7 @@ class Context:
     isolate: bool = False
     verbose: int = 0
     json: bool = False
+    reached: tuple[Target, Store] | None = None
 
     def open_lab(self) -> OpenLab:
         """Open the Lab. Raises LabError where there is none or it is broken."""
@@ -163,10 +164,16 @@ class Context:
         return replace(chosen, scheduler=self.scheduler_name)
 
     def store(self, target: Target | None = None) -> Store:
-        """Return the target's store. Raises InputError for one that cannot be reached."""
+        """Return the target's store, whose connection every caller shares.
+
+        Raises InputError for one that cannot be reached.
+        """
         from repx import store
 
-        return store.of(target or self.target())
+        target = target or self.target()
+        if self.reached is None or self.reached[0] != target:
+            self.reached = (target, store.of(target))
+        return self.reached[1]
 
     def source(self, word: str, lab: Lab) -> Source:
         """Return where results may come from. Raises InputError for what is no such place."""

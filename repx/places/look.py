@@ -14,7 +14,7 @@ FAIL = "FAIL"
 STALE = "stale"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
 DIALECT = "dialect.json"
-TABLES = ("arrays.tsv", "cluster", "forced", "unseen")
+TABLES = ("arrays.tsv", "cluster", "forced", "unseen", "tries.tsv")
 # Keys of no file: the last line of events, and whether nothing happens any more.
 LAST_EVENT = "events.jsonl: last line"
 QUIET = "quiet"
@@ -86,13 +86,14 @@ class Seen:
         over = b"%d\n" % len(begun or b"")
         if begun is not None and not (self.contents[ended] or b"").startswith(over):
             self.batches |= self.contents[f"{folder}/{DIALECT}"] is None
-            children = self._list(f"{folder}/children")
+            children, again = (self._list(f"{folder}/{name}") for name in ("children", "again"))
             self._list(f"{folder}/logs")
             bundles = self._list(f"{folder}/bundles")
             self._read(
                 [
                     *(f"{folder}/{name}" for name in TABLES),
                     *(f"{folder}/children/{name}" for name in children),
+                    *(f"{folder}/again/{name}" for name in again),
                     *(f"{folder}/bundles/{name}/events.jsonl" for name in bundles),
                 ]
             )

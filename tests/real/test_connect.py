@@ -198,3 +198,33 @@ def terminal(here: Place, line: str, typed: str, *, when: str) -> tuple[int, str
                 process.stdin.flush()
                 typed = ""
     return process.returncode, said.decode()
+
+
+COMMANDS: Final = (
+    "run",
+    "run --force --detach",
+    "status --follow",
+    "status --check",
+    "log r -f",
+    "show job r",
+    "show output r",
+    "usage",
+    "cancel --all",
+    "pull r -o brought",
+    "targets check",
+    "list jobs",
+    "debug-run r -c true",
+)
+
+
+def test_each_command_authenticates_once_at_most(here: Place, tmp_path: Path) -> None:
+    with reached(here, tmp_path / "far") as made:
+        counted = {}
+        for line in COMMANDS:
+            before = made.logins
+            here.repx(*shlex.split(line))
+            counted[line] = made.logins - before
+            here.repx("connect", "--close")  # debug-run keeps its connection for a minute
+
+    assert {} == {line: count for line, count in counted.items() if count > 1}
+    assert 1 == counted["run"]
