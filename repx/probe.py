@@ -15,7 +15,7 @@ from repx.schedulers.slurm import queue
 from repx.target import RuntimeName, SchedulerName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from repx.places import Place
     from repx.places.command import Completed, Run
@@ -118,6 +118,16 @@ def target(run: Run, profile: Target) -> list[Finding]:
         *(_scheduler(name, needed, tools) for name, needed in needs.items() if needed),
         *_submitting(run, profile, tools),
         *(_runtime(name, tools) for name in RuntimeName),
+    ]
+
+
+def with_host_tools(findings: Iterable[Finding], tools: Collection[str]) -> list[Finding]:
+    """Return what was found where a Lab brings tools along: they serve where others lack."""
+    return [
+        replace(each, usable=True, why="missing there; that of the Lab's host tools is used")
+        if each.part is Part.TOOL and not each.usable and each.name in tools
+        else each
+        for each in findings
     ]
 
 

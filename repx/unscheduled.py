@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from repx import runner_code, transfer
+from repx import runner_code, seen, transfer
 from repx.errors import SchedulerError
 from repx.schedulers import queue
 from repx.status import ALIVE
@@ -25,9 +25,10 @@ def end(store: Store, jobs: Collection[JobId] | None) -> int:
     Somebody started them by hand, or their scheduler was killed. They are ended where the store
     is. Raises SchedulerError naming the processes that cannot be ended.
     """
-    alive = {job for job, said in queue.reported(store).items() if said.state in ALIVE}
-    started = store.started() if jobs is None else store.started().intersection(jobs)
-    marked = store.markers(started)
+    then = seen.look(store, jobs or (), queue.foreseen(store))
+    alive = {job for job, said in queue.reported(then).items() if said.state in ALIVE}
+    started = then.started() if jobs is None else then.started().intersection(jobs)
+    marked = then.markers(started)
     asked = sorted(started - alive - marked.keys())
     ended = 0
     for first in range(0, len(asked), _AT_ONCE):

@@ -12,10 +12,11 @@ from repx.cli import complete
 from repx.cli.context import group
 from repx.cli.import_targets import import_targets
 from repx.config import targets as profiles
+from repx.errors import LabError
 from repx.probe import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from repx.cli.context import Context
     from repx.config.targets import Targets
@@ -67,7 +68,9 @@ def check(context: Context, name: str | None) -> int:
     place = places.of(target)
     target = place.settled(target)
     reached = [probe.connection(place)] if place.name else []
-    findings = [*reached, *probe.target(place.run, target)]
+    findings = probe.with_host_tools(
+        [*reached, *probe.target(place.run, target)], _host_tools(context)
+    )
     missing = probe.missing(target, findings)
     if context.json:
         told = [asdict(each) for each in findings]
@@ -90,6 +93,16 @@ def check(context: Context, name: str | None) -> int:
 
 
 targets.add_command(import_targets)
+
+
+def _host_tools(context: Context) -> Collection[str]:
+    """Return the programs that the Lab here brings along; none where there is no Lab."""
+    try:
+        opened = context.open_lab()
+    except LabError:
+        return ()
+    tools = opened.lab.host_tools
+    return opened.files.names(f"host-tools/{tools}/bin") if tools else ()
 
 
 def _facts(known: Targets, target: Target) -> dict[str, Any]:

@@ -124,13 +124,12 @@ def cancel(
     """
     asked: dict[str, int] = {}
     errors: list[RepxError] = []
-    names = submissions.ids(store) if submission is None else [submission]
     for scheduler in MEMBERS.values():
         sent: set[str | Signal] = set()
         try:
             while orders := [
                 order
-                for order in _orders(store, scheduler, names, jobs)
+                for order in _orders(store, scheduler, submission, jobs)
                 if not sent.issuperset(_parts(order))
             ]:
                 for order in orders:
@@ -150,9 +149,11 @@ def _parts(order: Order) -> tuple[str | Signal, ...]:
 def _orders(
     store: Store,
     scheduler: Scheduler,
-    names: Sequence[str],
+    submission: str | None,
     jobs: Collection[JobId] | None,
 ) -> Iterator[Order]:
+    store = seen.look(store, (), foreseen(store))
+    names = submissions.ids(store) if submission is None else [submission]
     known = _known(store, scheduler, names)
     if known:
         yield from scheduler.cancel(store, known, _answer(store, scheduler, known), jobs)

@@ -45,7 +45,8 @@ def test_round_trips_and_bytes_of_a_big_lab(defined: Callable[..., Place], sshd:
     asked, size = cost(here, "run", "--detach")
     assert len(asked) <= 12, asked
     assert size < FIXED_BYTES + JOBS * SUBMIT_BYTES
-    here.repx("cancel", "--all")
+    asked, size = cost(here, "cancel", "--all")
+    assert len(asked) <= 15, asked
     here.wait_until(lambda: "running" not in here.states().values())
 
     for job in json.loads(here.repx("list", "jobs", "--json")):

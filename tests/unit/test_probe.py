@@ -101,6 +101,21 @@ def test_quota_of_the_folders_own_device_is_told(machine: Machine, tmp_path: Pat
     assert probe.store(machine.run, str(tmp_path)).why.endswith("; quota: 5.0 GiB of 9.0 GiB used")
 
 
+def test_host_tools_of_the_lab_serve_where_a_tool_is_missing(machine: Machine) -> None:
+    profile = Target(name="t", base_path="/")
+    (machine.bin / "flock").unlink()
+    found_there = probe.target(machine.run, profile)
+    served = probe.with_host_tools(found_there, {"flock", "python3"})
+
+    assert ["flock"] == [each.name for each in probe.missing(profile, found_there)][:1]
+    assert "flock" not in [each.name for each in probe.missing(profile, served)]
+    (flock,) = [each for each in served if each.name == "flock"]
+    assert (True, "missing there; that of the Lab's host tools is used") == (
+        flock.usable,
+        flock.why,
+    )
+
+
 def test_store_below_a_file_is_refused(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
