@@ -155,7 +155,9 @@ def _write(
     )
     where, folder = place
     stale.note(store, opened.lab, plan, submission)
-    where.write_new(folder, ((file.path, file.mode, file.text.encode()) for file in files))
+    rendered = ((file.path, file.mode, file.text.encode()) for file in files)
+    log = [("agent.log", 0o644, b"")] if scheduler.attended and where is store else []
+    where.write_new(folder, chain(rendered, log))  # so the log's mode is as `share:` says
     return sent
 
 
@@ -222,7 +224,6 @@ def start(store: Store, target: Target, submission: str, limits: Limits) -> Proc
     words = scheduler.start(folder, limits)
     if scheduler.attended:
         ours = {"REPX_PYTHON": store.place.python}  # new enough, which python3 may not be
-        store.append(f"{submissions.FOLDER}/{submission}/agent.log", b"")  # as `share:` says
         return store.place.spawn(words, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
     answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
     if answer.code != 0:

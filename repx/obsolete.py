@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 def jobs(store: Store, earlier: Collection[str], needed: Collection[JobId]) -> list[JobId]:
     """Return the jobs that are queued or running for Labs with these ids, and not needed."""
-    if not earlier or not submissions.ids(store):
+    if not earlier:
         return []
-    there = seen.look(store, ())
-    planned = {
-        task["job"]: None
-        for name in submissions.ids(there)
-        if (plan := submissions.plan(there, name)).get("lab") in earlier
-        for task in plan.get("tasks", ())
-    }
-    unwanted = [job for job in planned if job not in needed]
-    if not unwanted:
+    there = seen.look(store, (), queue.foreseen(store))
+    if not submissions.ids(there):
         return []
     told = queue.reported(there)
-    return [job for job in unwanted if job in told and told[job].state in ALIVE]
+    unwanted = [job for job, said in told.items() if said.state in ALIVE and job not in needed]
+    planned = _planned(there, earlier) if unwanted else set()
+    return [job for job in unwanted if job in planned]
+
+
+def _planned(store: Store, labs: Collection[str]) -> set[JobId]:
+    """Return the jobs of submissions that were made for Labs with these ids."""
+    plans = (submissions.plan(store, name) for name in submissions.ids(store))
+    return {
+        task["job"] for plan in plans if plan.get("lab") in labs for task in plan.get("tasks", ())
+    }

@@ -118,11 +118,13 @@ def send_runner(store: Store) -> None:
         for key, content in contents.items()
     }
     held = frozenset(store.holds(facts))
-    store.write_many(
+    missing = [
         (key, _PLAIN, content, facts[key][2])
         for key, content in contents.items()
         if key not in held
-    )
+    ]
+    if missing:
+        store.write_many(missing)
 
 
 def _stands_alone(files: LabFiles, path: str) -> bool:
