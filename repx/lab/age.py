@@ -1,4 +1,4 @@
-"""Whether a Lab is older than its definition: nothing is hashed that looks unchanged."""
+"""Whether a Lab is older than its definition; only files that look changed are hashed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NAMED: Final = 3
 
 
 class Age(NamedTuple):
-    """What changed since a Lab was built from ``source``; ``broken``: that has mistakes now.
+    """What changed since a Lab was built from ``source``; ``broken``: ``source`` has mistakes now.
 
-    ``source`` is None for a Lab that Nix built. Nothing ``changes`` in a source that is gone.
+    ``source`` is None for a Lab that Nix built. A source that is gone has no ``changes``.
     """
 
     source: Path | None
@@ -36,9 +36,9 @@ class Age(NamedTuple):
 
 
 def of(link: Path) -> Age | None:
-    """Return how the Lab behind a link is older than its definition, None if it is not.
+    """Return what changed since the Lab behind a link was built, None if nothing did.
 
-    Also None where that cannot be known: `repx build` did not make the link.
+    Also None where `repx build` did not make the link: then repx cannot know.
     """
     record = records.read(link)
     return _by_nix(link) if record is None else _by_repx(link, record)
@@ -59,7 +59,7 @@ def _by_repx(link: Path, record: Record) -> Age | None:
 
 
 def _changes(record: Record, looks: Looks, definition: str) -> Iterator[str]:
-    """Yield what is not as it was when the Lab was built."""
+    """Yield each change, in words, since the Lab was built."""
     if definition not in record.files:
         yield f"{definition} is another file"
     for name, before in record.files.items():
@@ -79,7 +79,7 @@ def _changes(record: Record, looks: Looks, definition: str) -> Iterator[str]:
 
 
 def _listed(looks: Looks, listing: Listing) -> tuple[str, ...] | None:
-    """Return what a pattern or a folder gives now, None where that is a mistake."""
+    """Return the files that a pattern or a folder gives now, None where that is a mistake."""
     from repx.lab.sources import SourceError, below, matches  # few definitions have listings
 
     kind, where = listing
@@ -92,8 +92,8 @@ def _listed(looks: Looks, listing: Listing) -> tuple[str, ...] | None:
 
 
 def _confirmed(link: Path, record: Record, looks: Looks, changes: tuple[str, ...]) -> Age | None:
-    """Return the age, None if the changes make no other Lab (a comment, say)."""
-    from repx.errors import RepxError  # what follows takes 0.2 s
+    """Return the age, None if the changes (a comment, say) leave the Lab's id the same."""
+    from repx.errors import RepxError  # these imports and a build's checks take 0.2 s
     from repx.lab import assemble, definition, expand, lockfile
     from repx.lab.provision import Provider
     from repx.lab.sources import Sources

@@ -1,4 +1,4 @@
-"""What bash and shellcheck said, by text: one edited stage does not check all others again."""
+"""Answers of bash and shellcheck, by text: after an edit, only the edited stage is checked."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     Answer = tuple[int, str] | None
     Tool = Callable[[Sequence[str], str], Answer]
 
-_MOST: Final = 5000  # answers of stages that are gone make room in the end
+_MOST: Final = 5000  # above this number, answers that this build did not use are dropped first
 
 
 class Answers:
-    """A tool that remembers its answers in a file. Mutable; call ``keep`` in the end.
+    """A tool that remembers its answers in a file. Mutable; call ``keep`` at the end.
 
-    ``identity`` says which program a name stands for now, None for none: another version may
-    answer otherwise.
+    ``identity`` identifies the program that a name stands for now, None if there is none: another
+    version may answer differently.
     """
 
     def __init__(self, tool: Tool, identity: Callable[[str], str | None], file: Path) -> None:
-        """Read the answers of earlier builds; a file that is broken counts as none."""
+        """Read the answers of earlier builds; a broken file counts as empty."""
         self._tool = tool
         self._identity = identity
         self._identities: dict[str, str | None] = {}
@@ -34,7 +34,7 @@ class Answers:
         self._now: dict[str, list[int | str]] = {}
 
     def __call__(self, argv: Sequence[str], stdin: str) -> Answer:
-        """Return the program's answer, from memory where the same was asked before."""
+        """Return the program's answer, from memory if it answered the same call before."""
         name = argv[0]
         if name not in self._identities:
             self._identities[name] = self._identity(name)
@@ -52,7 +52,7 @@ class Answers:
         return int(known[0]), str(known[1])
 
     def keep(self) -> None:
-        """Write the answers; a file that cannot be written costs time, nothing else."""
+        """Write the answers; if the file cannot be written, the next build only takes longer."""
         if self._now.keys() <= self._before.keys():
             return
         kept = dict(list((self._now | self._before).items())[:_MOST])

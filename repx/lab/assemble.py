@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 def blueprint_of(
     definition: Definition, sources: Sources, provisions: Provisions = NOTHING
 ) -> blueprint.Blueprint:
-    """Return the blueprint of a definition; it is only good if no mistake was noted.
+    """Return the blueprint of a definition; it is valid only if no mistake was noted.
 
-    ``sources`` is new; it then knows all files that the Lab is made from.
+    ``sources`` starts empty; afterwards it holds all files that the Lab is made from.
     """
     checks.names(definition)
     checks.stages(definition)
     pipelines = wiring.pipelines(definition)
     scripts = _Scripts(definition, sources)
     for stage in definition.stages.values():
-        scripts.of(stage, Surroundings())  # a stage of no run has mistakes, too
+        scripts.of(stage, Surroundings())  # stages that no run uses are checked, too
         checks.arrays(definition, stage)
     runs = [
         _run(definition, run, pipelines, scripts, provisions) for run in definition.runs.values()
@@ -71,7 +71,7 @@ def _run(
     stages = {key: definition.stages[key] for feeds in chosen.values() for key in feeds}
     wanted = [len(definition.pipelines.get(name, ())) for name in run.pipelines]
     if [len(chosen.get(name, ())) for name in run.pipelines] == wanted and all(wanted):
-        # Else what is missing would be noted again and again.
+        # Otherwise the same missing stage would be noted for each run.
         checks.run(definition, run, stages)
     around = {key: provisions.around(definition, run, stage) for key, stage in stages.items()}
     for key, found in around.items():
@@ -91,7 +91,7 @@ def _run(
     }
     for stage in (stage for pipeline in made["pipelines"] for stage in pipeline["stages"]):
         image = around[stage["key"]].image
-        if image and stages[stage["key"]].image:  # also where it is the run's: one job, one image
+        if image and stages[stage["key"]].image:  # even if equal to the run's
             stage["image"] = image
     return made
 
@@ -142,7 +142,7 @@ def _stage(
 
 
 def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
-    """Return what feeds the stage's inputs (docs/lab-format.md, Input).
+    """Return the stage's input mappings (docs/lab-format.md, Input).
 
     A stage that reads no other stage waits for the runs before its run, so it gets their
     metadata whether or not it declares the input.
@@ -174,7 +174,7 @@ def _mappings(stage: Stage, feeds: Sequence[Feed], run: Run) -> list[Mapping_]:
 
 
 class _Scripts:
-    """The executables of stages, made once for each surroundings. Mutable: it remembers them."""
+    """The executables of stages, made once per stage and surroundings. Mutable: a cache."""
 
     def __init__(self, definition: Definition, sources: Sources) -> None:
         self.sources = sources
@@ -202,7 +202,7 @@ class _Executables:
         self._steps = wiring.steps(definition, stage)
 
     def all(self) -> dict[str, blueprint.Executable]:
-        """Return them by name, each with the inputs that come from inside the stage."""
+        """Return the executables by name, each with the inputs that come from inside the stage."""
         return {
             name: {
                 "script": self._script(program),
@@ -247,7 +247,7 @@ class _Executables:
         }
 
     def _notes(self, program: Program) -> list[str]:
-        """Return comments on what the script reads; they make wiring a part of job ids."""
+        """Return comments that name the script's inputs; they make wiring a part of job ids."""
         notes = [f"Runs in {self._around.image}."] if self._around.image else []
         if program.inputs:
             notes.append(f"Reads {', '.join(program.inputs)}.")
@@ -285,7 +285,7 @@ class _Executables:
         return body
 
     def _warn_of_fixed_python(self, program: Program, language: str) -> None:
-        """Warn of a program that names its Python by path, and so does not find the packages."""
+        """Warn of a program that names its Python by path and therefore misses the packages."""
         first = language.partition(" ")[0]
         if self._around.environment and "python" in first.rpartition("/")[2]:
             message = f"'{program.script}' is run by {first}, which has none of the packages that"

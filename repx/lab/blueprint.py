@@ -14,8 +14,8 @@ Json: TypeAlias = Any
 class File(TypedDict):
     """One file of a folder in the store: its text, or the path of the file to copy.
 
-    ``sha256`` is the file's, where it is known already. ``link``: share the file, which nobody
-    writes to, instead of copying it.
+    ``sha256`` is the file's, if already known. ``link``: hard-link the read-only file instead of
+    copying it.
     """
 
     text: NotRequired[str]
@@ -26,11 +26,11 @@ class File(TypedDict):
 
 
 class Body(TypedDict):
-    """What a stage does, as ``expand/script.py`` renders it: ``lines``, or else a ``program``.
+    """The body of a stage's script for ``expand/script.py``: ``lines``, or else a ``program``.
 
     ``files`` (which hold the program) and ``python`` (``repx_py``) are names in the store.
     ``bash`` and ``path`` pin the interpreter and the folders of the commands. ``environment`` is
-    the folder in the store with Python packages, ``modules`` are loaded where the job runs.
+    the folder in the store with Python packages. The job loads ``modules`` where it runs.
     """
 
     lines: NotRequired[str | None]
@@ -46,8 +46,8 @@ class Body(TypedDict):
 class Script(TypedDict):
     """The script of an executable: a ``body`` to render around, or the whole ``text``.
 
-    ``notes`` are comments in it. ``identity`` is what it counts as in job ids, by default the
-    name it gets in the store.
+    ``notes`` become comments in the script. ``identity`` stands for the script in job ids; the
+    default is the script's name in the store.
     """
 
     label: str
@@ -60,8 +60,8 @@ class Script(TypedDict):
 class Source(TypedDict):
     """One entry of the Lab's store: ``text``, a file to copy (``path``), or a folder (``tree``).
 
-    ``name`` is what the entry is called there; without it the expander makes the name from the
-    content and ``label``. ``made``: the name says what the entry was made from, not what it holds.
+    ``name`` is the entry's name there; without it the expander makes the name from the content
+    and ``label``. ``made``: the name tells the inputs of the entry, not its content.
     """
 
     label: str
@@ -92,8 +92,8 @@ class Executable(TypedDict):
 class Stage(TypedDict):
     """One stage of a pipeline; ``key`` is its name there, ``parameters`` its defaults.
 
-    ``title`` is what scripts call a stage whose name differs from pipeline to pipeline;
-    ``image`` is the path in the Lab of the image for the stage, if it has its own.
+    ``title`` is the stage's name in scripts if its name differs from pipeline to pipeline;
+    ``image`` is the path in the Lab of the stage's own image, if there is one.
     """
 
     key: str
@@ -138,9 +138,9 @@ class Run(TypedDict):
 
 
 class Blueprint(TypedDict):
-    """A whole Lab before its jobs are counted out; ``files`` are further store entries.
+    """A whole Lab before its jobs are enumerated; ``files`` are further store entries.
 
-    ``own_names`` says what parameter values that are stored paths are called in the project.
+    ``own_names`` maps parameter values that are stored paths to their names in the project.
     """
 
     version: int

@@ -45,7 +45,7 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """How images and packages are got; ``anew``: forget what is pinned."""
+    """How images and packages are fetched; ``anew``: drop all pins first."""
 
     programs: Programs = _no_programs
     say: Callable[[str], None] = _silent
@@ -54,9 +54,9 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build made; ``jobs_by_run`` is empty when the same Lab was there already.
+    """The result of a build; ``jobs_by_run`` is empty when the same Lab already existed.
 
-    ``before`` is the Lab that the link named before, by its folder's name.
+    ``before`` is the folder name of the Lab that the link named before.
     """
 
     path: Path
@@ -79,8 +79,8 @@ def build(
 ) -> Built:
     """Build ``source`` into ``.repx/labs`` beside ``link`` and point ``link`` at it.
 
-    The same input gives the same Lab, so what is there already is not built again. Raises
-    ProblemsError with every mistake, InputError when ``link`` is not a link.
+    The same input gives the same Lab, so an existing Lab is not built again. Raises ProblemsError
+    with every mistake, InputError when ``link`` is not a link.
     """
     _check_link(link)
     before = records.read(link)
@@ -121,9 +121,9 @@ def build(
 def _provisions(
     described: Definition, sources: Sources, source: Path, link: Path, tool: Tool, fetch: Fetch
 ) -> Provisions:
-    """Return the images and packages of a definition; what is missing is got last of all.
+    """Return the images and packages of a definition; missing ones are fetched last.
 
-    A definition with mistakes costs no downloads.
+    Nothing is downloaded for a definition with mistakes.
     """
     lock = lockfile.read(source)
     if fetch.anew:
@@ -153,10 +153,10 @@ def _add_images(
 
 
 def _first_look(source: Path, before: Record | None) -> Looks:
-    """Look at lab.yaml before it is read: a change from now on is noticed later."""
+    """Note the state of lab.yaml before it is read, so that any later change is noticed."""
     real = source.resolve()
     looks = Looks(folder=real.parent, known=before.files if before else {})
-    with suppress(OSError):  # told when it is read
+    with suppress(OSError):  # reading the file reports the error
         looks.at(real)
     return looks
 
@@ -190,15 +190,15 @@ def _expand(
     progress: Callable[[int, int], None] | None,
     add: Add | None,
 ) -> Mapping[str, int]:
-    """Write the Lab beside its place, then rename it: a Lab that is there is whole."""
+    """Write the Lab to a temporary folder, then rename it: a Lab in its place is complete."""
     part = place.with_name(f"{place.name}.part")
     try:
         with _alone(place.parent):
-            for left in place.parent.glob("*.part"):  # by a build that was killed
+            for left in place.parent.glob("*.part"):  # left by a killed build
                 shutil.rmtree(left)
             try:
                 jobs = expand.expand(blueprint, os.fspath(part), progress, add)
-                if not place.exists():  # else another build was faster
+                if not place.exists():  # otherwise another build was faster
                     part.rename(place)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -211,7 +211,7 @@ def _expand(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one build at a time write to a folder, which git is told to ignore."""
+    """Let one build at a time write to a folder; add a .gitignore beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
@@ -222,7 +222,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _point(link: Path, target: Path) -> None:
-    """Replace the link at once: readers see the old Lab or the new one."""
+    """Replace the link atomically: readers see the old Lab or the new one."""
     part = link.with_name(f"{link.name}.part")
     try:
         part.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from repx.lab.definition import Definition, Pointer, Program, Run, Stage
 
-# ${inputs[x]} ${#inputs["x"]} ${inputs['x']:-} and inputs[x] in tests; `@` and `*` are all of them.
+# ${inputs[x]} ${#inputs["x"]} ${inputs['x']:-} and inputs[x] in tests; `@` and `*` mean all keys.
 _USE: Final = re.compile(
     r"""\b(inputs|parameters|outputs)\[(?:"([^"\]$`]+)"|'([^'\]]+)'|([^\]"'$`]+)|[^\]]*)\]"""
 )
@@ -33,12 +33,12 @@ _SHELLCHECK: Final = (
     *("shellcheck", "--shell=bash", "--severity=warning", "--exclude=SC2154"),
     *("--format=json1", "-"),
 )
-# The lines run so; shellcheck must know, or it asks for `cd ... || exit`.
+# The lines run with these options; otherwise shellcheck asks for `cd ... || exit`.
 _STRICT: Final = "set -euo pipefail\n"
 
 
 class Tool(Protocol):
-    """How checks run a program: its exit code and what it said, or None if not installed."""
+    """How checks run a program: its exit code and output, or None if not installed."""
 
     def __call__(self, argv: Sequence[str], stdin: str) -> tuple[int, str] | None:
         """Run the program to its end."""
@@ -55,7 +55,7 @@ class Use:
 
 
 def names(definition: Definition) -> None:
-    """Note runs and groups whose names mean something else, unknown names, and cyclic runs."""
+    """Note ambiguous names of runs and groups, unknown names, and cyclic runs."""
     for run in definition.runs.values():
         _run_names(definition, run)
     for group, members in definition.groups.items():
@@ -99,7 +99,7 @@ def stages(definition: Definition) -> None:
 
 
 def run(definition: Definition, run: Run, stages: Mapping[str, Stage]) -> None:
-    """Note what a run's stages need and the run does not give."""
+    """Note needs of a run's stages that the run does not meet."""
     sweeps.check(definition, run, stages)
     for key, stage in stages.items():
         for other in stage.metadata_of:
@@ -168,7 +168,7 @@ def uses(lines: str) -> Iterator[Use]:
 
 
 def arrays(definition: Definition, stage: Stage) -> None:
-    """Note what the bash lines of a stage use undeclared, and what they declare unused."""
+    """Note names that a stage's bash lines use undeclared, and declared names that are unused."""
     for program in stage.programs.values():
         if program.run is None:
             continue
@@ -236,7 +236,7 @@ def _syntax(definition: Definition, program: Program, lines: str, tool: Tool) ->
     answer = tool(("bash", "-n"), lines)
     if answer is not None and (answer[0] != 0 or answer[1].strip()):
         complaints = _BASH_LINE.findall(answer[1]) or [("1", answer[1].strip())]
-        # The second complaint of bash only repeats the line.
+        # The second message of bash only repeats the line.
         _at_line(definition, program, int(complaints[0][0]), f"bash: {complaints[0][1]}")
         return
     answer = tool(_SHELLCHECK, _STRICT + lines)
@@ -245,7 +245,7 @@ def _syntax(definition: Definition, program: Program, lines: str, tool: Tool) ->
     try:
         comments = json.loads(answer[1])["comments"]
     except (ValueError, KeyError):
-        return  # another shellcheck than we know is no reason not to build
+        return  # an unknown version of shellcheck must not stop the build
     for comment in comments:
         message = f"shellcheck SC{comment['code']}: {comment['message']}"
         failing = comment["level"] == "error"
@@ -258,7 +258,7 @@ def _at_line(
     """Note a problem in a line of a program's text, at its line in lab.yaml."""
     doc = definition.doc
     lines = (program.run or "").rstrip("\n").count("\n") + 1
-    # Bash misses the end of an `if` in the line behind the last.
+    # Bash reports the missing end of an `if` in the line after the last.
     place = doc.line((*program.at, "run"), min(line, lines))
     problem = Problem(doc.file, *place, message)
     (definition.errors if failing else definition.warnings).append(problem)

@@ -1,4 +1,4 @@
-"""Why a Lab has jobs that another one has not: what changed between the two, job by job."""
+"""Why a Lab has jobs that another Lab lacks: the changes between the two, job by job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a job is new. ``cause`` says the same of an upstream job: "its script changed"."""
+    """Why a job is new; ``cause`` is the wording for jobs downstream: "its script changed"."""
 
     text: str
     cause: str
@@ -38,7 +38,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of the two Labs; what is asked of it again and again is kept."""
+    """One of the two Labs; repeated look-ups are cached."""
 
     opened: OpenLab
 
@@ -48,7 +48,7 @@ class Side:
         return self.opened.lab
 
     def text(self, path: str) -> str:
-        """Return a script's text; empty for one that cannot be read."""
+        """Return a script's text; empty if the script cannot be read."""
         try:
             return self.opened.files.read(path).decode(errors="replace")
         except LabError:
@@ -70,7 +70,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """The jobs of one stage of one Lab: by all their parameters; and what occurs among them."""
+    """The jobs of one stage of one Lab by all their parameters; their values and scripts."""
 
     jobs: Mapping[Hashable, JobId]
     values: Mapping[str, Mapping[Hashable, object]]
@@ -79,7 +79,7 @@ class _Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StageChange:
-    """What is the same for all jobs of a stage, by the names of parameters."""
+    """The changes of parameters, by name, that are the same for all jobs of a stage."""
 
     replaced: Mapping[str, str]
     gone: Sequence[str]
@@ -87,14 +87,14 @@ class _StageChange:
 
 
 def reasons(old: Side, new: Side, jobs: Iterable[JobId]) -> dict[JobId, str]:
-    """Return, for those of the new Lab's jobs that the old one lacks, why it lacks them."""
+    """Return the reason for each of the new Lab's jobs that the old Lab lacks."""
     fresh = [job for job in jobs if job not in old.lab.jobs]
     comparison = _Comparison(old, new)
     return {job: comparison.reason(job).text for job in comparison.ordered(fresh)}
 
 
 class _Comparison:
-    """Two Labs. Mutable: what was found of a stage, a script or a job is kept."""
+    """Two Labs. Mutable: findings about stages, scripts and jobs are cached."""
 
     def __init__(self, old: Side, new: Side) -> None:
         self._old = old
@@ -106,7 +106,7 @@ class _Comparison:
         self._scripts: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def ordered(self, fresh: Collection[JobId]) -> list[JobId]:
-        """Return the jobs, upstream ones first, each with its reason known."""
+        """Return the jobs, upstream ones first, and find the reason of each."""
         needs = self._new.lab.needs
         reached = [job for job in graph.closure(needs, fresh) if job not in self._old.lab.jobs]
         members = set(reached)
@@ -147,7 +147,7 @@ class _Comparison:
     # --- scripts ----------------------------------------------------------------------------
 
     def _script(self, twin: Job, job: Job, before: _Stage) -> str:
-        """Return what changed in the stage's scripts, where none of the old jobs had this one."""
+        """Return the changes of scripts that no old job of the stage had, or an empty text."""
         names: dict[str, None] = {}
         changed = False
         for name, executable in job.executables.items():
@@ -169,7 +169,7 @@ class _Comparison:
         if key not in self._scripts:
             declared = _declared(one, other)
             found = script_changes.of(self._old, one.path, self._new, other.path)
-            ours = found == (script_changes.OURS,)  # which declarations change, too
+            ours = found == (script_changes.OURS,)  # follow from the declarations
             self._scripts[key] = tuple(declared) if declared and ours else (*declared, *found)
         return self._scripts[key]
 
@@ -198,7 +198,7 @@ class _Comparison:
     # --- upstream ---------------------------------------------------------------------------
 
     def _upstream(self, twin: Job, job: Job) -> Reason:
-        """Return the reason of a job that differs from its twin by what it reads."""
+        """Return the reason of a job that differs from its twin by its inputs."""
         stage = job.stage
         for need in job.needs:
             found = self._reasons.get(need)
@@ -217,7 +217,7 @@ class _Comparison:
 
 
 def _label(lab: Lab, jobs: Iterable[JobId], labels: dict[JobId, Values]) -> None:
-    """Add what labels the jobs: their own parameters over those of what is upstream."""
+    """Add the jobs' labels: their own parameters over those of their upstream jobs."""
     stack = list(jobs)
     while stack:
         job = stack[-1]
@@ -246,7 +246,7 @@ def _declared(one: Executable, other: Executable) -> list[str]:
 
 
 def _file_change(twin: Job, job: Job) -> str:
-    """Return which files among the parameters hold something else under the same name."""
+    """Return the files among the parameters whose content changed under the same name."""
     changed = [name for name in job.params if job.params[name] != twin.params.get(name)]
     listed = ", ".join(_shown(job.shown[name]) for name in changed)
     return f"file changed: {listed}" if listed else ""
@@ -263,7 +263,7 @@ def _stage_change(before: _Stage, after: _Stage) -> _StageChange:
 
 
 def _parameter_change(labels: Values, before: _Stage, change: _StageChange) -> str:
-    """Return what no job of the stage had before: parameters, values, or a combination."""
+    """Return the parameters, values or combination that no job of the stage had before."""
     new = [name for name in labels if name not in before.values]
     unknown = [
         name
@@ -274,7 +274,7 @@ def _parameter_change(labels: Values, before: _Stage, change: _StageChange) -> s
     parts += [f"parameter {name} is gone" for name in change.gone]
     parts += [change.replaced[name] for name in unknown if name in change.replaced]
     added = [name for name in unknown if name not in change.replaced]
-    if not parts and not added:  # known values, in a combination that is new
+    if not parts and not added:  # known values in a new combination
         added = [name for name in labels if name in change.varying]
     if added:
         listed = ", ".join(f"{name}={_shown(labels[name])}" for name in added)
@@ -285,7 +285,7 @@ def _parameter_change(labels: Values, before: _Stage, change: _StageChange) -> s
 def _replacement(
     name: str, before: Mapping[Hashable, object], after: Mapping[Hashable, object]
 ) -> str:
-    """Return ``parameter x: 1 → 2`` where one value took the place of another; else nothing."""
+    """Return ``parameter x: 1 → 2`` if one value replaced another; else nothing."""
     gone = [value for key, value in before.items() if key not in after]
     new = [value for key, value in after.items() if key not in before]
     if len(gone) != 1 or len(new) != 1:
@@ -294,7 +294,7 @@ def _replacement(
 
 
 def _key(value: object) -> Hashable:
-    """Return what is equal for equal JSON values; ``true``, 1 and 1.0 are three."""
+    """Return a key that is equal for equal JSON values; ``true``, 1 and 1.0 all differ."""
     if isinstance(value, dict | list):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     return (type(value), value)
@@ -314,7 +314,7 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Jobs of one stage that are new for the same reason; ``values`` are what they vary in."""
+    """Jobs of one stage that are new for the same reason; ``values`` are by parameter."""
 
     stage: str
     reason: str
@@ -323,7 +323,7 @@ class Group:
 
 
 def grouped(lab: Lab, reason_of: Mapping[JobId, str]) -> list[Group]:
-    """Return the jobs by stage and reason, in the order in which these first occur."""
+    """Return the jobs by stage and reason, in the order of first occurrence."""
     found: dict[tuple[str, str], list[JobId]] = {}
     for job, reason in reason_of.items():
         found.setdefault((stage_of(job), reason), []).append(job)
@@ -334,7 +334,7 @@ def grouped(lab: Lab, reason_of: Mapping[JobId, str]) -> list[Group]:
 
 
 def gone(old: Lab, new: Lab) -> Counter[str]:
-    """Return, by stage, how many jobs of the old Lab the new one lacks."""
+    """Return, by stage, the number of jobs of the old Lab that the new Lab lacks."""
     return Counter(stage_of(job) for job in old.jobs if job not in new.jobs)
 
 

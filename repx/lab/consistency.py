@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 _SCATTER_GATHER: Final = ("scatter", "gather")
 
-# In a run of more jobs, what has no bearing on other jobs is checked when a job is used.
+# In a larger run, checks that concern a single job wait until the job is used.
 _FEW_JOBS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """All that the jobs of a Lab may refer to.
+    """Everything that the jobs of a Lab may refer to.
 
-    ``documents`` and ``jobs`` are the same jobs, as JSON and made. ``legacy`` are jobs that
-    the Lab has but nothing schedules. ``listed`` are the files of the manifest.
+    ``documents`` and ``jobs`` are the same jobs, as JSON and as objects. ``legacy`` are jobs of
+    the Lab that are never scheduled. ``listed`` are the files of the manifest.
     """
 
     files: LabFiles
@@ -42,14 +42,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """What the jobs of one run need: each job other jobs, all together other runs."""
+    """The needs of one run's jobs: ``needs`` are jobs by job, ``runs`` the runs of all."""
 
     needs: Mapping[JobId, tuple[JobId, ...]]
     runs: Mapping[RunName, DependencyType]
 
 
 def links(scope: Scope, members: Mapping[JobId, Object], place: str) -> Links:
-    """Return what the jobs of one run need. Raises LabError for the first that could not run.
+    """Return the needs of one run's jobs. Raises LabError for the first job that could not run.
 
     ``place`` names the run's metadata in errors.
     """
@@ -72,7 +72,7 @@ def links(scope: Scope, members: Mapping[JobId, Object], place: str) -> Links:
 
 
 def check(lab: Lab, files: LabFiles) -> None:
-    """Raise LabError for circles, groups of unknown runs, and images that are missing."""
+    """Raise LabError for cycles, groups of unknown runs, and missing images."""
     _check_acyclic(lab, files)
     for run in lab.runs.values():
         if run.image is not None and files.kind(files.resolve(run.image)) is None:

@@ -1,4 +1,4 @@
-"""Defaults of a pipeline: connected stages agree on each parameter, or inherit it from another."""
+"""Defaults of a pipeline: connected stages agree on each parameter's default or inherit it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ INHERITED: Final[Mapping[str, object]] = {}  # `n: {}` in lab.yaml
 def resolve(definition: Definition, run: Run, feeds: Feeds) -> dict[str, dict[str, Json]]:
     """Return each stage's defaults in one pipeline of a run, inherited ones filled in.
 
-    A job is labelled by its own parameters and by those of its upstream jobs, so where the run
-    leaves a parameter to the defaults, connected stages must agree; notes where they do not.
+    A job is labelled by its own parameters and by those of its upstream jobs. So if the run leaves
+    a parameter to the defaults, connected stages must agree; notes a mistake where they do not.
     """
     stages = {key: definition.stages[key] for key in feeds}
     open_names = _left_to_defaults(run, stages)
@@ -46,7 +46,7 @@ def resolve(definition: Definition, run: Run, feeds: Feeds) -> dict[str, dict[st
 
 
 def _left_to_defaults(run: Run, stages: Mapping[str, Stage]) -> dict[str, set[str]]:
-    """Return the parameters of each stage that the run gives no value, or null among others."""
+    """Return each stage's parameters for which the run gives no value, or null among others."""
     tables = (run.parameters, *run.zips)
     values = {name: table[name] for table in tables for name in table}
     given = {
@@ -63,9 +63,9 @@ def _has_own(stage: Stage, name: str) -> bool:
 
 
 def _related(feeds: Feeds, users: Mapping[str, Stage]) -> dict[str, set[str]]:
-    """Return, by stage, those whose parameters can stand beside its own in one job's label.
+    """Return, by stage, the stages whose parameters can occur with its own in one job's label.
 
-    That is, one of the two is upstream of the other, or both are upstream of a third.
+    For such a pair, one stage is upstream of the other, or both are upstream of a third.
     """
     needs = {key: tuple(feed.producer for feed in feeds[key]) for key in feeds}
     found: dict[str, set[str]] = {key: set() for key in users}

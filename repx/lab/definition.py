@@ -53,7 +53,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage; ``inputs`` are fed by its pipeline, ``outputs`` are what others may read."""
+    """One stage; the pipeline feeds its ``inputs``, other stages may read its ``outputs``."""
 
     key: str
     at: Pointer
@@ -120,7 +120,7 @@ class Definition:
         self.warnings.append(self.doc.problem(at, message))
 
     def known(self, at: Pointer, message: str, name: str, names: Iterable[str]) -> bool:
-        """Return whether a name is among names, else note the mistake with the closest one."""
+        """Return whether a name is known, else note the mistake with the closest known name."""
         choices = list(names)
         if name in choices:
             return True
@@ -136,10 +136,10 @@ class Definition:
 
 
 def load(path: Path) -> Definition:
-    """Read lab.yaml. Raises InputError or ProblemsError for what cannot be read at all.
+    """Read lab.yaml. Raises InputError or ProblemsError for a file that cannot be read at all.
 
-    Mistakes that the schema finds are noted; the parts that have them are left out, with all
-    that needs them, so that the rest can be checked, too.
+    Mistakes that the schema finds are noted; parts with mistakes, and the parts that need them,
+    are left out, so that the rest can be checked, too.
     """
     if not path.exists():
         raise InputError(
@@ -195,7 +195,7 @@ def _stage(key: str, raw: Mapping[str, Json]) -> Stage:
 
 
 def _phases(raw: Mapping[str, Json], at: Pointer, inputs: tuple[str, ...]) -> list[Program]:
-    """Return scatter, the steps and gather; what is missing in the file becomes empty."""
+    """Return scatter, the steps and gather; phases missing in the file become empty."""
     scatter = dict(raw.get("scatter", {}))
     example = scatter.get("worker__arg")
     scatter["outputs"] = _SCATTER_OUTPUTS | {"worker__arg": {} if example is None else example}
@@ -216,7 +216,7 @@ def _program(name: str, raw: Mapping[str, Json], at: Pointer, inputs: Iterable[s
         at=at,
         inputs=tuple(inputs),
         outputs=raw.get("outputs", {}),
-        # A simple stage's resources are the job's, not its only program's.
+        # A simple stage declares its resources for the job, not for its only program.
         resources={} if name == "main" else _resources(raw),
         run=raw.get("run"),
         script=raw.get("script"),
@@ -226,7 +226,7 @@ def _program(name: str, raw: Mapping[str, Json], at: Pointer, inputs: Iterable[s
 
 
 def _resources(raw: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return what a stage or program asks for, times as Slurm and RepX 0.5 write them."""
+    """Return the resources of a stage or program, times as Slurm and RepX 0.5 write them."""
     found = _with_slurm_time(raw.get("resources", {}))
     if "when" in found:
         found["when"] = [_with_slurm_time(rule) for rule in found["when"]]
@@ -235,7 +235,7 @@ def _resources(raw: Mapping[str, Json]) -> Mapping[str, Json]:
 
 def _with_slurm_time(fields: Mapping[str, Json]) -> dict[str, Json]:
     time = fields.get("time", "")
-    has_units = time[-1:].isalpha() and "{" not in time  # a parameter may give anything
+    has_units = time[-1:].isalpha() and "{" not in time  # the value may come from a parameter
     return {**fields, "time": slurm_time(parse_time(time))} if has_units else dict(fields)
 
 

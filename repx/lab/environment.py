@@ -1,4 +1,4 @@
-"""A virtual environment that works wherever it lies, and the list of its files."""
+"""A virtual environment that works in any folder, and the list of its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from repx.lab.blueprint import File, Source
     from repx.lab.packages import Pins
 
-# A file's own sum, not its time, says whether it is still what was compiled.
+# Compiled files are validated by the source's checksum: copying changes its time.
 COMPILE: Final = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _LABEL: Final = "python"
 _LAUNCHERS: Final = ("python", "python3")
@@ -28,7 +28,7 @@ _EXECUTABLE: Final = 0o111
 
 
 def settle(root: Path, pins: Pins, file: str) -> None:
-    """Make a virtual environment independent of its place. Its Python still works after this."""
+    """Make a virtual environment independent of its folder; its Python still works afterwards."""
     home = _home(root)
     for script in sorted((root / "bin").iterdir()):
         if script.name.lower().startswith(("activate", "deactivate", "pydoc")):
@@ -72,7 +72,7 @@ def keep(root: Path, place: Path) -> None:
 
 
 def source(place: Path) -> Source | None:
-    """Return the store entry for an environment that was kept whole, None for none."""
+    """Return the store entry for an environment that is complete, None if there is none."""
     try:
         listed = json.loads(_list_of(place).read_bytes())
     except (OSError, ValueError):
@@ -100,7 +100,7 @@ def _home(root: Path) -> str:
 
 
 def _move_interpreter(script: Path) -> None:
-    """Let a script of a package be run by the Python that PATH finds first: the environment's."""
+    """Make a package's script run by the first Python in PATH: the environment's."""
     content = script.read_bytes()
     first, _, rest = content.partition(b"\n")
     if first.startswith(b"#!/bin/sh") and rest.startswith(b"'''exec'"):  # for long paths
@@ -111,7 +111,7 @@ def _move_interpreter(script: Path) -> None:
 
 
 def _write_record(record: Path) -> None:
-    """Leave out of a package's list of files what was changed here, and sort it."""
+    """Drop the files that repx changed from a package's list of files, and sort the list."""
     lines = record.read_text(encoding="utf-8").splitlines()
     kept = [
         line

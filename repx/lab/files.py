@@ -1,4 +1,4 @@
-"""The files of a Lab, as a folder or as a tar, behind one face that never leaves the Lab."""
+"""The files of a Lab, a folder or a tar, behind one interface that never leaves the Lab."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PATH_LENGTH: Final = 4096
-MAX_DEPTH: Final = 100  # folders; what makes and deletes them calls itself once for each
+MAX_DEPTH: Final = 100  # folders; making and deleting them recurses once per level
 MAX_LINKS: Final = 100
 _CACHED_LINKS: Final = 4096
 _SHOWN: Final = 200
 
 
 class Kind(StrEnum):
-    """What stands at a path; a link is not followed."""
+    """The kind of file at a path; a link is not followed."""
 
     FILE = "file"
     DIR = "dir"
@@ -33,18 +33,18 @@ class Kind(StrEnum):
 class LabFiles(Protocol):
     """Read access to a Lab. Every path is POSIX and relative to the Lab's root.
 
-    Links are followed, by all but ``kind``, as long as they stay inside; each method raises
-    LabError where they do not, and where something is missing or cannot be read.
+    All methods but ``kind`` follow links that stay inside the Lab. Each method raises LabError for
+    other links and for files that are missing or cannot be read.
     """
 
     def describe(self, path: str) -> str:
-        """Return the path as a person finds it, for messages."""
+        """Return the path for messages, as the user would find the file."""
 
     def kind(self, path: str) -> Kind | None:
-        """Return what is there, None for nothing; devices and the like are an error."""
+        """Return the kind of a file, None if it is missing. Raises LabError for other kinds."""
 
     def resolve(self, path: str) -> str:
-        """Return the path all links lead to, whether or not something is there."""
+        """Return the path without links, whether or not the file exists."""
 
     def size(self, path: str) -> int:
         """Return the size of a regular file in bytes."""
@@ -59,16 +59,16 @@ class LabFiles(Protocol):
         """Return the sorted names in a directory."""
 
     def walk(self, path: str) -> Iterator[str]:
-        """Yield every file and link below a directory; linked directories stay shut.
+        """Yield every file and link below a directory; linked directories are not entered.
 
-        Sorted by folder; nothing for a path where nothing is.
+        Sorted by folder; empty for a path that does not exist.
         """
 
     def is_executable(self, path: str) -> bool:
         """Tell whether a regular file has any execute bit."""
 
     def fingerprint(self, path: str) -> tuple[int, ...]:
-        """Return numbers that change when the file does. Not checked for leaving the Lab."""
+        """Return numbers that change with the file. Does not check that the file is in the Lab."""
 
 
 def parts(path: str) -> list[str]:
@@ -77,17 +77,17 @@ def parts(path: str) -> list[str]:
 
 
 def printable(path: str) -> str:
-    """Return a path for a message; a hostile one must not steer the terminal."""
+    """Return a path for a message, escaped if it could send control codes to the terminal."""
     return path if path.isprintable() else path.encode("unicode_escape", "replace").decode()
 
 
 def shortened(text: str) -> str:
-    """Return text for a message: its beginning where it is long."""
+    """Return text for a message: of a long text, only the beginning."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def fault(path: str) -> str | None:
-    """Say why a path from a Lab's metadata may not be used, or None if it may."""
+    """Return why a path from a Lab's metadata must not be used, or None if it is safe."""
     if path.startswith("/"):
         return "is absolute"
     if not path.strip("./") and not parts(path):
@@ -106,8 +106,8 @@ def follow(path: str, link: Callable[[str], str | None], describe: Callable[[str
     """Return where ``path`` leads when every link on the way is followed.
 
     ``link`` returns a link's target, relative to the link's directory or, beginning with
-    ``/``, to the Lab's root; None for what is no link. Raises LabError for a path that
-    leaves the Lab or goes round in circles.
+    ``/``, to the Lab's root; None if the path is no link. Raises LabError for a path that
+    leaves the Lab or has a cycle of links.
     """
     todo = parts(path)[::-1]
     done: list[str] = []
@@ -162,7 +162,7 @@ class FolderFiles:
         return printable(self._place(path))
 
     def kind(self, path: str) -> Kind | None:
-        """Return what is there, None for nothing; devices and the like are an error."""
+        """Return the kind of a file, None if it is missing. Raises LabError for other kinds."""
         folder, _, name = path.rstrip("/").rpartition("/")
         here = f"{self.resolve(folder)}/{name}"
         try:
@@ -177,7 +177,7 @@ class FolderFiles:
         return kind
 
     def resolve(self, path: str) -> str:
-        """Return the path all links lead to, whether or not something is there."""
+        """Return the path without links, whether or not the file exists."""
         return follow(path, self._link, self.describe)
 
     def size(self, path: str) -> int:
@@ -205,7 +205,7 @@ class FolderFiles:
             raise self._unreadable(path, error) from error
 
     def walk(self, path: str) -> Iterator[str]:
-        """Yield every file and link below a directory, sorted; linked directories stay shut."""
+        """Yield every file and link below a directory, sorted; skip linked directories."""
         return walk(self, path)
 
     def is_executable(self, path: str) -> bool:
@@ -213,7 +213,7 @@ class FolderFiles:
         return bool(self._regular(path)[1].st_mode & 0o111)
 
     def fingerprint(self, path: str) -> tuple[int, ...]:
-        """Return size, modification and change time (ns) and inode of what is there."""
+        """Return size, modification and change time (ns) and inode of the file."""
         try:
             info = os.stat(self._place(path))  # noqa: PTH116  # 300,000 of them
         except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
 """The members of an uncompressed tar, read header by header.
 
-Python's ``tarfile`` knows more kinds of archives, at ten times the time and memory: a Lab of
+Python's ``tarfile`` reads more formats but needs ten times the time and memory: a Lab of
 100,000 jobs has half a million members. Formats: POSIX ustar and pax, GNU, V7.
 """
 
@@ -22,11 +22,11 @@ _PAX_LENGTH: Final = re.compile(rb"(\d{1,8}) ")
 
 
 class TarError(ValueError):
-    """The bytes are no tar, or one that this reader does not know."""
+    """The bytes are no tar, or a tar that this reader does not support."""
 
 
 class Type(Enum):
-    """What a member is, by its type flag."""
+    """The type of a member, by its type flag."""
 
     FILE = b"0"
     HARD_LINK = b"1"
@@ -38,7 +38,7 @@ class Type(Enum):
 
 
 class Member(NamedTuple):
-    """One member but for its name; ``offset`` is where its bytes start in the archive."""
+    """One member without its name; ``offset`` is the start of its bytes in the archive."""
 
     type: Type
     offset: int = 0
@@ -53,7 +53,7 @@ _EXTENSIONS: Final = {b"x": "pax", b"g": "global", b"L": "path", b"K": "linkpath
 
 
 def members(file: IO[bytes], archive_size: int) -> Iterator[tuple[str, Member]]:
-    """Yield the members of an archive of that many bytes by name. Raises TarError."""
+    """Yield each member of an archive of ``archive_size`` bytes. Raises TarError."""
     at = 0
     extended: dict[str, str] = {}
     while header := _header(file, at):
@@ -75,14 +75,14 @@ def members(file: IO[bytes], archive_size: int) -> Iterator[tuple[str, Member]]:
 
 
 def _header(file: IO[bytes], at: int) -> bytes:
-    """Return the header at an offset, nothing at the archive's end."""
+    """Return the header at an offset, empty at the archive's end."""
     file.seek(at)
     header = file.read(_BLOCK)
     if header == _END or (not header and at):
         return b""
     if len(header) < _BLOCK:
         raise TarError("it is cut off" if at else "it is too short")
-    # The magic is in every header since 1988; only without it does the checksum have to speak.
+    # Headers since 1988 have the magic; the checksum is only needed for the first and older ones.
     if (header[257:262] != b"ustar" or not at) and not _has_checksum(header):
         raise TarError(f"no header where one should be, at byte {at}")
     return header
@@ -97,7 +97,7 @@ def _member(header: bytes, offset: int, extended: dict[str, str]) -> tuple[str, 
     name = extended.get("path")
     if name is None:
         name = _text(header[:100])
-        if header[257:263] == b"ustar\0" and header[345]:  # GNU keeps other things there
+        if header[257:263] == b"ustar\0" and header[345]:  # GNU stores other fields there
             name = f"{_text(header[345:500])}/{name}"
     flag = header[156:157]
     kind = _TYPES.get(flag)
@@ -112,7 +112,7 @@ def _member(header: bytes, offset: int, extended: dict[str, str]) -> tuple[str, 
 
 
 def _extend(extended: dict[str, str], kind: str, content: bytes) -> None:
-    """Remember what an extension header says of the member after it."""
+    """Keep the fields of an extension header for the member after it."""
     if kind == "pax":
         extended.update(_pax(content))
         if any(key.startswith("GNU.sparse") for key in extended):

@@ -1,4 +1,4 @@
-"""The Labs that a link of this project named before: built, and run."""
+"""The earlier Labs of a link of this project: the Labs that were built and those that ran."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST: Final = 20
 
 
 def before(link: Path) -> Path | None:
-    """Return the Lab to compare with: the last other one that was run, else that was built."""
+    """Return the Lab to compare with: the last other Lab that was run, else the last one built."""
     link = records.own(link)
     lab = records.target(link)
     if lab is None:
@@ -28,7 +28,7 @@ def before(link: Path) -> Path | None:
 
 
 def earlier_ids(link: Path) -> set[str]:
-    """Return the ids of the Labs of this project that were run and that no link names now."""
+    """Return the ids of this project's Labs that were run and that no link names now."""
     ran = {name for each in _links(link) for name in _ran(each)}
     return {
         name.partition("-")[0] for name in ran - {records.target(each) for each in _links(link)}
@@ -46,7 +46,7 @@ def _links(link: Path) -> list[Path]:
 
 
 def note_run(link: Path) -> None:
-    """Remember that the Lab behind a link is run. Where that cannot be written, it is not."""
+    """Record that the Lab behind a link is run; ignore a record that cannot be written."""
     link = records.own(link)
     lab = records.target(link)
     ran = _ran(link)

@@ -42,22 +42,22 @@ def read(path: Path, sources: Sources) -> Image:
 
 
 def place(image: Image) -> str:
-    """Return where an image lies in a Lab; RepX 0.5 wants this form of name."""
+    """Return an image's path in a Lab; RepX 0.5 requires this form of name."""
     return f"images/{image.digest}-repx-shared-image.tar"
 
 
 def add(image: Image, writer: Writer) -> None:
-    """Write the image as RepX 0.5 does: a docker archive, laid out, its layers in ``store/``."""
+    """Write the image as RepX 0.5 does: an unpacked docker archive, its layers in ``store/``."""
     folder = place(image)
     for layer in image.layers:
         name = f"store/{layer.sha256}-layer.tar"
-        if name not in writer.files:  # another image may have brought it
+        if name not in writer.files:  # images may share layers
             with layer.open() as stream:
                 written = writer.file(name, iter(lambda s=stream: s.read(_CHUNK), b""))  # type: ignore[misc]  # mypy wants no default
             if written != layer.sha256:
                 raise LabError(f"{image.path}: a layer is not what its configuration says")
         link = f"{folder}/{layer.sha256}/layer.tar"
-        if link not in writer.files:  # an image may have a layer twice
+        if link not in writer.files:  # an image may list a layer twice
             writer.link(link, f"../../../{name}", layer.sha256)
     config = f"{hashlib.sha256(image.config).hexdigest()}.json"
     writer.file(f"{folder}/{config}", [image.config])
@@ -88,7 +88,7 @@ def _of_root(root: Path) -> Image:
 
 
 class _Counted:
-    """A file that keeps nothing of what is written but its size and its sha256."""
+    """A file that only keeps the size and the sha256 of what is written."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -125,7 +125,7 @@ def _below(root: Path) -> Iterator[str]:
 
 
 def _pack(tar: tarfile.TarFile, path: str, name: str) -> None:
-    """Add a folder, a file or a link; nothing else belongs into an image."""
+    """Add a folder, a file or a link; skip other kinds, which do not belong in an image."""
     info = os.lstat(path)
     member = tarfile.TarInfo(name)
     member.mtime, member.mode = 1, stat.S_IMODE(info.st_mode)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from repx.lab.files import LabFiles
 
-# Unpacks zstd into a new file, which is the caller's; None where the tool is not installed.
+# Unpacks zstd into a new file that the caller owns; None if the tool is not installed.
 Unpack: TypeAlias = "Callable[[BinaryIO], Path | None]"
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
@@ -35,7 +35,7 @@ _ZSTD: Final = _PACKED[1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer: the sha256 and the size of its bytes as they are kept, and how to read them."""
+    """One layer: the sha256 and the size of its stored bytes, and how to read them."""
 
     sha256: str
     size: int
@@ -46,7 +46,7 @@ class Layer:
 class Image:
     """An image: its path in the Lab, its layers from the lowest up, its configuration.
 
-    ``digest`` names its content: images of the same digest are the same.
+    Images with the same ``digest`` have the same content.
     """
 
     path: str
@@ -57,7 +57,7 @@ class Image:
 
 
 class _Folder(Protocol):
-    """The files of an image, be it a folder or a tar."""
+    """The files of an image that is a folder or a tar."""
 
     def has(self, name: str) -> bool: ...
 
@@ -67,9 +67,9 @@ class _Folder(Protocol):
 
 
 def read(files: LabFiles, path: str, unpack: Unpack | None = None) -> Image:
-    """Read an image of a Lab. Raises LabError for what is no image, or a broken one.
+    """Read an image of a Lab. Raises LabError for a path that is no image, or a broken one.
 
-    ``unpack`` is needed for a tar that is packed with zstd.
+    A tar that is packed with zstd needs ``unpack``.
     """
     shown = files.describe(path)
     folder = _folder(files, files.resolve(path), shown, unpack)
@@ -97,7 +97,7 @@ def read(files: LabFiles, path: str, unpack: Unpack | None = None) -> Image:
 
 
 def digest(config: bytes, layers: Iterable[Layer]) -> str:
-    """Return the name of an image's content."""
+    """Return the digest of an image's content."""
     named = hashlib.sha256(config)
     for layer in layers:
         named.update(layer.sha256.encode())
@@ -111,7 +111,7 @@ def _environment(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _docker_archive(folder: _Folder) -> tuple[bytes, list[Layer]]:
-    """Read what `docker save` and Nix write: one image, its layers named in manifest.json."""
+    """Read an archive of `docker save` or Nix: one image, its layers named in manifest.json."""
     manifest = _json(folder, "manifest.json")[0]
     config = _bytes(folder, manifest["Config"])
     contents = json.loads(config)["rootfs"]["diff_ids"]
@@ -125,7 +125,7 @@ def _docker_archive(folder: _Folder) -> tuple[bytes, list[Layer]]:
 
 
 def _layer(folder: _Folder, name: str, content: str) -> Layer:
-    """Return a layer; its sum is known from the configuration unless it is packed."""
+    """Return a layer; unless it is packed, the configuration has its sum."""
     with folder.open(name) as stream:
         packed = stream.read(6).startswith(_PACKED)
     return Layer(
@@ -136,7 +136,7 @@ def _layer(folder: _Folder, name: str, content: str) -> Layer:
 
 
 def _oci_layout(folder: _Folder) -> tuple[bytes, list[Layer]]:
-    """Read an OCI image layout: index.json leads to a manifest, that to blobs named by digest."""
+    """Read an OCI image layout: index.json names a manifest, which names blobs by digest."""
     entry = _json(folder, "index.json")["manifests"][0]
     manifest = _json(folder, _blob(entry))
     if "manifests" in manifest:  # an index of platforms inside the index
@@ -207,7 +207,7 @@ def _folder(files: LabFiles, path: str, shown: str, unpack: Unpack | None) -> _F
 
 
 def _unpacked(files: LabFiles, path: str, shown: str, unpack: Unpack | None) -> _Folder:
-    """Return an archive that was packed with zstd; what it is unpacked to goes when it goes."""
+    """Return an archive that was packed with zstd; the unpacked file is deleted with the object."""
     with files.open(path) as stream:
         unpacked = unpack(stream) if unpack else None
     if unpacked is None:
@@ -271,6 +271,6 @@ class _Archive:
 
 
 def _size(tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
-    """Return the size of a member, be it a link to another one."""
+    """Return the size of a member; of a link, that of its target."""
     stream = tar.extractfile(member)
     return stream.seek(0, 2) if stream else 0

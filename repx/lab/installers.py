@@ -30,7 +30,7 @@ _PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quie
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """Where packages are named (``project``), where they are kept, and how programs are run."""
+    """The folders of lab.yaml (``project``) and of environments (``home``), and the tools."""
 
     project: Path
     home: Path
@@ -40,7 +40,7 @@ class Shop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bench:
-    """A new virtual environment, and how programs are run beside it."""
+    """A new virtual environment and the means to run programs for it."""
 
     wanted: Packages
     shop: Shop
@@ -52,7 +52,7 @@ class _Bench:
         return self.shop.project / self.wanted.file
 
     def run(self, *argv: str) -> str:
-        """Run a program in the folder of the file and return what it printed."""
+        """Run a program in the folder of the file and return its output."""
         missing = _MISSING.get(argv[0], f"{argv[0]} is not installed")
         return run(self.shop.programs, argv, self.file.parent, missing=missing)
 
@@ -61,7 +61,7 @@ class _Bench:
         return self.run(str(self.environment / "bin/python"), *words)
 
     def beside(self, name: str) -> Path:
-        """Return a file for the tools that is no part of the environment."""
+        """Return the path of a helper file outside the environment."""
         return self.environment.parent / name
 
 
@@ -79,9 +79,9 @@ _MISSING: Final[Mapping[str, str]] = {
 
 
 def get(wanted: Packages, pins: Pins | None, shop: Shop) -> Pins:
-    """Install what a file of packages means into the folder of its key; return what that is.
+    """Install a file's packages into the folder of their key; return their pins.
 
-    Without ``pins`` this is found out first. Raises SoftwareError.
+    Without ``pins``, the packages are resolved first. Raises SoftwareError.
     """
     with _bench(wanted, shop, pins.python if pins else wanted.python) as bench:
         python, platform = bench.python("-c", _FACTS).split()
@@ -123,11 +123,11 @@ def _bench(wanted: Packages, shop: Shop, python: str | None) -> Iterator[_Bench]
         yield bench
 
 
-# --- venv: what Python itself brings -------------------------------------------------------
+# --- venv: part of Python itself -----------------------------------------------------------
 
 
 def _make_venv(bench: _Bench, python: str | None) -> None:
-    """Make an environment without pip: what jobs get holds what they asked for, no more."""
+    """Make an environment without pip: jobs get only the packages they asked for."""
     names = [f"python{python}", "python3"] if python else ["python3"]
     for name in names:
         done = bench.shop.programs(
@@ -141,7 +141,7 @@ def _make_venv(bench: _Bench, python: str | None) -> None:
 
 
 def _pip(bench: _Bench, *words: str) -> None:
-    """Run pip for the environment: that of this Python, if it can serve others, or a new one."""
+    """Run pip for the environment: this Python's pip if it has ``--python``, else a new one."""
     python = str(bench.environment / "bin/python")
     base = bench.python("-c", "import sys; print(sys._base_executable)").strip()
     tools = bench.beside("tools")

@@ -1,7 +1,7 @@
-"""The jobs of a Lab: looked over when it is opened, made when somebody asks for one.
+"""The jobs of a Lab: checked when the Lab is opened, made into objects on demand.
 
-Making a job takes ten times as long as looking it over, and of 100,000 jobs most commands
-need a few: those that have not succeeded, those that are shown.
+Making a job takes ten times as long as checking it, and of 100,000 jobs most commands need
+only a few: the jobs that have not succeeded, or the jobs to show.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 
 
 class Jobs(Mapping[JobId, Job]):
-    """Every job by id; asking for one that is not as the format says raises LabError."""
+    """Every job by id; looking up a job that breaks the format raises LabError."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class Jobs(Mapping[JobId, Job]):
         place: Callable[[JobId], str],
         own_names: Mapping[str, str] | None = None,
     ) -> None:
-        """Make jobs of their JSON; ``place`` says which file one came from."""
+        """Keep the jobs' JSON; ``place`` gives the file of a job, for errors."""
         self._jobs: dict[JobId, Job | Object] = dict(documents)
         self._place = place
         self._own_names = own_names
 
     def __getitem__(self, job_id: JobId) -> Job:
-        """Return a job, made now if this is the first time."""
+        """Return a job, made at the first look-up."""
         found = self._jobs[job_id]
         if isinstance(found, Job):
             return found
@@ -51,12 +51,12 @@ class Jobs(Mapping[JobId, Job]):
         return job
 
     def raw(self, job_id: JobId) -> Object | None:
-        """Return the JSON of a job that nobody asked for yet and whose values need no names."""
+        """Return the JSON of a job that is not made yet and has no values to rename, else None."""
         found = self._jobs[job_id]
         return None if isinstance(found, Job) or self._own_names else found
 
     def parameters(self, job_id: JobId) -> Mapping[str, object]:
-        """Return a job's parameters as people know them. Where these are plain, it is not made."""
+        """Return a job's parameters as users wrote them; plain ones without making the job."""
         found = self._jobs[job_id]
         params = None if isinstance(found, Job) else found.get("params")
         if type(params) is not dict or not _PLAIN.issuperset(map(type, params.values())):
@@ -67,29 +67,29 @@ class Jobs(Mapping[JobId, Job]):
         return {key: names.get(value, value) for key, value in params.items()}
 
     def __iter__(self) -> Iterator[JobId]:
-        """Yield the ids, without making anything."""
+        """Yield the ids without making any job."""
         return iter(self._jobs)
 
     def __len__(self) -> int:
-        """Return how many jobs there are."""
+        """Return the number of jobs."""
         return len(self._jobs)
 
     def __contains__(self, job_id: object) -> bool:
-        """Tell whether there is such a job, without making it."""
+        """Tell whether the job exists, without making it."""
         return job_id in self._jobs
 
 
 def parameters(jobs: Mapping[JobId, Job], job_id: JobId) -> Mapping[str, object]:
-    """Return a job's parameters as people know them, at the least cost."""
+    """Return a job's parameters as users wrote them, without making the job if possible."""
     return jobs.parameters(job_id) if isinstance(jobs, Jobs) else jobs[job_id].shown
 
 
 def glance(
     documents: Mapping[JobId, Mapping[str, Any]], job_id: JobId, files: Container[str]
 ) -> tuple[JobId, ...] | None:
-    """Return what a simple job needs if all is well with it, None if it takes a closer look.
+    """Return the needs of a simple job that is sound, None if the job needs a full check.
 
-    Well means: its executable is among ``files``, and every input is an output of a simple
+    Sound means: its executable is among ``files``, and every input is an output of a simple
     job or the store's base.
     """
     job = documents[job_id]
@@ -117,9 +117,9 @@ def glance(
 def outline(
     jobs: Mapping[JobId, Job], job_id: JobId
 ) -> tuple[Mapping[str, object], dict[str, str]]:
-    """Return a job's parameters as people know them, and the path of each executable.
+    """Return a job's parameters as users wrote them, and the path of each executable.
 
-    Where that is enough, the job is not made.
+    If its JSON is enough, the job is not made.
     """
     found = jobs.raw(job_id) if isinstance(jobs, Jobs) else None
     if found is not None:

@@ -1,4 +1,4 @@
-"""From the files of a Lab to a ``Lab``, without hashing: that is ``repx.lab.verify``."""
+"""From the files of a Lab to a ``Lab``; ``repx.lab.verify`` does the hashing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_lab(path: Path) -> OpenLab:
         hint = "its owner can let others read it: chmod -R a+rX .repx"
         raise LabError(f"cannot read {shown}: no access to {error.filename}", hint=hint) from error
     except (OSError, RuntimeError) as error:
-        from repx.config import xdg  # only for a mistake
+        from repx.config import xdg  # only needed for an error
 
         xdg.current_folder()
         raise LabError(f"no Lab at {shown}", hint=_NO_LAB) from error
@@ -133,7 +133,7 @@ def _manifest_path(files: LabFiles) -> str:
 
 
 def _read(files: LabFiles, path: str, make: Callable[[Object], T]) -> T:
-    """Parse one JSON file and make something of it, naming file and field in any error."""
+    """Parse one JSON file with ``make``, naming file and field in any error."""
     place = files.describe(path)
     size = files.size(path)
     if size > MAX_METADATA_BYTES:
@@ -193,7 +193,7 @@ def _runs(
 def _dependencies(
     files: LabFiles, path: str, read: Mapping[str, RunMetadata], links: Links
 ) -> dict[RunName, DependencyType]:
-    """Join what the run lists, by metadata path, with what its jobs' inputs name; hard wins."""
+    """Join the runs that a run lists, by metadata path, and those its jobs read; hard wins."""
     names = {run.name for run in read.values()}
     found = dict(links.runs)
     for key, kind in read[path].dependencies.items():
@@ -209,7 +209,7 @@ def _dependencies(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Halve the time of a big load: nothing made here is garbage, so do not look for any."""
+    """Pause garbage collection: loading makes no garbage, and a big load takes half the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The lock file beside lab.yaml: versions and digests that one build found and others keep to."""
+"""The lock file beside lab.yaml: versions and digests that one build pins for later builds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SECTIONS: Final = ("images", "packages")
 
 
 class Lock:
-    """What is pinned, by section and name. Mutable: a build adds, then calls ``write``."""
+    """The pinned values, by section and name. Mutable: a build adds, then calls ``write``."""
 
     def __init__(self, file: Path, found: Mapping[str, Mapping[str, Json]]) -> None:
-        """Begin with what the file holds."""
+        """Start with the entries of the file."""
         self.file = file
         self._before = {name: dict(found.get(name, {})) for name in _SECTIONS}
         self._now = {name: dict(entries) for name, entries in self._before.items()}
 
     def get(self, section: str, name: str) -> Json | None:
-        """Return what is pinned under a name, None for nothing."""
+        """Return the value pinned under a name, None if there is none."""
         return self._now[section].get(name)
 
     def pin(self, section: str, name: str, value: Json) -> None:
@@ -35,11 +35,11 @@ class Lock:
         self._now[section][name] = value
 
     def forget(self) -> None:
-        """Drop everything: the build finds out anew."""
+        """Drop all pins, so that the build finds new ones."""
         self._now = {name: {} for name in _SECTIONS}
 
     def write(self, used: Iterable[tuple[str, str]]) -> None:
-        """Write what changed, without names that no part of the definition uses any more."""
+        """Write the file if pins changed; drop names that the definition no longer uses."""
         kept = set(used)
         now = {
             section: {name: value for name, value in entries.items() if (section, name) in kept}
@@ -60,12 +60,12 @@ class Lock:
 
 
 def beside(source: Path) -> Path:
-    """Return where the lock file of a definition lies."""
+    """Return the path of a definition's lock file."""
     return source.resolve().with_suffix(".lock")
 
 
 def read(source: Path) -> Lock:
-    """Read the lock file of a definition. Raises InputError for one that is broken."""
+    """Read the lock file of a definition. Raises InputError for a broken one."""
     file = beside(source)
     try:
         document = json.loads(file.read_bytes())

@@ -38,7 +38,7 @@ _MAX_NAME_BYTES: Final = 200  # file systems allow 255; names get prefixes and s
 _MAX_DEPTH: Final = 64
 TOO_DEEP: Final = f"nested more than {_MAX_DEPTH} levels deep"
 _MOST_CPUS: Final = 1_000_000
-_SHARED: Final = 1024  # how many different outputs or hints are shared at a time
+_SHARED: Final = 1024  # size of the caches of equal outputs and hints
 _NO_HINTS: Final = Hints()
 _TEXT: Final = frozenset({str})
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
@@ -47,7 +47,7 @@ _PATH_AND_HASH: Final = itemgetter("path", "sha256")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """``lab/lab-metadata.json``: where the rest is and what each file must hash to."""
+    """``lab/lab-metadata.json``: the path of the root metadata and the sha256 of each file."""
 
     id: str
     version: str
@@ -59,7 +59,7 @@ class Manifest:
 class Root:
     """The root metadata: the runs' files, producers first, and the groups of run names.
 
-    ``own_names`` says what values that are stored files were called in the project.
+    ``own_names`` maps values that are stored files to their names in the project.
     """
 
     repx_version: str
@@ -73,8 +73,8 @@ class Root:
 class RunMetadata:
     """One run's file. ``dependencies`` are keyed by the other run's metadata path.
 
-    ``jobs`` are JSON still, to be made by ``job``; ``legacy`` are those of the stage types of
-    old Labs, which nothing ever schedules.
+    ``jobs`` are still JSON; ``job`` makes them. ``legacy`` are jobs with the stage types of old
+    Labs, which are never scheduled.
     """
 
     name: RunName
@@ -85,7 +85,7 @@ class RunMetadata:
 
 
 def manifest(obj: Object) -> Manifest:
-    """Read the manifest. Raises FieldError, as all functions here."""
+    """Read the manifest. Raises FieldError, like all functions here."""
     return Manifest(
         id=name("labId", required(obj, "labId", str)),
         version=required(obj, "lab_version", str),
@@ -116,7 +116,7 @@ def _own_names(names: Object) -> dict[str, str]:
 
 
 def run(obj: Object) -> RunMetadata:
-    """Read one run's metadata, its jobs only so far that each has a safe id."""
+    """Read one run's metadata; of its jobs, only the ids are checked."""
     run_name = name("name", required(obj, "name", str))
     if run_name in RESERVED_RUNS:
         raise FieldError("name", f"'{run_name}' is reserved and cannot name a run")
@@ -170,7 +170,7 @@ def name(field: str, value: str) -> str:
 
 
 def path(field: str, value: str) -> str:
-    """Check that a path is relative and stays inside the Lab, links aside."""
+    """Check that a path is relative and stays inside the Lab; links are not followed."""
     problem = fault(value)
     if problem is not None:
         raise FieldError(field, f"the path {shortened(repr(value))} {problem}")
@@ -178,7 +178,7 @@ def path(field: str, value: str) -> str:
 
 
 def _listed(entries: list[object]) -> dict[str, str]:
-    """Return the listed files: at once if all is well, else one by one to the first mistake."""
+    """Return the listed files; if any is wrong, check them one by one to name the first."""
     try:
         files = dict(map(_PATH_AND_HASH, entries))  # type: ignore[arg-type]  # checked below
         texts_only = _TEXT.issuperset(map(type, chain(files, files.values())))
@@ -247,7 +247,7 @@ def _input(index: int, obj: object) -> Input:
 
 
 def _word(obj: Object, key: str) -> str | None:
-    """Return an optional text, one object for all equal ones."""
+    """Return an optional text; equal texts are one object."""
     value = obj.get(key)
     return None if value is None else intern(required(obj, key, str))
 
@@ -261,13 +261,13 @@ def _dependency(field: str, value: object) -> DependencyType:
 def _outputs(outputs: Object) -> Mapping[str, object]:
     try:
         return _shared_outputs(tuple(outputs.items()))
-    except TypeError:  # a description, which has no hash, among them
+    except TypeError:  # an output that is an unhashable description
         return _checked_outputs(outputs)
 
 
 @lru_cache(_SHARED)
 def _shared_outputs(items: tuple[tuple[str, object], ...]) -> Mapping[str, object]:
-    """Return one mapping for all jobs of a stage, which declare the same outputs."""
+    """Return one mapping for all jobs of a stage, since they declare the same outputs."""
     return _checked_outputs(dict(items))
 
 
@@ -284,7 +284,7 @@ def _checked_outputs(outputs: Object) -> Object:
 
 @lru_cache(_SHARED)
 def output_fault(template: str) -> str | None:
-    """Say why an output's template names no place in the job's own folder, None if it does.
+    """Return why an output's template leads out of the job's folder, None if it does not.
 
     RepX 0.5 allows an empty template, for an output that is no file.
     """
@@ -296,7 +296,7 @@ def output_fault(template: str) -> str | None:
 
 
 def _without_nul(field: str, value: str) -> str:
-    """Refuse what no argument and no path can hold."""
+    """Return a text; refuse a NUL character, which no argument and no path can hold."""
     if "\0" in value:
         raise FieldError(field, "contains a NUL character")
     return value
@@ -308,13 +308,13 @@ def _hints(obj: Object) -> Hints | None:
         return None
     try:
         return _shared_hints(tuple(hints.items()))
-    except TypeError:  # a list, which has no hash, among them
+    except TypeError:  # a list is unhashable
         return _checked_hints(hints)
 
 
 @lru_cache(_SHARED)
 def _shared_hints(items: tuple[tuple[str, object], ...]) -> Hints:
-    """Return one object for all jobs of a stage, which ask for the same."""
+    """Return one object for all jobs of a stage, since they have the same hints."""
     return _checked_hints(dict(items))
 
 
@@ -335,7 +335,7 @@ def _checked_hints(hints: Object) -> Hints:
 
 
 def _shallow(field: str, value: Object) -> None:
-    """Refuse what is nested so deep that writing it out again could fail."""
+    """Refuse values that are nested too deep to be written again safely."""
     if not _SCALARS.issuperset(map(type, value.values())) and is_deep(value):
         raise FieldError(field, TOO_DEEP)
 

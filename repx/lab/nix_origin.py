@@ -1,6 +1,6 @@
-"""From a place in a program of a Lab that Nix built to the user's own line in a file of Nix.
+"""From a line in a program of a Lab built by Nix to the user's own line in a Nix file.
 
-The Lab says of each program where it was written, in a path that is the same in every checkout.
+The Lab stores each program's source file, as a path that is the same in every checkout.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 _PATH: Final = "revision/origins.json"
 _MOST_BYTES: Final = 64 << 20
-_MOST_FOLDERS: Final = 2000  # of a project: it may hold results, too
+_MOST_FOLDERS: Final = 2000  # of a project, which may also hold results
 _BEGIN: Final = b"# --- the stage ---\n"
 
 
 def read(link: Path) -> dict[str, Any]:
-    """Return what the Lab behind a link says of its programs, by their path below ``store/``."""
+    """Return the origins of a Lab's programs, by the programs' path below ``store/``."""
     path = link / _PATH
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -33,7 +33,7 @@ def read(link: Path) -> dict[str, Any]:
 
 
 def place(link: Path, origins: dict[str, Any], program: str, line: int) -> str | None:
-    """Return the line that became line ``line`` of a program, as FILE:LINE. Raises OSError."""
+    """Return the origin of line ``line`` of a program, as FILE:LINE. Raises OSError."""
     origin = origins.get(program)
     if not isinstance(origin, dict):
         return None
@@ -47,7 +47,7 @@ def place(link: Path, origins: dict[str, Any], program: str, line: int) -> str |
 
 
 def _of_file(link: Path, label: str, digest: str, line: int) -> str:
-    """Return the line with the path of the project's file, where the project is here."""
+    """Return FILE:LINE with the path of the project's file, if the project is on this machine."""
     found = list(_candidates(link.parent, label))
     same = next((path for path in found if _sha256(path) == digest), None)
     path = same or next(iter(found), None)
@@ -58,7 +58,7 @@ def _of_file(link: Path, label: str, digest: str, line: int) -> str:
 def _candidates(project: Path, label: str) -> Iterator[Path]:
     """Yield the files of a project that a path may mean, the most likely first.
 
-    Of a flake's file that is the path below the flake; of others its last folder and its name.
+    For a flake, the path is relative to the flake; otherwise it is the last folder and the name.
     """
     name = PurePosixPath(label).name
     tried = [project / label, project / name]

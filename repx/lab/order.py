@@ -1,4 +1,4 @@
-"""The order in which people expect jobs: upstream stages first, then by parameters."""
+"""The order in which jobs are shown: upstream stages first, then by parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDTH: Final = 20
 
 
 def by_parameters(lab: Lab, jobs: Collection[JobId]) -> list[JobId]:
-    """Return the jobs stage by stage, those of one stage by their upstream jobs and parameters."""
+    """Return the jobs by stage; within a stage, by their upstream jobs and parameters."""
     reached = graph.closure(lab.needs, jobs)
     stages: dict[str, list[JobId]] = {}
     for job in reached:
@@ -37,7 +37,7 @@ def by_parameters(lab: Lab, jobs: Collection[JobId]) -> list[JobId]:
 
 
 def _stage_order(lab: Lab, stages: Mapping[str, Collection[JobId]]) -> list[str]:
-    """Return the stages so that each comes after those it reads; in a circle, by name."""
+    """Return the stages so that each comes after those it reads; if there is a cycle, by name."""
     needs = {
         stage: sorted(
             {stage_of(need) for job in stages[stage] for need in lab.needs[job]} - {stage}
@@ -54,9 +54,9 @@ def _key(lab: Lab, job: JobId, ranks: Mapping[JobId, int]) -> _Key:
 
 
 def comparable(value: object) -> tuple[int, float, str]:
-    """Return what sorts values of any kind: numbers by size, then text, then the rest.
+    """Return a sort key for values of any kind: numbers by size, then text, then the rest.
 
-    Numbers within text count by size, too: ``part-2`` comes before ``part-10``.
+    Numbers within text sort by size, too: ``part-2`` comes before ``part-10``.
     """
     match value:
         case bool() | None:

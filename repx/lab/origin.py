@@ -1,4 +1,4 @@
-"""From a place in a program of the Lab to the user's own line that it was made from."""
+"""From a line in a program of the Lab to the user's own line that it was made from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from repx.lab.record import Record
 
 # `/B/store/DIGEST-fit: line 7: x: command not found`, `File "/B/store/DIGEST-fit/fit.py", line 3`,
-# `/B/store/DIGEST-fit/fit.R:3`: bash, Python and most other languages. A phase of a job is started
-# by its own name: `/B/jobs/ID-many/bin/many-step-one: line 7`.
+# `/B/store/DIGEST-fit/fit.R:3`: bash, Python and most other languages. The phases of a job have
+# their own names: `/B/jobs/ID-many/bin/many-step-one: line 7`.
 _PLACE: Final = re.compile(
     r"/(?:store/(?P<entry>[0-9a-z]{32}-[A-Za-z0-9._+-]+)(?:/(?P<file>[^\"'\n:]+))?"
     r"|(?P<phase>jobs/[0-9a-z]{32}-[A-Za-z0-9._+-]+/bin/[A-Za-z0-9._+-]+))"
@@ -27,9 +27,9 @@ _END: Final = "\n\nexit\n"
 
 
 def of(text: str, link: Path) -> str | None:
-    """Return the last place in ``text`` that is a line of this project, as FILE:LINE.
+    """Return the last line of this project that ``text`` names, as FILE:LINE.
 
-    ``link`` names the Lab. None where no place is the user's, or the Lab was built elsewhere.
+    ``link`` names the Lab. None if ``text`` names no such line, or the Lab was built elsewhere.
     """
     link = records.own(link)
     record = records.read(link)
@@ -61,7 +61,7 @@ def _own_place(link: Path, record: Record, match: re.Match[str], name: str) -> s
 
 
 def _in_file(copy: Path, own: Path, line: int) -> str | None:
-    """Return the line of a program file; None for a file that is not of the project."""
+    """Return the line of a program file; None for a file outside the project."""
     if not own.is_file():
         return None
     changed = _sha256(copy) != _sha256(own)
@@ -95,8 +95,8 @@ def _pointer(stage: str, phase: str | None) -> tuple[str, ...]:
 
 
 def _row(source: Path, at: tuple[str, ...], body: str, number: int) -> int | None:
-    """Return the row of a line of ``run:``; None where the definition has other lines now."""
-    from repx import document  # only where something failed
+    """Return the row in lab.yaml of a line of ``run:``; None if these lines have changed."""
+    from repx import document  # only needed after a failure
     from repx.errors import RepxError
 
     try:

@@ -1,4 +1,4 @@
-"""Python packages that a Lab needs, pinned: which files, versions and sums they come from."""
+"""Python packages that a Lab needs, pinned: the files that name them, versions and sums."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from repx.lab.software import Packages
 
-_RECIPE: Final = 1  # raise it when the same pins give another folder
+_RECIPE: Final = 1  # raise it when the same pins give a different folder
 _DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """What is installed: each package with its version and sums, as lines of requirements.
+    """The packages to install: each with its version and sums, as lines of requirements.
 
     ``sums`` are those of the files that named the packages, ``python`` is a version like 3.11,
     ``platform`` what Python's sysconfig calls it.
@@ -37,7 +37,7 @@ class Pins:
 
     @property
     def key(self) -> str:
-        """Return the name of the folder with these packages: the same pins, the same name."""
+        """Return the name of the folder with these packages; equal pins give equal names."""
         text = json.dumps([_RECIPE, self.python, self.platform, *self.lines])
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
@@ -52,7 +52,7 @@ class Pins:
 
 
 def pins_of(document: Any) -> Pins:  # noqa: ANN401  # JSON of a file
-    """Return pins from JSON. Raises ValueError, TypeError or KeyError for what is none."""
+    """Return pins from JSON. Raises ValueError, TypeError or KeyError for other JSON."""
     return Pins(
         sums=dict(document["files"]),
         python=str(document["python"]),
@@ -62,7 +62,7 @@ def pins_of(document: Any) -> Pins:  # noqa: ANN401  # JSON of a file
 
 
 def name_in_lock(wanted: Packages) -> str:
-    """Return under which name packages are pinned; another platform has pins of its own."""
+    """Return the name under which packages are pinned; each platform has its own pins."""
     python = f", Python {wanted.python}" if wanted.python else ""
     return f"{wanted.kind} {wanted.file} on {platform.system()} {platform.machine()}{python}"
 
@@ -79,7 +79,7 @@ def files(wanted: Packages, folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         message = f"cannot read {error.filename or top}: {error.strerror}"
         raise SoftwareError(message) from error
-    except ValueError as error:  # no UTF-8, a quotation mark without end
+    except ValueError as error:  # not UTF-8, or an unclosed quote
         raise SoftwareError(f"cannot read {top}: {error}") from error
     return (top, project)
 

@@ -1,4 +1,4 @@
-"""The sound part of a lab.yaml with mistakes: what has none, and needs nothing that has some."""
+"""The sound part of a lab.yaml with mistakes: parts that need no part with a mistake."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SECTIONS: Final = ("stages", "pipelines", "runs", "groups")
 
 
 def sound(doc: Document, schema_name: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return the data without the parts in which the schema finds mistakes; adds these.
+    """Return the data without the parts in which the schema finds mistakes; add the mistakes.
 
-    ``problems`` are those of the YAML; what the schema finds in the same lines only follows from
-    them. Raises ProblemsError with all mistakes where no part is left to check.
+    ``problems`` are those of the YAML; mistakes that the schema finds in the same lines only
+    follow from them. Raises ProblemsError with all mistakes if no part is left to check.
     """
-    from repx import schema  # 0.1 s that only definitions pay
+    from repx import schema  # takes 0.1 s, only needed for definitions
 
     lines = {problem.line for problem in problems}
     mistakes = schema.mistakes(doc.data, schema_name)
@@ -38,7 +38,7 @@ def sound(doc: Document, schema_name: str, problems: list[Problem]) -> dict[str,
 def _without(data: Mapping[str, Any], broken: set[tuple[str | int, ...]]) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {}
     whole = True
-    for name in _SECTIONS:  # each needs those before it
+    for name in _SECTIONS:  # each section needs those before it
         section = data.get(name)
         whole = whole and (name,) not in broken and isinstance(section, dict | None)
         kept = section.items() if whole and isinstance(section, dict) else ()

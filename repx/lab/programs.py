@@ -1,4 +1,4 @@
-"""How other programs are run for a build, and what their complaints come down to."""
+"""How a build runs other programs, and the short form of their error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST_SAID: Final = 600
 
 
 class SoftwareError(Exception):
-    """What keeps software from being put into a Lab, in words."""
+    """Why software cannot be put into a Lab."""
 
 
 class Programs(Protocol):
@@ -24,7 +24,7 @@ class Programs(Protocol):
 
 
 def run(programs: Programs, argv: Sequence[str], cwd: Path, *, missing: str) -> str:
-    """Run a program and return what it printed. Raises SoftwareError, ``missing`` if not there."""
+    """Run a program; return its output. Raises SoftwareError, ``missing`` if not installed."""
     done = programs(argv, cwd)
     if done is None:
         raise SoftwareError(missing)
@@ -35,13 +35,13 @@ def run(programs: Programs, argv: Sequence[str], cwd: Path, *, missing: str) -> 
 
 
 def shown(argv: Sequence[str]) -> str:
-    """Return what a person would call a command: its program and what it does."""
+    """Return a short name for a command: its program and its first word, without options."""
     words = argv[argv.index("-m") + 1 :] if "-m" in argv else argv
     return " ".join([word for word in words if not word.startswith(("-", "/"))][:2])
 
 
 def reason(complaint: str) -> str:
-    """Return the lines of a tool that say what is wrong."""
+    """Return the lines of a tool's output that name the error."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return "; ".join(errors or lines[-3:])[:_LONGEST_SAID] or "it did not say why"

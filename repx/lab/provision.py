@@ -1,4 +1,4 @@
-"""The images and packages that a definition names: what is there, and what must be got first."""
+"""The images and packages that a definition names: present ones, and ones to fetch first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PACKAGES: Final = "packages"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the programs of a stage find in one run; image and environment are names in the Lab."""
+    """The software of a stage's programs in one run; image and environment are names in the Lab."""
 
     image: str | None = None
     environment: str | None = None
@@ -41,17 +41,17 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisions:
-    """Images and environments by what the definition calls them; some may be missing."""
+    """Images and environments by their names in the definition; some may be missing."""
 
     images: Mapping[str, Image] = field(default_factory=dict)
     environments: Mapping[Packages, Source] = field(default_factory=dict)
 
     def image_of(self, definition: Definition, run: Run) -> str | None:
-        """Return the place in the Lab of the image for a run's jobs."""
+        """Return the path in the Lab of the image for a run's jobs."""
         return self._place(run.image or definition.image)
 
     def around(self, definition: Definition, run: Run, stage: Stage) -> Surroundings:
-        """Return what a stage's programs find in a run."""
+        """Return the software of a stage's programs in a run."""
         wanted = software.of((definition.software, run.software, stage.software))
         found = self.environments.get(wanted.packages) if wanted.packages else None
         return Surroundings(
@@ -69,13 +69,13 @@ NOTHING: Final = Provisions()
 
 
 class Provider:
-    """Gets images and packages for a definition, and notes in it what cannot be had.
+    """Fetches images and packages for a definition, and notes in it those that are not available.
 
-    What is got is kept below ``home``, so that it is got once.
+    Fetched files are kept below ``home`` for later builds.
     """
 
     def __init__(self, definition: Definition, sources: Sources, lock: Lock, home: Path) -> None:
-        """Get nothing yet."""
+        """Find the images and packages that the definition needs; fetch nothing yet."""
         self._definition = definition
         self._sources = sources
         self._lock = lock
@@ -85,9 +85,9 @@ class Provider:
         self._packages = _packages(definition)
 
     def there(self) -> Provisions | None:
-        """Return everything if it is there already: starts no process and needs no network.
+        """Return all images and packages, None if some must be fetched first.
 
-        Notes files that cannot be read.
+        Starts no process and needs no network. Notes files that cannot be read.
         """
         ready: dict[Packages, Source | None] = {}
         for wanted, at in self._packages.items():
@@ -102,10 +102,10 @@ class Provider:
         return Provisions(images=dict(self._read()), environments=environments)
 
     def get(self, programs: Programs, say: Callable[[str], None]) -> Provisions:
-        """Get what is missing, and write down what was pinned. One process at a time may do so."""
+        """Fetch the missing ones and write the lock file. Only one process at a time may do so."""
         environments = {}
         for left in (*self._images_home.glob("new-*"), *self._packages_home.glob("new-*")):
-            shutil.rmtree(left, ignore_errors=True)  # by a build that was killed
+            shutil.rmtree(left, ignore_errors=True)  # left by a killed build
         for name, at in self._images.items():
             try:
                 self._fetch(name, programs, say)
@@ -137,7 +137,7 @@ class Provider:
                 self._definition.error(at, f"image: {why}")
 
     def _fetched(self, name: str) -> Path | None:
-        """Return where an image is kept that cannot be taken as it is; None for others."""
+        """Return the local copy's path of an image that must be fetched or unpacked, else None."""
         if registry.is_reference(name):
             return registry.folder(self._images_home, self._digest(name) or _NOWHERE)
         path = self._definition.folder / name
@@ -174,7 +174,7 @@ class Provider:
         return environment.source(self._packages_home / pins.key) if pins else None
 
     def _pinned(self, wanted: Packages) -> Pins | None:
-        """Return what is pinned for the files as they are now. Raises SoftwareError."""
+        """Return the pins of the files in their current state. Raises SoftwareError."""
         folder = self._definition.folder
         sums = packages.sums(wanted, folder)
         for file in sums:
@@ -199,7 +199,7 @@ class Provider:
 
 
 def _images(definition: Definition) -> dict[str, Pointer]:
-    """Return every image that jobs run in, and where the definition names it first."""
+    """Return every image that jobs run in, and its first place in the definition."""
     found: dict[str, Pointer] = {}
     for levels in _levels(definition):
         named = [(at, image) for at, image, _ in levels if image]
@@ -210,7 +210,7 @@ def _images(definition: Definition) -> dict[str, Pointer]:
 
 
 def _packages(definition: Definition) -> dict[Packages, Pointer]:
-    """Return all packages that jobs use, and where the definition names them first."""
+    """Return all packages that jobs use, and their first places in the definition."""
     found: dict[Packages, Pointer] = {}
     for levels in _levels(definition):
         wanted = software.of(raw for _, _, raw in levels).packages
@@ -223,7 +223,7 @@ def _packages(definition: Definition) -> dict[Packages, Pointer]:
 def _levels(
     definition: Definition,
 ) -> Iterator[list[tuple[Pointer, str | None, Mapping[str, object]]]]:
-    """Yield what the Lab, a run and a stage name, for each stage of each run."""
+    """Yield the images and software of the Lab, run and stage, for each stage of each run."""
     for one in definition.runs.values():
         keys = {key for name in one.pipelines for key in definition.pipelines.get(name, ())}
         for key in sorted(keys & definition.stages.keys()):

@@ -1,4 +1,4 @@
-"""What a Lab of this project was built from, kept beside it: `.repx/built/<link>.json`."""
+"""The record of a Lab's build, kept beside the Lab: `.repx/built/<link>.json`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LABS: Final = f"{HOME}/labs"
 _VERSION: Final = 1
 _MOST_LINKS: Final = 40
 
-Listing: TypeAlias = tuple[str, str]  # files | dirs and a pattern, below and a folder
+Listing: TypeAlias = tuple[str, str]  # "files" or "dirs" with a pattern, or "below" with a folder
 
 
 class Record(NamedTuple):
-    """One build. ``files`` and ``listings`` are all that was read, relative to ``source``.
+    """One build. ``files`` and ``listings`` are all its inputs, relative to ``source``.
 
-    ``lab`` is the folder's name below ``.repx/labs``, ``repx`` the version that built it,
+    ``lab`` is the folder's name below ``.repx/labs``, ``repx`` the version that built the Lab,
     ``before`` the Lab that the link named before.
     """
 
@@ -38,7 +38,7 @@ class Record(NamedTuple):
 
 
 def target(link: Path) -> str | None:
-    """Return the Lab of this project that a link names, None if it names none."""
+    """Return the Lab of this project that a link names, None if there is none."""
     try:
         folder, _, name = os.readlink(link).rpartition("/")  # noqa: PTH115  # keeps it as it is
     except OSError:
@@ -47,7 +47,7 @@ def target(link: Path) -> str | None:
 
 
 def own(link: Path) -> Path:
-    """Return the link that `repx build` made, where another link leads to it; else the link."""
+    """Return the link made by `repx build` to which ``link`` leads, else ``link`` itself."""
     found = link
     for _ in range(_MOST_LINKS):
         if target(found) is not None:
@@ -60,9 +60,9 @@ def own(link: Path) -> Path:
 
 
 def read(link: Path) -> Record | None:
-    """Return how the Lab behind a link was built, None where that is not known.
+    """Return the record of the Lab behind a link, None if there is none.
 
-    A link that was renamed is known by its Lab.
+    The record of a renamed link is found by its Lab.
     """
     lab = target(link)
     if lab is None:
@@ -83,7 +83,7 @@ def _read(place: Path) -> Record | None:
 
 
 def write(link: Path, record: Record) -> None:
-    """Keep a record. Where that cannot be written, later changes are not noticed."""
+    """Write a record. If it cannot be written, later changes are not noticed."""
     document = {
         "version": _VERSION,
         "lab": record.lab,
@@ -100,7 +100,7 @@ def write(link: Path, record: Record) -> None:
 
 
 def write_beside(place: Path, text: str) -> None:
-    """Write a small file at once, or not at all where it cannot be written."""
+    """Write a small file atomically; ignore a file that cannot be written."""
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)

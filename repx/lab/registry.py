@@ -19,22 +19,22 @@ _MISSING: Final = "skopeo is not installed: it fetches images (on Debian: apt-ge
 
 
 def is_reference(name: str) -> bool:
-    """Return whether an image is one of a registry."""
+    """Return whether an image comes from a registry."""
     return name.startswith(PREFIX)
 
 
 def is_digest(value: object) -> bool:
-    """Return whether a lock file's value names an image's content."""
+    """Return whether a lock file's value is the digest of an image."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def folder(home: Path, digest: str) -> Path:
-    """Return where the image of a digest is kept."""
+    """Return the folder of the image with a digest."""
     return home / digest.removeprefix("sha256:")
 
 
 def pin(name: str, programs: Programs, cwd: Path) -> str:
-    """Return the digest of the image that a reference means now. Raises SoftwareError."""
+    """Return the current digest of an image reference. Raises SoftwareError."""
     printed = _skopeo(programs, cwd, "inspect", "--no-tags", "--format", "{{.Digest}}", name)
     if not is_digest(printed.strip()):
         raise SoftwareError(f"skopeo says the digest of {name} is '{printed.strip()}'")

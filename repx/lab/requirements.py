@@ -1,4 +1,4 @@
-"""Files of requirements as pip reads them: which files belong together, and where to look."""
+"""Files of requirements as pip reads them: included files, and where pip finds packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACES: Final = (
 def files(top: Path) -> tuple[Path, ...]:
     """Return a file of requirements and all that it includes. Raises OSError, ValueError."""
     found = [top]
-    for file in found:  # it grows on the way
+    for file in found:  # grows inside the loop
         for option, value in _options(file):
             if option in _FILES and "://" not in value:
                 inner = file.parent / value

@@ -1,4 +1,4 @@
-"""What of a stage's script changed from one Lab to another: files, packages, or its lines."""
+"""Changes of a stage's script from one Lab to another: files, packages, or lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from repx.model import Lab
 
-# As repx/lab/expand/script.py writes them.
+# The form in which repx/lab/expand/script.py writes them.
 _FILES: Final = re.compile(r"^export REPX_FILES=\$REPX_LAB/store/(\S+)$", re.MULTILINE)
 _PACKAGE: Final = re.compile(r"/([^/]+)-([^/-]+)\.dist-info/METADATA$")
 _MODULES: Final = re.compile(r"^repx_modules (.+)$", re.MULTILINE)
@@ -31,11 +31,11 @@ class Side(Protocol):
         """Return the Lab."""
 
     def text(self, path: str) -> str:
-        """Return the text of a script in the Lab; empty for one that cannot be read."""
+        """Return the text of a script in the Lab; empty if the script cannot be read."""
 
 
 def of(old: Side, old_path: str, new: Side, new_path: str) -> tuple[str, ...]:
-    """Return what changed, by the user's own names; nothing where that cannot be told."""
+    """Return the changes, by the user's own names; empty if repx cannot tell."""
     before, after = old.text(old_path), new.text(new_path)
     found = (
         *_changed_files(_files(old.lab, before), _files(new.lab, after)),
@@ -44,7 +44,7 @@ def of(old: Side, old_path: str, new: Side, new_path: str) -> tuple[str, ...]:
         *(["its image"] if _found(_IMAGE, before) != _found(_IMAGE, after) else ()),
     )
     bodies = [match[1] if (match := _BODY.search(text)) else None for text in (before, after)]
-    calls = bodies[1] is not None and bodies[1].startswith(_CALL)  # not the user's own lines
+    calls = bodies[1] is not None and bodies[1].startswith(_CALL)  # repx wrote these lines
     if None in bodies:
         return found
     if bodies[0] != bodies[1] and not calls:
@@ -62,7 +62,7 @@ def _files(lab: Lab, script: str) -> Mapping[str, str]:
 
 
 def _packages(lab: Lab, script: str) -> Mapping[str, str]:
-    """Return the versions of the packages that a script's Python finds, by name."""
+    """Return the versions, by name, of the packages in a script's environment."""
     folder = environment_of(script)
     if folder is None:
         return {}

@@ -1,4 +1,4 @@
-"""The files a definition was read from: what they held, and stamps that change when they do."""
+"""The files that a definition was read from: their checksums, and stamps that show changes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 Stamp: TypeAlias = tuple[int, ...]  # size, modification and change time (ns), inode
 
-# A file can change twice within one tick of its time stamp; no kernel's tick is longer.
+# A file can change twice within one tick of its time stamp; no kernel has a longer tick.
 _TICK_NS: Final = 50_000_000
 
 
 class Seen(NamedTuple):
-    """One file as it was when it was read; a ``stamp`` of None cannot be relied on.
+    """One file when it was read; a ``stamp`` of None means that the stamp is not reliable.
 
-    A tuple, as in ``record`` and ``age``: every look at a Lab pays for making the class.
+    A named tuple, as in ``record`` and ``age``: every command pays for creating this class.
     """
 
     stamp: Stamp | None
@@ -29,9 +29,9 @@ class Seen(NamedTuple):
 
 
 class Looks:
-    """Every file that was looked at, by its path below ``folder``. Mutable: each look is added.
+    """Every file that was checked, by its path below ``folder``. Mutable: each check is added.
 
-    A file is hashed only when its stamp is not that of an earlier look, among ``known``.
+    A file is hashed only if its stamp differs from its earlier one in ``known``.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Looks:
         known: Mapping[str, Seen] = MappingProxyType({}),
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Look at nothing yet; ``folder`` is a real path."""
+        """Start without files; ``folder`` is a real path."""
         self.folder = folder
         self.files: dict[str, Seen] = {}
         self._known = known
@@ -69,12 +69,12 @@ class Looks:
 
 
 def same(one: Seen, other: Seen) -> bool:
-    """Return whether a file holds the same and may still be executed, or not."""
+    """Return whether a file's content and its execute permission are unchanged."""
     return one.sha256 == other.sha256 and one.executable == other.executable
 
 
 def _sha256(path: Path) -> str:
-    import hashlib  # a look at unchanged files needs no sums
+    import hashlib  # unchanged files need no sums
 
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

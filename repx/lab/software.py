@@ -1,4 +1,4 @@
-"""What lab.yaml says about software: packages of one file, modules of the machine."""
+"""The software of lab.yaml: packages of one file, modules of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Json = Any
 
 _PYTHON: Final = ("venv", "uv")
-# As repx/lab/expand/script.py writes it.
+# The form in which repx/lab/expand/script.py writes it.
 _ENVIRONMENT: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ", re.MULTILINE)
 
 
@@ -20,7 +20,7 @@ _ENVIRONMENT: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ",
 class Packages:
     """Python packages: the file that names them, of the kind ``venv`` or ``uv``.
 
-    ``python`` is the version of Python where the definition names one, e.g. ``3.12``.
+    ``python`` is the version of Python if the definition names one, e.g. ``3.12``.
     """
 
     kind: str
@@ -30,16 +30,16 @@ class Packages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
-    """What a stage needs beside its programs."""
+    """The software that a stage needs besides its programs."""
 
     packages: Packages | None = None
     modules: tuple[str, ...] = ()
 
 
 def of(levels: Iterable[Mapping[str, Json]]) -> Software:
-    """Return what holds where several levels name software, the innermost last.
+    """Return the software that results from several levels, the innermost last.
 
-    Of each kind the innermost level counts: packages replace packages, modules modules.
+    For each kind the innermost level counts: packages replace packages, modules replace modules.
     """
     packages, modules = None, ()
     for raw in levels:

@@ -1,4 +1,4 @@
-"""Files of the user's that a Lab carries: programs with what they need, and scanned data."""
+"""The user's files in a Lab: programs with the files they need, and scanned data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SourceError(Exception):
 
 
 def reason(error: SourceError | OSError) -> str:
-    """Return what is wrong with a file of the user's, in words."""
+    """Return in words what is wrong with a user's file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot read {error.filename}: {error.strerror}"
     return str(error)
@@ -49,11 +49,10 @@ def reason(error: SourceError | OSError) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The store entries of one Lab by name, and what was looked at for them.
+    """The store entries of one Lab by name, and the files read for them.
 
-    ``listings`` are the names that patterns and folders gave. ``scanned`` says, for a value
-    that is a stored path, what the file is called below the pattern's folder and below that of
-    lab.yaml.
+    ``listings`` are the names that patterns and folders gave. ``scanned`` maps a value that is
+    a stored path to the file's names below the pattern's folder and below that of lab.yaml.
     """
 
     looks: Looks
@@ -63,7 +62,7 @@ class Sources:
 
     @property
     def own_names(self) -> dict[str, str]:
-        """Return what stored paths were called, each name only once: else the whole path."""
+        """Return the own names of stored paths; files that share a name get their whole path."""
         seen = Counter(own_name for own_name, _ in self.scanned.values())
         return {
             value: own_name if seen[own_name] == 1 else place
@@ -82,7 +81,7 @@ class Sources:
         return name
 
     def bundle(self, label: str, paths: Sequence[str], program: str | None) -> str:
-        """Add a folder that holds the paths as they lie below lab.yaml; return its name."""
+        """Add a folder with the paths, laid out as below lab.yaml's folder; return its name."""
         tree: dict[str, File] = {}
         for path in paths:
             inside = self._inside(path)
@@ -107,7 +106,7 @@ class Sources:
         return self.add({"label": "repx_py", "tree": tree})
 
     def scan(self, pattern: str, *, folders: bool) -> list[str]:
-        """Add every file (or folder) that matches; return what stands for them as values."""
+        """Add every file (or folder) that matches; return the values that stand for them."""
         names = matches(self.folder, pattern, folders=folders)
         self.listings["dirs" if folders else "files", pattern] = names
         top = _fixed_part(pattern)
@@ -134,7 +133,7 @@ class Sources:
         return values
 
     def interpreter(self, program: str) -> str:
-        """Return the first line of a program after ``#!``; raises when there is none."""
+        """Return the first line of a program after ``#!``. Raises SourceError if there is none."""
         path = self._inside(program)
         if path.is_dir():
             raise SourceError(f"'{program}' is a folder, not a program")
@@ -224,7 +223,7 @@ def below(top: Path) -> tuple[str, ...]:
 
 
 def stored_label(own_name: str) -> str:
-    """Return a label that only files of this name have, though the store's names are plain."""
+    """Return a plain label that is unique to files of this name."""
     last = own_name.rpartition("/")[2]
     plain = plain_label(last)
     if plain == own_name:
@@ -240,7 +239,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _leads_to_a_lab(link: Path) -> bool:
-    """Tell whether a link is one that `repx build` makes, which is no part of a definition."""
+    """Tell whether `repx build` made a link: such links are not part of a definition."""
     return _LABS in link.readlink().parts
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from repx.lab.sources import Sources
 
 _MOST_VALUES: Final = 10_000_000
-_PATHS_LOOKED_AT: Final = 1000  # of one parameter: each is a look at the file system
+_PATHS_LOOKED_AT: Final = 1000  # of one parameter: each check reads the file system
 _COUNTABLE: Final = 10**15
 _DIGITS_SHOWN: Final = 25
 
 
 def axes(definition: Definition, run: Run, sources: Sources) -> dict[str, list[Any]]:
-    """Return the run's parameters with their values; notes what cannot be a value."""
+    """Return the run's parameters with their values; notes values that are not allowed."""
     return {
         name: _values(definition, (*run.at, "parameters", name), raw, sources)
         for name, raw in run.parameters.items()
@@ -117,7 +117,7 @@ def _values(definition: Definition, at: Pointer, raw: Any, sources: Sources) -> 
 
 
 def _range(definition: Definition, at: Pointer, bounds: Sequence[float]) -> list[Any]:
-    """Return first, first + step, ..., last: exact decimals, whole numbers where all are."""
+    """Return first, first + step, ..., last in exact decimals; integers if all bounds are."""
     if not all(map(math.isfinite, bounds)):
         definition.error(at, "a range needs finite numbers")
         return []
@@ -146,13 +146,13 @@ def _brief(number: float | Decimal) -> str:
 
 
 def check_path(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML
-    """Warn of a path that leads nowhere from the folder of a job."""
+    """Warn of a path relative to lab.yaml, which does not exist in the folder of a job."""
     if not isinstance(value, str) or not {"/", "."}.intersection(value) or value.startswith("/"):
         return
     try:
         place = definition.folder / value
         kind = "files" if place.is_file() else "dirs" if place.is_dir() else None
-    except (OSError, ValueError):  # too long, or no path at all
+    except (OSError, ValueError):  # too long, or not a path
         return
     if kind is not None and place.resolve() != definition.folder:
         definition.warn(
@@ -163,8 +163,8 @@ def check_path(definition: Definition, at: Pointer, value: Any) -> None:  # noqa
 
 
 def check_value(definition: Definition, at: Pointer, value: Any) -> None:  # noqa: ANN401  # any YAML
-    """Note a value that a job could not be given as it is."""
-    if is_deep({"": value}):  # it stands among the job's parameters
+    """Note a value that cannot be passed to a job unchanged."""
+    if is_deep({"": value}):  # in metadata, the value is one level below the job's parameters
         definition.error(at, f"a value is {TOO_DEEP}")
         return
     for text in _texts(value):

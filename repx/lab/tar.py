@@ -1,4 +1,4 @@
-"""A Lab inside an uncompressed tar: an index of its headers, the contents left where they are."""
+"""A Lab inside an uncompressed tar: an index of its headers; contents stay in the archive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BUFFER: Final = 1 << 18
 
 
 class TarFiles:
-    """A Lab that is a tar; below any leading folders, or none (docs/lab-format.md, The folder)."""
+    """A Lab that is a tar, with or without leading folders (docs/lab-format.md, The folder)."""
 
     def __init__(self, path: Path) -> None:
         """Index the archive at ``path``, a real path. Raises LabError if it holds no Lab."""
@@ -58,7 +58,7 @@ class TarFiles:
         return _KINDS[member.type] if member else None
 
     def resolve(self, path: str) -> str:
-        """Return the path all links lead to, whether or not something is there."""
+        """Return the path without links, whether or not the file exists."""
         return follow(path, self._link, self.describe)
 
     def size(self, path: str) -> int:
@@ -88,7 +88,7 @@ class TarFiles:
         return sorted(self._names.get(here, ()))
 
     def walk(self, path: str) -> Iterator[str]:
-        """Yield every file and link below a directory; linked directories stay shut."""
+        """Yield every file and link below a directory; skip linked directories."""
         return walk(self, path)
 
     def is_executable(self, path: str) -> bool:
@@ -96,7 +96,7 @@ class TarFiles:
         return bool(self._regular(path).mode & 0o111)
 
     def fingerprint(self, path: str) -> tuple[int, ...]:
-        """Return size, times (ns) and inode of the archive: it changes as one."""
+        """Return size, times (ns) and inode of the archive, which stand for each of its files."""
         self._regular(path)
         info = self._stat
         return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
@@ -116,7 +116,7 @@ class TarFiles:
         return member
 
     def _index(self) -> tuple[dict[str, Member], dict[str, str]]:
-        """Return the members by their name in the archive, and what each hard link names."""
+        """Return the members by their name in the archive, and the target of each hard link."""
         found: dict[str, Member] = {}
         hard_links: dict[str, str] = {}
         for written, member in self._read():
@@ -146,7 +146,7 @@ class TarFiles:
             raise LabError(f"{self._path}: {error.strerror}") from error
 
     def _tidy(self, name: str) -> str:
-        """Return a member's name without ``./`` and the like. Raises LabError for a hostile one."""
+        """Return a member's name without ``./`` and the like. Raises LabError if it is unsafe."""
         suspicious = "/." in name or "//" in name or "\0" in name
         too_big = len(name) > MAX_PATH_LENGTH or name.count("/") > MAX_DEPTH
         if name and name[0] not in "/." and not suspicious and not too_big:
@@ -157,13 +157,13 @@ class TarFiles:
         return "/".join(parts(name))
 
     def _inside(self, found: dict[str, Member], hard_links: Mapping[str, str]) -> dict[str, Member]:
-        """Return what belongs to the Lab, under its name there."""
+        """Return the members that belong to the Lab, by their path in the Lab."""
         start = self._start((*found, *hard_links))
         for name in hard_links:
             if name.startswith(start):
                 found[name] = self._original(name, found, hard_links, start)
         inside: dict[str, Member] = {}
-        while found:  # emptied on the way: half a million names are a hundred megabytes
+        while found:  # emptied to save memory: half a million names take 100 MB
             name, member = found.popitem()
             if name.startswith(start):
                 name = name[len(start) :]
@@ -178,7 +178,7 @@ class TarFiles:
         return inside
 
     def _start(self, names: tuple[str, ...]) -> str:
-        """Return what every name of the Lab begins with: ``""``, or folders and a slash."""
+        """Return the common prefix of the Lab's names: ``""``, or folders and a slash."""
         found = {
             match["prefix"] or ""
             for name in names
@@ -206,7 +206,7 @@ class TarFiles:
         return member
 
     def _check_target(self, name: str, member: Member) -> None:
-        """Refuse a link that says it leaves the Lab; ``follow`` sees what others lead to."""
+        """Refuse a link whose own target leaves the Lab; ``follow`` checks chains of links."""
         if member.type is not Type.LINK:
             return
         depth = lowest = name.count("/")

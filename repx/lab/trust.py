@@ -1,4 +1,4 @@
-"""Whose Labs this user runs without being asked: built here, or accepted once."""
+"""The Labs that this user runs without being asked: built here, or accepted once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What nix put there, this machine built or its administrator allowed in.
+# Nix only adds paths that this machine built or that its administrator allowed.
 _NIX_STORE: Final = "/nix/store/"
 
 
 def is_trusted(opened: OpenLab, state: Path | None) -> bool:
-    """Return whether the user built the Lab or accepted exactly this one before.
+    """Return whether the user built this Lab or accepted exactly this Lab before.
 
-    ``state`` is the user's folder of what repx remembers; without one nothing is remembered.
+    ``state`` is repx's state folder of the user; without it, no acceptance is remembered.
     """
     if str(opened.root).startswith(_NIX_STORE):
         return True
@@ -30,7 +30,7 @@ def is_trusted(opened: OpenLab, state: Path | None) -> bool:
 
 
 def remember(manifest: bytes, state: Path | None) -> None:
-    """Trust the Lab of a manifest; where that cannot be written, it is asked about again."""
+    """Trust the Lab of a manifest; if that cannot be written, repx asks again next time."""
     if state is None:
         return
     entry = _entry(manifest, state)

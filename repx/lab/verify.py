@@ -1,4 +1,4 @@
-"""Whether the files of a Lab are those it was built with; asked again only when they change."""
+"""Whether a Lab's files are those it was built with; only hashed again after a change."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A file can change twice within one tick of its time stamp; no kernel's tick is longer.
+# A file can change twice within one tick of its time stamp; no kernel has a longer tick.
 _TICK_NS: Final = 50_000_000
 _CHANGED: Final = "the Lab was changed or damaged after it was built; build or copy it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a Lab was found to be intact: ``hashed`` of its ``listed`` files were read for it.
+    """The result for an intact Lab: ``hashed`` of its ``listed`` files were read.
 
-    Links to one file count once; 0 when nothing changed since the verdict in the cache.
+    Links to one file count once; ``hashed`` is 0 if nothing changed since the cached verdict.
     """
 
     listed: int
@@ -60,7 +60,7 @@ def verify(
 
 
 def _seal(opened: OpenLab) -> tuple[str, int]:
-    """Return a digest over what is expected and what is there, and the newest change (ns)."""
+    """Return a digest of expected sums and actual fingerprints, and the newest change (ns)."""
     digest = hashlib.sha256()
     newest_ns = 0
     for path, expected in progress.through(opened.lab.files.items(), "looking at files:"):
@@ -81,7 +81,7 @@ def _hash_all(opened: OpenLab) -> int:
 
 
 def changed(place: str, expected: str, actual: str) -> LabError:
-    """Return the error for a file with another sum than the Lab's manifest has."""
+    """Return the error for a file whose sum differs from the Lab's manifest."""
     return LabError(
         f"{place}: is not what the Lab was built with\n"
         f"  expected sha256 {expected}\n  actual   sha256 {actual}",
@@ -103,7 +103,7 @@ def _recorded(record: Path) -> object:
 
 
 def _keep(record: Path, seal: str) -> None:
-    """Write the verdict; one that cannot be kept only costs time."""
+    """Write the verdict; if it cannot be written, the next check only takes longer."""
     part = record.with_name(f"{record.name}.{os.getpid()}.part")
     try:
         record.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which output feeds which input: between stages of a pipeline, and between steps of a stage."""
+"""The outputs that feed inputs: between stages of a pipeline, and between steps of a stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """One input and the output that feeds it: of a stage by key, or of a step by name."""
+    """One input and the output that feeds it; ``producer`` is a stage's key or a step's name."""
 
     input: str
     producer: str
@@ -26,7 +26,7 @@ class Feed:
 
 
 def pipelines(definition: Definition) -> dict[str, dict[str, tuple[Feed, ...]]]:
-    """Return, by pipeline and stage, what feeds the inputs; notes what does not fit."""
+    """Return the inputs' feeds by pipeline and stage; notes mistakes."""
     return {name: _pipeline(definition, name, raw) for name, raw in definition.pipelines.items()}
 
 
@@ -53,7 +53,7 @@ def _pipeline(definition: Definition, name: str, raw: Any) -> dict[str, tuple[Fe
 
 
 def steps(definition: Definition, stage: Stage) -> dict[str, tuple[Feed, ...]]:
-    """Return, by step, what other steps feed; notes what does not fit."""
+    """Return the feeds from other steps, by step; notes mistakes."""
     found = {
         each.step: each for each in stage.programs.values() if each.name.startswith(STEP_PREFIX)
     }
@@ -70,13 +70,13 @@ def steps(definition: Definition, stage: Stage) -> dict[str, tuple[Feed, ...]]:
 
 
 def deps_of(step: Program) -> tuple[str, ...]:
-    """Return the names of the steps that come before, each once."""
+    """Return the names of the steps that a step depends on, each once."""
     names = (dep if isinstance(dep, str) else dep[0] for dep in step.deps)
     return tuple(dict.fromkeys(names))
 
 
 def sink(stage: Stage) -> Program | None:
-    """Return the one step that no other step needs, None when there are none or several."""
+    """Return the only step that no other step needs, None if there are none or several."""
     found = [each for each in stage.programs.values() if each.name.startswith(STEP_PREFIX)]
     needed = {dep for step in found for dep in deps_of(step)}
     last = [step for step in found if step.step not in needed]
@@ -116,7 +116,7 @@ class _Wires:
         *,
         may_feed_nothing: bool = False,
     ) -> None:
-        """Feed the inputs that a list of dependencies names, then those of equal names."""
+        """Feed the inputs that a list of dependencies names, then those named like an output."""
         plain: list[tuple[Pointer, str]] = []
         for index, dep in enumerate(deps):
             producer, *rest = [dep] if isinstance(dep, str) else dep
@@ -155,7 +155,7 @@ class _Wires:
             )
 
     def complete(self, outputs: Mapping[str, Mapping[str, object]]) -> tuple[Feed, ...]:
-        """Return the feeds in the order of the inputs; notes the inputs without one."""
+        """Return the feeds in the order of the inputs; notes inputs without a feed."""
         owners = {output: key for key, theirs in outputs.items() for output in theirs}
         for name in self._inputs:
             if name not in self._feeds:
@@ -177,7 +177,7 @@ def _check_cycle(definition: Definition, at: Pointer, wired: Mapping[str, Sequen
 
 
 def _check_shape(definition: Definition, stage: Stage, found: Mapping[str, Program]) -> None:
-    """Note steps without work item, cycles, and a last step that gather could not read."""
+    """Note cycles, and missing or wrong first and last steps."""
     for message in _shape_problems(stage, found):
         definition.error((*stage.at, "steps"), f"stage '{stage.key}': {message}")
 
