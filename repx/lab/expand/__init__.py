@@ -1,15 +1,15 @@
-"""From a blueprint to a Lab: every combination of parameters becomes a job with an id of its own.
+"""From a blueprint to a Lab: every combination of parameters becomes a job with its own id.
 
-Runs alone, with Python 3.9 and its standard library: ``python3 repx/lab/expand --blueprint F
---output DIR``. ``repx/lab/blueprint.py`` says what a blueprint is, docs/lab-format.md (Job) what
-an id is. Where ids differ from RepX 0.5's on purpose:
+Needs only Python 3.9 and its standard library: ``python3 repx/lab/expand --blueprint F --output
+DIR``. ``repx/lab/blueprint.py`` defines blueprints, docs/lab-format.md (Job) defines ids. Ids
+differ from those of RepX 0.5 on purpose:
 
 - Stages are expanded in topological order, so an id always covers the ids of its upstreams.
-- A job that waits for a whole run hashes one digest of that run's sorted ids instead of all of
-  them, or cost would be jobs x upstream jobs.
+- A job that waits for a whole run hashes one digest of that run's sorted ids. Hashing all ids
+  would cost jobs x upstream jobs.
 
-A stage is expanded over the axes that reach it or its upstreams, not over all of them: the jobs
-are the same, the work is one step per job. The same blueprint gives the same bytes.
+A stage is expanded only over the axes of its own and its upstreams' parameters: the jobs are the
+same, with one step of work per job. The same blueprint gives the same bytes.
 """
 
 from repx.lab.expand.lab import VERSION, expand, lab_id

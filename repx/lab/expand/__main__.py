@@ -1,4 +1,4 @@
-"""Expand a blueprint file: ``python3 -m repx.lab.expand``, or the folder's path itself."""
+"""Expand a blueprint file: ``python3 -m repx.lab.expand``, or ``python3`` and the folder's path."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Parameter:
     """One parameter of a stage: its values along one axis, or its default."""
 
     def __init__(self, stage: Stage, name: str, axes: Sequence[Axis]) -> None:
-        """Find the axis that gives the values, if one does."""
+        """Find the axis that gives the values, if there is one."""
         self.name = name
         self.axis: int | None = None
         self.values = [stage.parameters[name]]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Combination = tuple[int, ...]
 
-_MOST_JOBS = 10_000_000  # more is a slip of the pen
+_MOST_JOBS = 10_000_000  # a larger number is a mistake
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Expansion:
         self.variants: dict[tuple[str, ...], Variant] = {}
 
     def _picker(self, axes: tuple[int, ...]) -> Callable[[Combination], Combination]:
-        """Return the function from our combinations to those of a producer."""
+        """Return the function from this stage's combinations to a producer's."""
         places = [self.places[axis] for axis in axes]
         if places == list(range(len(self.places))):
             return lambda combination: combination
@@ -101,7 +101,7 @@ class Expansion:
         return f"{nix_hash('x00'.join(parts))}-{variant.pname}-{self.stage.version}"
 
     def _variant(self, combination: Combination, upstream: Sequence[str]) -> Variant:
-        """Return what the combination shares with others, made once."""
+        """Return the combination's variant, which it shares with others; made once."""
         names = [pname_of(jid, table.version) for jid, table in zip(upstream, self.tables)]
         values = {
             each.name: each.values[0 if each.axis is None else combination[self.places[each.axis]]]
@@ -114,7 +114,7 @@ class Expansion:
 
     def _new_variant(self, names: Sequence[str], texts: Texts) -> Variant:
         stage, pname = texts.stage, texts.pname()
-        # Ids are not known yet: numbered marks stand for them, -1 for the job's own.
+        # Ids are not known yet: numbered marks stand for them, -1 for the job's own id.
         mark = nix_hash(f"mark of {self.stage.key}")
         marks = {key: f"{mark}<{index}>" for index, key in enumerate(self.producers)}
         pnames = dict(zip(self.producers, names))
@@ -138,7 +138,7 @@ class Expansion:
         )
 
     def _identities(self, stage: Stage, pname: str) -> Iterator[str]:
-        """Yield what stands for the scripts: ``main``; or scatter, steps by name, gather."""
+        """Yield the scripts' identities: ``main``; or scatter, steps by name, gather."""
         order = {"scatter": 0, "gather": 2}
         for each in sorted(stage.executables, key=lambda each: order.get(each.name, 1)):
             if self.run.params_only:
@@ -155,7 +155,7 @@ class Expansion:
         pnames: Mapping[str, str],
         jid: str,
     ) -> dict[str, Any]:
-        """Return the job's ``executables`` without what is null."""
+        """Return the job's ``executables`` without null fields."""
         executables = {}
         for each in texts.stage.executables:
             entry: dict[str, Any] = {

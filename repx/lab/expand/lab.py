@@ -38,9 +38,9 @@ def sources_of(blueprint: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any]
 
 
 def lab_id(blueprint: Mapping[str, Any]) -> str:
-    """Return the Lab's id: a hash of all that decides its content.
+    """Return the Lab's id: a hash of everything that determines its content.
 
-    Sources count by what they hold, not by where they lie on this machine.
+    Sources count by their content, not by their paths on this machine.
     """
 
     def named(value: Any) -> Any:  # noqa: ANN401  # any JSON value
@@ -63,14 +63,14 @@ def expand(
     """Write the Lab to the folder ``output``, which is new or empty; return jobs by run.
 
     ``progress`` is called with the jobs written so far and their total. ``add`` writes what the
-    Lab carries besides its jobs and returns each run's image, if it has one. Raises BlueprintError
-    for a blueprint that describes no Lab, OSError for what cannot be read or written.
+    Lab contains besides its jobs and returns each run's image, if it has one. Raises BlueprintError
+    for an invalid blueprint, OSError for files that cannot be read or written.
     """
     if blueprint.get("version") != VERSION:
         raise BlueprintError(f"this is not a blueprint of version {VERSION}")
     blueprint = with_scripts(blueprint)
     runs = runs_of(blueprint)
-    mask = os.umask(0o022)  # the same bytes and modes whoever builds
+    mask = os.umask(0o022)  # the same modes for every user
     try:
         os.makedirs(output, exist_ok=True)
         if os.listdir(output):

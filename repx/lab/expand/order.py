@@ -1,4 +1,4 @@
-"""What needs what, in an order in which each comes after its needs."""
+"""A topological order of names: each comes after its needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def ordered(needs: Mapping[str, Iterable[str]], what: str) -> list[str]:
-    """Return the names so that each comes after what it needs, else in their own order.
+    """Return the names so that each comes after its needs, otherwise in their own order.
 
     Raises BlueprintError naming an unknown need, or the cycle.
     """

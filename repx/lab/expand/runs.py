@@ -21,10 +21,10 @@ RESERVED_RUNS = ("missing", "pending", "top")
 
 
 class RunJobs:
-    """The jobs of one run: id to metadata, and what each id links to in the store."""
+    """The jobs of one run: id to metadata, and id to stage, which has the store's scripts."""
 
     def __init__(self, raw: Mapping[str, Any], digests: Mapping[str, str]) -> None:
-        """Begin without jobs; ``digests`` are those of the runs before this one."""
+        """Start without jobs; ``digests`` are those of the runs before this one."""
         self.name: str = raw["name"]
         self.params_only = raw.get("hash_mode") == "params-only"
         self.dependencies: Mapping[str, str] = raw.get("inter_run_dep_types") or {}
@@ -33,13 +33,13 @@ class RunJobs:
         self.stages: dict[str, Stage] = {}
 
     def digest_of(self, run: str) -> str:
-        """Return the digest of a run before this one. Raises when it is not a dependency."""
+        """Return the digest of an earlier run. Raises when that run is not a dependency."""
         if run not in self.dependencies:
             raise BlueprintError(f"run {self.name!r} has no dependency on run {run!r}")
         return self.digests[run]
 
     def add(self, jid: str, text: str, stage: Stage) -> None:
-        """Add one job; the same one may come again, from another pipeline."""
+        """Add one job; another pipeline may add the same job again."""
         if jid in self.texts:
             check_same(jid, (self.texts[jid], self.stages[jid]), (text, stage))
         self.texts[jid] = text

@@ -1,4 +1,4 @@
-"""The bash script a stage becomes: the job contract around the user's own lines."""
+"""The bash script of a stage: the job contract around the user's own lines."""
 
 from __future__ import annotations
 
@@ -49,13 +49,12 @@ cd -- "$out"
 
 @dataclass(frozen=True)
 class Body:
-    """What a stage does: ``lines`` of bash, or else the file ``program`` in the folder ``files``.
+    """A stage's own part: ``lines`` of bash, or else the file ``program`` in the folder ``files``.
 
-    ``files`` and ``python`` are names in the Lab's store: the stage's files, and the folder
-    that holds ``repx_py`` for Python programs, as is ``environment``, the folder with the Python
-    packages that the stage uses. ``modules`` are those of the machine. ``bash`` is the interpreter
-    and ``path`` the folders of the commands where these are pinned; without them the machine's are
-    used.
+    Three fields are names in the Lab's store: ``files`` are the stage's files, ``python`` is the
+    folder that holds ``repx_py`` for Python programs, ``environment`` the folder with the stage's
+    Python packages. ``modules`` are those of the machine. ``bash`` is the interpreter and ``path``
+    the folders of the commands if these are pinned; otherwise the machine's are used.
     """
 
     lines: str | None = None
@@ -69,7 +68,7 @@ class Body:
 
 
 def with_scripts(blueprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the blueprint with every script as a text: bodies are rendered."""
+    """Return the blueprint with every body rendered to a script's text."""
     return {**blueprint, "runs": [_run(run) for run in blueprint["runs"]]}
 
 
@@ -87,7 +86,7 @@ def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
         return {**stage, "variants": _tree(stage["variants"], shared)}
     executables = {}
     for name, executable in stage["executables"].items():
-        # One stage may stand at several places of pipelines, and is the same there.
+        # A stage may occur in several places of pipelines and needs the same script in all.
         stands_for = stage.get("title") or stage["key"]
         title = stands_for if name == "main" else f"{stands_for}, {name}"
         script = _script(title, executable["script"], executable.get("outputs") or {})
@@ -96,7 +95,7 @@ def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tree(tree: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same tree, each leaf a whole stage."""
+    """Return the tree with a complete stage in each leaf."""
     if "leaf" in tree:
         return {"leaf": _stage({**shared, **tree["leaf"]})}
     cases = [[values, _tree(branch, shared)] for values, branch in tree["cases"]]
@@ -115,7 +114,7 @@ def _script(title: str, source: Mapping[str, Any], outputs: Mapping[str, Any]) -
 
 
 def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: Body) -> str:
-    """Return the whole script; ``notes`` are comments that say what it reads and writes."""
+    """Return the whole script; ``notes`` are comments on its inputs and outputs."""
     comments = [f"Stage {title}. Usage: NAME OUT INPUTS.json PARAMETERS.json", *notes]
     # A line break in a comment would end it.
     head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
@@ -131,14 +130,14 @@ def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: B
         *_environment(body),
         "\n# --- the stage ---\n",
         _work(body),
-        "\n\nexit\n",  # two, for a last line that ends in a backslash
+        "\n\nexit\n",  # two line breaks, in case the last line ends in a backslash
         _template("stage-exceptional.sh"),
     ]
     return "".join(parts)
 
 
 def python_launcher(**facts: str) -> str:
-    """Return the program that stands for Python in an environment; ``facts`` fill the template."""
+    """Return the script that starts an environment's Python; ``facts`` fill the template."""
     with open(os.path.join(os.path.dirname(__file__), "python.sh"), encoding="utf-8") as stream:
         text = stream.read()
     for name, value in facts.items():
@@ -147,7 +146,7 @@ def python_launcher(**facts: str) -> str:
 
 
 def expression(template: str) -> str:
-    """Return a bash word that gives what an output template gives for one combination."""
+    """Return a bash word that evaluates an output template for one combination."""
     words = []
     end = 0
     for match in _PIECE.finditer(template):
@@ -172,7 +171,7 @@ def _placeholders(template: str) -> bool:
 
 
 def _template(name: str) -> str:
-    """Return a piece of script that lies beside this file, without its leading comments."""
+    """Return a template from this file's folder, without its leading comments."""
     with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as stream:
         lines = stream.readlines()
     start = next(number for number, line in enumerate(lines) if not line.startswith("#"))
@@ -186,13 +185,13 @@ def _environment(body: Body) -> list[str]:
     if body.modules:
         lines += [_template("modules.sh"), f"repx_modules {shlex.join(body.modules)}\n"]
     if body.environment is not None:
-        # A variable of the user's must not bring in other packages.
+        # The user's own variables must not add other packages.
         lines.append(
             f"export VIRTUAL_ENV=$REPX_LAB/store/{body.environment} PYTHONDONTWRITEBYTECODE=1\n"
             "export PATH=$VIRTUAL_ENV/bin:$PATH\nunset PYTHONHOME PYTHONPATH\n"
         )
     if body.python is not None:
-        # Compiled modules must not be left in the Lab's store.
+        # Python must not write compiled modules to the Lab's store.
         folder = f"$REPX_LAB/store/{body.python}"
         lines.append(
             f"export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}\n"

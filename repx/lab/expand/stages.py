@@ -80,7 +80,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Cases:
-    """Stages by the values of some parameters, as compact JSON; or further cases."""
+    """Stages, or further cases, by the values of some parameters as compact JSON."""
 
     on: Sequence[str]
     branches: Mapping[str, Stage | Cases]
@@ -102,7 +102,7 @@ class Cases:
 
 
 def leaves(stage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a blueprint says of a stage: itself, or each of its variants."""
+    """Yield a stage of a blueprint: the stage itself, or each of its variants."""
     if "variants" not in stage:
         yield stage
         return
@@ -116,7 +116,7 @@ def leaves(stage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def stage_of(raw: Mapping[str, Any]) -> Stage:
-    """Return the stage that a blueprint describes; its scripts are texts."""
+    """Return the stage that a blueprint describes; its scripts are already rendered."""
     if "variants" in raw:
         return _with_cases(_branch(raw["variants"]))
     executables = []
@@ -152,7 +152,7 @@ def _branch(tree: Mapping[str, Any]) -> Stage | Cases:
 
 
 def _with_cases(found: Stage | Cases) -> Stage:
-    """Return a stage that stands for all its cases: it reads what any of them reads."""
+    """Return a stage that stands for all its cases, with the input mappings of all."""
     if isinstance(found, Stage):
         return found
     stages = list(found.stages())

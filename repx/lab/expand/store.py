@@ -14,7 +14,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def plain_label(text: str) -> str:
-    """Return the part of a store entry's name that people read."""
+    """Return the readable part of a store entry's name."""
     return re.sub(r"[^A-Za-z0-9._+-]", "_", text)[-LONGEST_LABEL:]
 
 
@@ -28,7 +28,7 @@ def store_name(source: Mapping[str, Any]) -> str:
 
 
 def tree_digest(digests: Mapping[str, str], tree: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one digest for a folder: names, contents and which files are executable."""
+    """Return one digest of a folder's names, contents and execute permissions."""
     lines = (f"{bool(tree[name].get('executable'))} {name}\0{digests[name]}\n" for name in digests)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
@@ -44,7 +44,7 @@ def chunks(source: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def sha256_of(source: Mapping[str, Any]) -> str:
-    """Return the checksum of a text or of a file, which may be known already."""
+    """Return the sha256 of a text or of a file, computed unless already known."""
     if "sha256" in source:
         return str(source["sha256"])
     digest = hashlib.sha256()

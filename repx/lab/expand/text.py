@@ -1,4 +1,4 @@
-"""Text that ids are made of: JSON as serde_json writes it, hashes as Nix prints them."""
+"""The text that is hashed into ids: JSON as serde_json writes it, hashes as Nix prints them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BlueprintError(Exception):
 def compact(value: Any) -> str:  # noqa: ANN401  # any JSON value
     """Return JSON without blanks, keys sorted, numbers as serde_json writes them.
 
-    Raises BlueprintError for what JSON or UTF-8 cannot hold.
+    Raises BlueprintError for values that JSON or UTF-8 cannot represent.
     """
     if isinstance(value, dict):
         items = (f"{compact(key)}:{compact(value[key])}" for key in sorted(value))
@@ -45,12 +45,12 @@ def compact(value: Any) -> str:  # noqa: ANN401  # any JSON value
 
 
 def shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    """Return a value as templates and bash see it: text as it is, the rest as compact JSON."""
+    """Return a value as templates and bash see it: text unchanged, the rest as compact JSON."""
     return value if isinstance(value, str) else compact(value)
 
 
 def dumps(value: Any, *, sort_keys: bool = True) -> str:  # noqa: ANN401  # any JSON value
-    """Return compact JSON of what holds no floats of the user's, quickly."""
+    """Return compact JSON of data without the user's floats; faster than ``compact``."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
 
 

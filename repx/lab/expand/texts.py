@@ -26,7 +26,7 @@ class Texts:
         self.shown = {name: shown(value) for name, value in values.items()}
 
     def pname(self) -> str:
-        """Return the stage's name. Raises when it cannot be part of a job id."""
+        """Return the stage's name. Raises BlueprintError when it cannot be part of a job id."""
         pname = fill(self.stage.pname, self.shown)
         if not NAME.fullmatch(pname) or len(pname) > LONGEST_NAME:
             raise BlueprintError(
@@ -36,7 +36,7 @@ class Texts:
         return pname
 
     def outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the templates filled; what is not text is a description and stays."""
+        """Return the templates filled; other values are descriptions and stay unchanged."""
         return {
             name: self._output(name, template) if isinstance(template, str) else template
             for name, template in outputs.items()
@@ -58,7 +58,7 @@ class Texts:
         return path
 
     def resources(self, resources: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the hints that hold for this combination; later ``when`` entries win."""
+        """Return the hints that apply to this combination; later ``when`` entries win."""
         found = {name: value for name, value in resources.items() if name != "when"}
         for rule in resources.get("when") or []:
             if all(self._matches(name, wanted) for name, wanted in rule["if"].items()):
@@ -81,7 +81,7 @@ class Texts:
 
 
 def _slurm_time(text: str) -> str:
-    """Return a span of time as Slurm and RepX 0.5 write it, where it was written with units."""
+    """Return a duration with units as Slurm and RepX 0.5 write it; other text unchanged."""
     match = _TIME.fullmatch(text)
     if match is None or not match[0]:
         return text

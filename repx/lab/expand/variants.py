@@ -1,4 +1,4 @@
-"""What jobs of one stage share: ids, executables and metadata but for what differs."""
+"""The shared part of a stage's jobs: executables and metadata without ids and parameters."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MAPPING_FIELDS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """What is the same for all jobs of a stage whose templates give the same texts.
+    """The shared data of all jobs of a stage whose templates give the same texts.
 
-    ``texts`` are the pieces of the metadata between the places where an id stands; ``slots``
-    says which: an upstream job by index, or (-1) the job itself.
+    ``texts`` are the pieces of the metadata between ids; ``slots`` says whose id comes next: an
+    upstream job by index, or the job itself (-1).
     """
 
     stage: Stage
@@ -54,7 +54,7 @@ class Variant:
 
 
 def mappings_json(mappings: Sequence[Mapping[str, Any]], pnames: Mapping[str, str]) -> str:
-    """Return mappings as they are hashed: all ten fields in the format's order, no job ids."""
+    """Return the mappings for hashing: all ten fields in the format's order, no job ids."""
     rows = []
     for mapping in mappings:
         row = {name: mapping.get(name) for name in MAPPING_FIELDS}
@@ -67,7 +67,7 @@ def mappings_json(mappings: Sequence[Mapping[str, Any]], pnames: Mapping[str, st
 def resolved(
     mapping: Mapping[str, Any], upstream: Mapping[str, str], pnames: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return a mapping as the metadata holds it."""
+    """Return a mapping in the form of the metadata."""
     found = {name: mapping[name] for name in MAPPING_FIELDS if mapping.get(name) is not None}
     if mapping.get("stage") is not None:
         found["job_id_template"] = pnames[mapping["stage"]]

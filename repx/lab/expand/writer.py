@@ -38,7 +38,7 @@ class Writer:
         return self.files[path]
 
     def store(self, source: Mapping[str, Any], *, executable: bool = False) -> None:
-        """Write a store entry once. Raises when its content is no longer what its name says."""
+        """Write a store entry once. Raises when its content no longer matches its name."""
         name = source.get("name") or store_name(source)
         if os.path.lexists(f"{self.root}/store/{name}"):
             return
@@ -56,7 +56,7 @@ class Writer:
             raise BlueprintError(f"{changed} changed while the Lab was being built: build again")
 
     def _entry(self, path: str, source: Mapping[str, Any]) -> str:
-        """Write one file of a folder, or share it with whoever made it; return its sum."""
+        """Write or hard-link one file of a folder; return its sha256."""
         if source.get("link"):
             full = f"{self.root}/{path}"
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -70,7 +70,7 @@ class Writer:
         return self.file(path, chunks(source), executable=bool(source.get("executable")))
 
     def adopt(self, part: str, path: str, digest: str) -> None:
-        """Take a file that was written into the Lab's folder; one that is there already stays."""
+        """Move a file that was written into the Lab's folder to its place, with a known sha256."""
         os.chmod(part, 0o644)
         os.replace(part, f"{self.root}/{path}")
         self.files[path] = digest
