@@ -5,23 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import random
 import shutil
-import signal
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from campaign import mutate
-from campaign.study import BUG, Study, Verdict, made
-from repx import cli
+from campaign import mutate, readers
+from campaign.study import Study, Verdict, made
 
-_SECONDS: Final = 30
+if TYPE_CHECKING:
+    from campaign.readers import Told
+
 _CODES: Final = (0, 1, 2, 3)
 
 _LOOK: Final = (
@@ -32,6 +28,7 @@ _LOOK: Final = (
     ("show", "job", "{job}"),
     ("log", "{job}"),
     ("show", "output", "{job}"),
+    (readers.ANALYSIS, "{job}"),
 )
 _LAB: Final = (
     ("list", "runs"),
@@ -42,7 +39,9 @@ _LAB: Final = (
     ("render", "-o", "rendered"),
     ("trace-params",),
     ("show", "job", "{job}"),
+    (readers.ANALYSIS, "{job}"),
 )
+_RUNNER: Final = ((readers.RUNNER,),)
 _DEFINITION: Final = (("build",), ("list", "jobs"), ("run", "-n"))
 _TARGETS: Final = (("targets",), ("run", "-n"), ("status",))
 
@@ -59,18 +58,20 @@ class Group:
 def run(budget: int, seed: int) -> Verdict:
     """Mutate ``budget`` files; return what was broken."""
     verdict = Verdict()
-    with made() as study:
-        study.finish(study.start("run", work_s=0), verdict)
-        _own(study)
-        (job,) = sorted(path.name for path in study.store.glob("outputs/*-second-*"))[:1]
+    with made() as looked_at, made() as run_again:
+        for each in (looked_at, run_again):
+            each.finish(each.start("run", work_s=0), verdict)
+            _own(each)
+        (job,) = sorted(path.name for path in looked_at.store.glob("outputs/*-second-*"))[:1]
         for number in range(budget):
             chance = random.Random(f"{seed}:{number}")
             group = chance.choice(_GROUPS)
+            study = run_again if group.commands is _RUNNER else looked_at
             path = chance.choice(group.files(study))
             with _mutated(study, path, chance, seal=group.seal) as content:
                 verdict.attacks += 1
                 words = chance.choice(group.commands)
-                told = _command(study, [word.format(job=job) for word in words])
+                told = readers.read(study, [word.format(job=job) for word in words])
                 _judge(told, verdict, f"seed {seed}:{number}, {path.name}, {content[:60]!r}")
     return verdict
 
@@ -93,6 +94,20 @@ def _of_store(study: Study) -> list[Path]:
     return sorted(path for path in found if "artifacts" not in path.parts)
 
 
+def _of_submission(study: Study) -> list[Path]:
+    """Return what the runner and bash read of a submission, but for what all have."""
+    names = ("plan.json", "jobs/*.sh", "jobs/*/*.sh")
+    found = [path for name in names for path in study.store.glob(f"submissions/*/{name}")]
+    return sorted(found, key=lambda path: (path.name != "plan.json", path))
+
+
+def _of_ours(study: Study) -> list[Path]:
+    """Return what repx has noted for itself: of builds, answers and files that it has read."""
+    folders = (study.folder / ".repx", study.folder / "home")
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return sorted(path for path in found if "labs" not in path.parts)
+
+
 _GROUPS: Final = (
     Group(lambda study: [study.folder / "lab.yaml"], _DEFINITION),
     Group(lambda study: [study.folder / "targets.yaml"], _TARGETS),
@@ -100,6 +115,9 @@ _GROUPS: Final = (
     Group(lambda study: sorted((study.folder / "result").glob("lab/*.json")), _LAB),
     Group(_of_store, _LOOK),
     Group(_of_store, _LOOK),
+    Group(_of_submission, _RUNNER),
+    Group(lambda study: _of_submission(study)[:1], _RUNNER),
+    Group(_of_ours, (*_DEFINITION, *_TARGETS)),
 )
 
 
@@ -133,61 +151,6 @@ def _resealed(manifest: bytes, path: Path, content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-@dataclass(frozen=True)
-class Told:
-    """How a command ended: ``code`` None where it had to be killed."""
-
-    words: tuple[str, ...]
-    code: int | None
-    text: str
-
-
-def _command(study: Study, words: list[str]) -> Told:
-    """Run a command in a fork of this process, which has loaded what all commands need."""
-    with tempfile.TemporaryFile("w+b") as screen:
-        child = os.fork()
-        if not child:
-            _become(study, words, screen.fileno())
-        code = _wait(child)
-        screen.seek(0)
-        return Told(tuple(words), code, screen.read().decode(errors="replace"))
-
-
-def _become(study: Study, words: list[str], screen: int) -> NoReturn:
-    code = BUG
-    try:
-        os.setsid()
-        with open(os.devnull) as nothing:  # noqa: PTH123
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(screen, 1)
-        os.dup2(screen, 2)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-        os.chdir(study.folder)
-        given = study.env(0)
-        os.environ.clear()
-        os.environ.update(given)
-        cli.main(words)
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _wait(child: int) -> int | None:
-    end = time.monotonic() + _SECONDS
-    while time.monotonic() < end:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
 def _judge(told: Told, verdict: Verdict, what: str) -> None:
     if told.code is None:
         verdict.stuck += 1
@@ -195,6 +158,9 @@ def _judge(told: Told, verdict: Verdict, what: str) -> None:
     elif told.code not in _CODES or "Traceback" in told.text:
         verdict.rude += 1
         verdict.notes.append(f"{told.words}: exit {told.code}: {what}\n{told.text[-600:]}")
-    elif told.code in (2, 3) and "error: " not in told.text:
+    elif told.code in (2, 3) and not told.text:
+        verdict.rude += 1
+        verdict.notes.append(f"{told.words}: exit {told.code} without a word: {what}")
+    elif told.code in (2, 3) and "error: " not in told.text and told.words[0] != readers.RUNNER:
         verdict.rude += 1
         verdict.notes.append(f"{told.words}: exit {told.code} without an error: {what}")

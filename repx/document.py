@@ -177,7 +177,7 @@ def _remember(doc: Document, kept: Path) -> None:
     if json.loads(text)["data"] == doc.data:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8")
+        part.write_text(f"{_sum(text)}\n{text}", encoding="utf-8")
         part.rename(kept)
 
 
@@ -196,9 +196,15 @@ def _key(pointer: Pointer) -> str:
 def _remembered(kept: Path) -> dict[str, Any] | None:
     """Return data and places of a file that was valid; None where that is not known."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        return {"data": found["data"], "places": found["places"]}
+        noted, _, text = kept.read_text(encoding="utf-8").partition("\n")
+        if noted == _sum(text):  # else a crash has torn it
+            found = json.loads(text)
+            return {"data": found["data"], "places": found["places"]}
     return None
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _toml(text: str, file: str) -> object:

@@ -120,7 +120,7 @@ def main(words: list[str]) -> int:
         os.makedirs(outputs, exist_ok=True)
         agent = Agent(folder, planned, options)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"repx: cannot work on {folder}: {error!r}", file=sys.stderr)
+        print(f"repx: cannot work on {folder}: {error}", file=sys.stderr)
         return 3
     remains.adopt_orphans()
     files.restore_locale()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import math
 from pathlib import Path
 
@@ -272,7 +273,16 @@ def test_cache_that_is_broken_is_passed_over(tmp_path: Path, broken: str) -> Non
     kept.write_bytes(broken.encode("latin-1"))
 
     assert document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path).data == first.data
-    assert json.loads(kept.read_text())["data"] == first.data
+    assert json.loads(kept.read_text().partition("\n")[2])["data"] == first.data
+
+
+def test_cache_that_was_changed_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(GOOD)
+    first = document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path)
+    (kept,) = (tmp_path / "valid").iterdir()
+    kept.write_text(re.sub('"data": {', '"data": "x", "y": {', kept.read_text(), count=1))
+
+    assert document.load_valid(tmp_path / "t.yaml", SCHEMA, cache=tmp_path).data == first.data
 
 
 def test_mistakes_are_not_remembered_as_valid(tmp_path: Path) -> None:
