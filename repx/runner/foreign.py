@@ -71,6 +71,6 @@ class ForeignJobs:
                 folder = f"{self.submissions}/{name}"
                 if os.path.realpath(folder) != self.own and locks.held(f"{folder}/agent.lock"):
                     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                        for task in plan.read(folder)["tasks"]:
+                        for task in plan.load(folder)["tasks"]:
                             if task["job"] in self.jobs:
                                 self.promised[task["job"]] = folder

@@ -19,6 +19,16 @@ MOST: Final = 1 << 53  # of any number: times are floats
 
 def read(folder: str) -> dict[str, Any]:
     """Return plan.json. Raises OSError; ValueError for anything that is no plan of ours."""
+    plan = load(folder)
+    try:
+        checked: dict[str, Any] = _checked(plan)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"plan.json is damaged: {error!r}") from None
+    return checked
+
+
+def load(folder: str) -> dict[str, Any]:
+    """Return plan.json, looking at no more of it than its version. Raises OSError, ValueError."""
     with open(f"{folder}/plan.json", encoding="utf-8") as stream:
         try:
             plan = json.load(stream)
@@ -26,11 +36,7 @@ def read(folder: str) -> dict[str, Any]:
             raise ValueError("plan.json is nested too deeply") from None
     if not isinstance(plan, dict) or plan.get("version") != VERSION:
         raise ValueError(f"plan.json is not a plan of version {VERSION}")
-    try:
-        checked: dict[str, Any] = _checked(plan)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"plan.json is damaged: {error!r}") from None
-    return checked
+    return plan
 
 
 def _checked(plan: dict[str, Any]) -> dict[str, Any]:

@@ -369,7 +369,7 @@ def test_an_agent_is_looked_at_once_a_look_however_many_of_its_jobs_are_waited_f
     (theirs / "plan.json").write_text(json.dumps(document))
     lock = os.open(theirs / "agent.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    read, held = mocker.spy(plan, "read"), mocker.spy(locks, "held")
+    read, held = mocker.spy(plan, "load"), mocker.spy(locks, "held")
     store = Store(str(tmp_path), "ours")
     foreign = ForeignJobs(store, str(tmp_path / "submissions"), "ours", jobs)
 
