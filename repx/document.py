@@ -112,10 +112,17 @@ def load_valid(
     return doc
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO without a writer reads as empty, instead of blocking."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def _text(path: Path, file: str) -> str:
     try:
         raw = bytearray()
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=_open_at_once) as stream:
             while len(raw) <= _LARGEST and (piece := stream.read(_PIECE)):
                 raw += piece
     except FileNotFoundError as error:

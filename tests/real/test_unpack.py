@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -289,19 +288,25 @@ def test_unpacking_over_what_a_killed_process_left(tmp_path: Path, user: int | N
     assert "1" == (root / "data/one").read_text()
 
 
+def cpu_of_children() -> float:
+    """Return the CPU time of all processes that ended, in seconds; other load does not count."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def test_unpacking_costs_little_more_than_tar(tmp_path: Path) -> None:
     """A figure for whoever looks (-s); a bound that only a change of kind can miss."""
     many = layer({"a/": "", **{f"a/{number}": "x" * 2000 for number in range(5000)}})
     plain = tmp_path / "plain"
     plain.mkdir()
     (tmp_path / "many.tar").write_bytes(many)
-    begun = time.monotonic()
+    begun = cpu_of_children()
     subprocess.run(["tar", "-x", "-f", tmp_path / "many.tar", "-C", plain], check=True)
-    alone = time.monotonic() - begun
+    alone = cpu_of_children() - begun
 
-    begun = time.monotonic()
+    begun = cpu_of_children()
     assert 0 == unpack(tmp_path / "root", many).returncode
-    ours = time.monotonic() - begun
+    ours = cpu_of_children() - begun
 
-    print(f"tar {alone:.2f} s, unpack {ours:.2f} s")  # noqa: T201
-    assert ours < 3 * alone + 1
+    print(f"tar {alone:.2f} s of CPU time, unpack {ours:.2f} s")  # noqa: T201
+    assert ours < 4 * alone + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -201,6 +202,14 @@ def test_missing_file_and_folder_are_errors(tmp_path: Path) -> None:
         document.load(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="Is a directory"):
         document.load(tmp_path)
+
+
+def test_fifo_that_nobody_writes_to_is_empty_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    os.mkfifo(path)
+
+    with pytest.raises(ProblemsError, match="empty"):
+        document.load(path)
 
 
 def test_toml_is_read_without_places() -> None:
