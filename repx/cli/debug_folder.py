@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from repx import engine, images, isolation, launch, schedulers, transfer
 from repx.cli import phases
 from repx.errors import InputError
-from repx.lab import software
+from repx.lab.software import declared
 from repx.model import STEP_PREFIX, short_id
 from repx.plan import Plan, Task
 from repx.store import SUCCESS
@@ -188,7 +188,7 @@ def _software(subject: Subject, here: Launch) -> str:
     executable = subject.job.executables[here.phase.rpartition("/")[2]]
     files = subject.opened.files
     script = files.read(files.resolve(executable.path)).decode(errors="replace")
-    environment = software.environment_of(script)
+    environment = declared.environment_of(script)
     if environment is None:
         return ""
     place = subject.store.path(f"{launch.lab_folder(subject.opened.lab)}/store/{environment}")

@@ -95,7 +95,7 @@ def _confirmed(link: Path, record: Record, looks: Looks, changes: tuple[str, ...
     """Return the age, None if the changes (a comment, say) leave the Lab's id the same."""
     from repx.errors import RepxError  # these imports and a build's checks take 0.2 s
     from repx.lab import assemble, definition, expand, lockfile
-    from repx.lab.provision import Provider
+    from repx.lab.software.provision import Provider
     from repx.lab.sources import Sources
 
     source, sources = link.parent / record.source, Sources(looks=looks)

@@ -8,7 +8,7 @@ from repx import __version__
 from repx.lab import checks, defaults, sweeps, wiring
 from repx.lab.blueprint import VERSION
 from repx.lab.definition import METADATA, STORE_BASE, WORK_ITEM, WORKER_OUTPUTS
-from repx.lab.provision import NOTHING, Surroundings
+from repx.lab.software.provision import NOTHING, Surroundings
 from repx.lab.sources import LONGEST_SCRIPT_LABEL, SourceError, reason
 from repx.model import STEP_PREFIX, StageType
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from repx.lab import blueprint
     from repx.lab.definition import Definition, Program, Run, Stage
-    from repx.lab.provision import Provisions
+    from repx.lab.software.provision import Provisions
     from repx.lab.sources import Sources
     from repx.lab.wiring import Feed
 

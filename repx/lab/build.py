@@ -16,9 +16,9 @@ from repx import __version__
 from repx.errors import InputError, RepxError
 from repx.lab import assemble, checks, definition, expand, image_build, lockfile
 from repx.lab import record as records
-from repx.lab.provision import NOTHING, Provider
 from repx.lab.record import HOME, LABS, Record
 from repx.lab.seen import Looks
+from repx.lab.software.provision import NOTHING, Provider
 from repx.lab.sources import Sources
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from repx.lab.expand.lab import Add
     from repx.lab.expand.writer import Writer
     from repx.lab.images import Image
-    from repx.lab.programs import Programs
-    from repx.lab.provision import Provisions
+    from repx.lab.software.programs import Programs
+    from repx.lab.software.provision import Provisions
 
 
 def _no_programs(argv: Sequence[str], cwd: Path) -> None:

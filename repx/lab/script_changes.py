@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
-from repx.lab.software import environment_of
+from repx.lab.software.declared import environment_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

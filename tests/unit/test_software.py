@@ -11,9 +11,10 @@ from typing import Any, Final
 import pytest
 
 from repx.errors import InputError, ProblemsError, RepxError
-from repx.lab import build, lockfile, packages, requirements, software
-from repx.lab.packages import Pins
-from repx.lab.software import Packages
+from repx.lab import build, lockfile
+from repx.lab.software import declared, packages, requirements
+from repx.lab.software.declared import Packages
+from repx.lab.software.packages import Pins
 
 LAB: Final = {
     "stages": {
@@ -83,12 +84,12 @@ def test_the_innermost_software_of_a_kind_counts() -> None:
     run: Mapping[str, Any] = {"uv": "uv.lock", "python": "3.12"}
     stage: Mapping[str, Any] = {"modules": []}
 
-    found = software.of((lab, run, stage))
+    found = declared.of((lab, run, stage))
 
     assert Packages(kind="uv", file="uv.lock", python="3.12") == found.packages
     assert () == found.modules
-    assert ("gcc",) == software.of((lab, run, {})).modules
-    assert software.Software() == software.of(({}, {}, {}))
+    assert ("gcc",) == declared.of((lab, run, {})).modules
+    assert declared.Software() == declared.of(({}, {}, {}))
 
 
 def test_packages_that_are_there_need_no_program(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from repx.errors import LabError
-from repx.lab import environment, image_build, images, installers, packages, registry, software
-from repx.lab.installers import Shop
-from repx.lab.programs import SoftwareError, run
+from repx.lab import image_build, images
+from repx.lab.software import declared, environment, installers, packages, registry
+from repx.lab.software.installers import Shop
+from repx.lab.software.programs import SoftwareError, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from repx.lab.definition import Definition, Pointer, Run, Stage
     from repx.lab.images import Image
     from repx.lab.lockfile import Lock
-    from repx.lab.packages import Pins
-    from repx.lab.programs import Programs
-    from repx.lab.software import Packages
+    from repx.lab.software.declared import Packages
+    from repx.lab.software.packages import Pins
+    from repx.lab.software.programs import Programs
     from repx.lab.sources import Sources
 
 _NOWHERE: Final = "not-pinned-yet"
@@ -52,7 +53,7 @@ class Provisions:
 
     def around(self, definition: Definition, run: Run, stage: Stage) -> Surroundings:
         """Return the software of a stage's programs in a run."""
-        wanted = software.of((definition.software, run.software, stage.software))
+        wanted = declared.of((definition.software, run.software, stage.software))
         found = self.environments.get(wanted.packages) if wanted.packages else None
         return Surroundings(
             image=self._place(stage.image or run.image or definition.image),
@@ -213,7 +214,7 @@ def _packages(definition: Definition) -> dict[Packages, Pointer]:
     """Return all packages that jobs use, and their first places in the definition."""
     found: dict[Packages, Pointer] = {}
     for levels in _levels(definition):
-        wanted = software.of(raw for _, _, raw in levels).packages
+        wanted = declared.of(raw for _, _, raw in levels).packages
         if wanted is not None:
             at = [at for at, _, raw in levels if wanted.kind in raw][-1]
             found.setdefault(wanted, (*at, "software", wanted.kind))

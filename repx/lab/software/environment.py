@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from repx.lab.blueprint import File, Source
-    from repx.lab.packages import Pins
+    from repx.lab.software.packages import Pins
 
 # Compiled files are validated by the source's checksum: copying changes its time.
 COMPILE: Final = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from repx.lab import environment, packages, requirements
-from repx.lab.packages import Pins
-from repx.lab.programs import SoftwareError, reason, run
+from repx.lab.software import environment, packages, requirements
+from repx.lab.software.packages import Pins
+from repx.lab.software.programs import SoftwareError, reason, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from repx.lab.programs import Programs
-    from repx.lab.software import Packages
+    from repx.lab.software.declared import Packages
+    from repx.lab.software.programs import Programs
 
 _FACTS: Final = (
     "import sys, sysconfig; print('%d.%d' % sys.version_info[:2], sysconfig.get_platform())"

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from repx.lab.programs import SoftwareError, run
+from repx.lab.software.programs import SoftwareError, run
 
 if TYPE_CHECKING:
-    from repx.lab.programs import Programs
+    from repx.lab.software.programs import Programs
 
 PREFIX: Final = "docker://"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")

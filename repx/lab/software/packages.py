@@ -9,14 +9,14 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from repx.lab import requirements
-from repx.lab.programs import SoftwareError
+from repx.lab.software import requirements
+from repx.lab.software.programs import SoftwareError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from repx.lab.software import Packages
+    from repx.lab.software.declared import Packages
 
 _RECIPE: Final = 1  # raise it when the same pins give a different folder
 _DIGITS: Final = 32

@@ -1,0 +1,1 @@
+"""What jobs need beside their scripts: packages of one file, modules, images of registries."""
