@@ -1,4 +1,4 @@
-"""Which of the units that may start starts now, as far as the machine allows."""
+"""Choose the next unit to start, within the limits of the machine."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     Shape: TypeAlias = tuple[int, int, int]
 
-PATIENCE: Final = 20  # times that a unit may be passed over by smaller ones behind it
+PATIENCE: Final = 20  # how often smaller units may start before a larger one that is ahead of them
 
 
 class Admission:
-    """Lets units start, first in order first, as far as slots, cores, memory and GPUs allow.
+    """Lets units start in order, as far as slots, cores, memory and GPUs allow.
 
-    Units of one shape share a queue, so that many that do not fit cost as much as one. A smaller
-    unit may pass a bigger one only ``PATIENCE`` times. What is larger than the machine runs alone.
+    Units of one shape share a queue, so that many units that do not fit cost no more than one. A
+    larger unit is passed at most ``PATIENCE`` times. A unit larger than the machine runs alone.
     """
 
     def __init__(self, jobs: int, cpus: int, mem: int, gpus: int = 0) -> None:
-        """Allow so many units, cores, bytes and GPUs at once."""
+        """Allow up to this many units, cores, bytes and GPUs at once."""
         self.jobs, self.cpus, self.mem, self.gpus = jobs, cpus, mem, gpus
         self.running = self.used_cpus = self.used_mem = self.used_gpus = 0
         self.queues: dict[Shape, list[tuple[tuple[int, int, int], Unit]]] = {}
@@ -32,7 +32,7 @@ class Admission:
 
     def push(self, unit: Unit) -> None:
         """Queue a unit."""
-        # Memory rounded to four bits, so that there are few shapes whatever is asked for.
+        # Memory is rounded to four bits, so that there are always few shapes.
         mem = unit.mem
         rounded = (mem.bit_length() << 4) + (mem >> max(0, mem.bit_length() - 4))
         heapq.heappush(
@@ -40,7 +40,7 @@ class Admission:
         )
 
     def pop(self, wanted: Callable[[Unit], bool]) -> Unit | None:
-        """Return the unit to start now, if there is one; forget those no longer wanted."""
+        """Return the unit to start now, if there is one; drop units that are no longer wanted."""
         if self.running >= self.jobs:
             return None
         too_big: list[Shape] = []
@@ -56,7 +56,7 @@ class Admission:
         return None
 
     def _shapes(self, wanted: Callable[[Unit], bool]) -> list[Shape]:
-        """Return the shapes by their first units."""
+        """Return the shapes in the order of their first units; drop unwanted units."""
         for shape in list(self.queues):
             queue = self.queues[shape]
             while queue and not wanted(queue[0][1]):
@@ -81,12 +81,12 @@ class Admission:
         return unit
 
     def give_back(self, unit: Unit) -> None:
-        """Free what a unit held."""
+        """Free a unit's slot, cores, memory and GPUs."""
         self.running -= 1
         self.used_cpus -= unit.cpus
         self.used_mem -= unit.mem
         self.used_gpus -= unit.gpus
 
     def too_large(self, unit: Unit) -> bool:
-        """Tell whether the unit asks for more than there is."""
+        """Tell whether the unit asks for more than the machine has."""
         return unit.cpus > self.cpus or unit.mem > self.mem or unit.gpus > self.gpus

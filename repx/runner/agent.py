@@ -1,4 +1,4 @@
-"""The local scheduler: has units run in order of the plan, and handles what comes of it."""
+"""The local scheduler: runs units in the order of the plan and handles their ends."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 GRACE_S: Final = files.grace_s()  # between TERM and KILL
-MARGIN_S: Final = 5.0  # what a worker may take longer than that
-LOOK_EVERY_S: Final = 1.0  # at locks and jobs of other runners
+MARGIN_S: Final = 5.0  # how long a worker may take beyond GRACE_S
+LOOK_EVERY_S: Final = 1.0  # interval of checks for locks and jobs of other runners
 SAY_EVERY_S: Final = 1.0
 DAY_S: Final = 86400.0
-FLUSHING_MOST: Final = 8  # units at once that hold no slot while their results go to the disk
+FLUSHING_MOST: Final = 8  # units at once that flush their results without holding a slot
 
 
 class Running:
-    """A unit at work.
+    """A running unit.
 
-    Mutable: ``told`` when it was told to end, ``ending`` says why, unless its time was over;
-    ``flushing`` when only its results are still on their way to the disk.
+    Mutable: ``told`` is true when the unit was told to end, ``ending`` is the reason (empty for a
+    time limit), ``flushing`` is true when the program has ended and its results are being flushed.
     """
 
     __slots__ = ("began", "ending", "flushing", "told", "unit")
 
     def __init__(self, unit: Unit) -> None:
-        """Note when, on the monotonic clock, a unit was given to a worker."""
+        """Note the time, on the monotonic clock, at which a worker got the unit."""
         self.unit, self.began = unit, time.monotonic()
         self.ending, self.told, self.flushing = "", False, False
 
 
 class Agent:
-    """Gives units to workers, waits for what happens, and handles it. Mutable."""
+    """Gives units to workers, waits for events and handles them. Mutable."""
 
     def __init__(self, folder: str, plan: dict[str, Any], options: argparse.Namespace) -> None:
         """Prepare to run the plan in ``folder``. Raises OSError, KeyError."""
@@ -62,9 +62,9 @@ class Agent:
         submissions = f"{plan['base']}/submissions"
         self.foreign = ForeignJobs(self.store, submissions, folder, self.dag.foreign)
         self.pool = WorkerPool(folder, plan["base"], self.journal.log)
-        self.locks: dict[int, int] = {}  # of jobs of several units, from the first to the last
+        self.locks: dict[int, int] = {}  # by task, only jobs of several units
         self.running: dict[int, Running] = {}
-        self.deferred: list[Unit] = []  # another runner has the job
+        self.deferred: list[Unit] = []  # units that wait, mostly for another runner's lock
         self.limits: list[tuple[float, int, Running, bool]] = []  # when, pid, what, kill
         self.look_at = self.said_at = 0.0
         self.cancel_from = files.size(f"{folder}/cancel")
@@ -101,9 +101,9 @@ class Agent:
         return bool(self.deferred or self.foreign.jobs or self.admission.queues)
 
     def _time_to_next(self) -> float | None:
-        """Return seconds until something is due without being told, None for never.
+        """Return the seconds until the next timed check, None if there is none.
 
-        Not more than a day: epoll takes no more than 24 of them.
+        At most a day: epoll accepts at most 24 days.
         """
         due = [when for when, *_ in self.limits[:1]]
         if self.deferred or self.foreign.jobs:
@@ -137,11 +137,11 @@ class Agent:
                 self.admission.give_back(unit)
 
     def _wanted(self, unit: Unit) -> bool:
-        """Tell whether a queued unit is still to be started."""
+        """Tell whether a queued unit must still be started."""
         return self.dag.state[unit.node] == table.READY
 
     def _start(self, unit: Unit) -> bool:
-        """Give a unit to a worker; tell whether it has one."""
+        """Give a unit to a worker; tell whether that worked."""
         try:
             if self._locked(unit):
                 self._assign(unit)
@@ -155,7 +155,7 @@ class Agent:
         return False
 
     def _locked(self, unit: Unit) -> bool:
-        """Hold the lock of a job of several units from its first one on. Raises OSError."""
+        """Lock a job of several units at its first unit; tell whether to go on. Raises OSError."""
         if unit.whole_job or unit.task in self.locks:
             return True
         job = self.tally.names[unit.task]
@@ -187,7 +187,7 @@ class Agent:
         self.tally.note_start(unit)
 
     def _defer(self, unit: Unit, holder: str) -> None:
-        """Try a unit again later; ``holder`` has its job, if that is why."""
+        """Try a unit again later; ``holder`` names the process that has its job, if known."""
         self.dag.move(unit.node, table.SEEN_ELSEWHERE)
         if not self.deferred and not self.foreign.jobs:
             self.look_at = time.monotonic() + LOOK_EVERY_S
@@ -213,13 +213,13 @@ class Agent:
             self._answered(running, answer)
 
     def _flushing(self, running: Running) -> None:
-        """Start others while a unit waits for the disk; together they wait no longer than one."""
+        """Free the slot of a unit that flushes its results, since flushes run well in parallel."""
         if sum(each.flushing for each in self.running.values()) < FLUSHING_MOST:
             running.flushing = True
             self.admission.give_back(running.unit)
 
     def _forget(self, worker: int, running: Running) -> None:
-        """Take note that a unit's worker has done with it."""
+        """Note that a worker has finished a unit."""
         del self.running[worker]
         if not running.flushing:
             self.admission.give_back(running.unit)
@@ -244,7 +244,7 @@ class Agent:
             self._failed(running, f"cannot start: {answer['because']}", answer)
 
     def _reap(self) -> None:
-        """Take note of workers that have ended, and of their units if they had any."""
+        """Note the workers that have ended, and the failures of the units that they had."""
         while self.pool.pipes:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -259,7 +259,7 @@ class Agent:
                 self._failed(running, f"wrapper died: {how}", {})
 
     def _end_remains(self, worker: int, unit: Unit) -> None:
-        """Kill what a worker has left that was killed itself."""
+        """Kill the processes that a killed worker has left."""
         folder = os.fsencode(f"{self.store.record(self.tally.names[unit.task], unit.part)[:-5]}")
 
         def left() -> list[int]:
@@ -313,7 +313,7 @@ class Agent:
                 self._release(task)
 
     def _done_already(self, unit: Unit) -> None:
-        """Take note that the whole job of a first unit has succeeded."""
+        """Note that the whole job of a first unit has already succeeded."""
         self.tally.note_done(unit.task)
         self.dag.end_all(reversed(self.dag.nodes[unit.task]), table.SEEN_DONE)
         self._release(unit.task)
@@ -323,7 +323,7 @@ class Agent:
         self._release(unit.task)
 
     def _release(self, task: int) -> None:
-        """Give up the lock of a job of which no unit is left."""
+        """Release the lock of a job when none of its units is left."""
         if not self.dag.open[task] and task in self.locks:
             lock = self.locks.pop(task)
             self.pool.close_all(lock)
@@ -357,11 +357,11 @@ class Agent:
                 self._tell_to_end(pid, running, signal.SIGUSR1, "")
 
     def _kill(self, worker: int) -> None:
-        """Kill a worker and all of its unit; the rest is done when it is reaped."""
+        """Kill a worker and its unit's processes; ``_reap`` does the rest."""
         remains.tell([*remains.below(worker), worker], signal.SIGKILL)
 
     def _tell_to_end(self, pid: int, running: Running, signum: int, why: str) -> None:
-        """Ask a worker to end its unit; kill all of it if that takes too long."""
+        """Ask a worker to end its unit; kill both if that takes too long."""
         running.ending, running.told = why, True
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signum)
@@ -378,7 +378,7 @@ class Agent:
 
     def _stop(self, signum: int) -> None:
         if self.stopping == signal.SIGUSR1 and signum != signal.SIGUSR1:
-            self.stopping = signum  # Slurm warns first
+            self.stopping = signum  # Slurm's warning comes before the signal that stops the job
             return
         if self.stopping:
             self.journal.say("killing what still runs")

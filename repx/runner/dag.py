@@ -1,4 +1,4 @@
-"""Which units may start, and which never will, as others end."""
+"""Which units may start, and which are skipped, when other units end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ WHOLE: Final = -1  # the branch of a unit that runs once per job
 class Dag:
     """The units of a plan's tasks, its gates and the jobs of other runners, as nodes.
 
-    A node may start when every node it waits for has ended well; a soft gate is content with any
-    end. The units of branches are added when their number is known. ``ready`` and ``skipped``
-    collect news for the caller to take; ``open`` counts the units of each task that have not
-    ended.
+    A node may start when every node it waits for has ended well; a soft gate accepts any end. The
+    units of branches are added when the number of branches is known. The caller empties ``ready``
+    and ``skipped``; ``open`` counts the units of each task that have not ended.
     """
 
     def __init__(self, tasks: list[dict[str, Any]], gates: list[dict[str, Any]]) -> None:
@@ -61,7 +60,7 @@ class Dag:
         return len(self.state) - 1
 
     def _add_task(self, task: int) -> range:
-        """Add the units that a task has once; those of its branches come with ``fan_out``."""
+        """Add a task's units outside of branches; ``fan_out`` adds the units of branches."""
         units = self.tasks[task]["units"]
         start = len(self.state)
         node_of = {
@@ -69,7 +68,7 @@ class Dag:
         }
         for i, node in node_of.items():
             needs = units[i]["needs"]
-            # Who waits for branches waits for the unit that makes them, until they are known.
+            # Until the branches are known, units that need them wait for scatter, the first unit.
             self._wait(node, [node_of.get(need, start) for need in needs], ())
         self.first.append(start)
         self.last.append(len(self.state) - 1)
@@ -95,8 +94,8 @@ class Dag:
     def fan_out(self, task: int, count: int, done: Callable[[str, int], bool]) -> None:
         """Add the units of ``count`` branches, which wait for the first unit to end.
 
-        A unit of which ``done`` says that it has succeeded, as everything before it in its
-        branch, is kept.
+        A unit is kept if ``done`` says that it has succeeded and all units before it in its branch
+        are kept.
         """
         units = self.tasks[task]["units"]
         each = [i for i, unit in enumerate(units) if unit["per_branch"]]
@@ -127,7 +126,7 @@ class Dag:
         return place
 
     def move(self, node: int, event: str) -> bool:
-        """Tell a node an event; return whether it has ended by it. Raises IllegalMoveError."""
+        """Apply an event to a node; return whether this ended the node. Raises IllegalMoveError."""
         before = self.state[node]
         now = self.state[node] = table.after(before, event)
         if before in ENDED or now not in ENDED:
@@ -138,15 +137,15 @@ class Dag:
         return True
 
     def end(self, node: int, event: str, culprit: int | None = None) -> None:
-        """Tell a node an event, and those behind it when it has ended by that.
+        """Apply an event to a node; if this ends the node, update the nodes that wait for it.
 
-        ``culprit`` is the node on whose account they are skipped, if that is another one.
+        ``culprit`` is the node because of which they are skipped, by default ``node``.
         """
         if self.move(node, event):
             self._spread(node, node if culprit is None else culprit)
 
     def end_all(self, nodes: Iterable[int], event: str, culprit: int | None = None) -> None:
-        """Tell many nodes the same, all of them before any that are behind them."""
+        """Apply an event to several nodes first, then update the nodes that wait for them."""
         for node in [node for node in nodes if self.move(node, event)]:
             self._spread(node, node if culprit is None else culprit)
 
@@ -166,7 +165,7 @@ class Dag:
                         self.skipped.append((behind, culprit))
 
     def _met(self, node: int) -> list[int]:
-        """Make a unit ready; return a gate, which has ended by that."""
+        """Make a unit ready, or end a gate or a foreign job; return the nodes that ended."""
         if self.place[node] is None:
             return [node] if self.move(node, SEEN_DONE) else []
         if self.state[node] == WAITING:

@@ -1,9 +1,9 @@
 """End jobs that no scheduler has: ``start.py --end BASE JOB...``.
 
-Their scheduler was killed, or they were started by hand. What runs such a job, a worker or a job
-file in bash, is told to end it and marks it as cancelled. Where that was killed as well, the job's
-processes are ended here. Prints the jobs of which something ran, one a line; what cannot be ended
-is named on stderr, and the exit code is 1.
+Their scheduler was killed, or the jobs were started by hand. The worker or the bash script that
+runs such a job gets a signal to end it and marks it as cancelled. If the worker or the script was
+killed as well, this program ends the job's processes. Prints the jobs that had processes, one per
+line. Processes that cannot be ended are named on stderr, with exit code 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRACE_S: Final = files.grace_s()  # between TERM and KILL
 
 
 def end(home: str) -> tuple[bool, list[int]]:
-    """End the job in a folder; return whether something ran, and what cannot be ended."""
+    """End the job in a folder; return whether it ran, and the processes that cannot be ended."""
     folder, lock = os.fsencode(home), f"{home}/repx/lock"
     own = remains.marked(folder, parts=True)
     runners = [pid for pid in remains.holders(lock) if pid not in own] if locks.held(lock) else []

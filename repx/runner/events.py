@@ -1,4 +1,4 @@
-"""What happened, for others to read: events.jsonl, agent.log, lines on the terminal."""
+"""The record of events: events.jsonl, agent.log, lines on the terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class Journal:
-    """The files of a submission folder that tell what happens.
+    """The files of a submission folder that record events.
 
-    Mutable: events are kept until they could be written, so a full disk ends nothing.
+    Mutable: events are kept until they are written, so a full disk does not end the agent.
     """
 
     def __init__(self, folder: str, *, quiet: bool) -> None:
@@ -29,18 +29,18 @@ class Journal:
         if not quiet and not same_file(self.log, 2):
             seen.append(2)
         self.readers = seen
-        self.entries: list[dict[str, object]] = []  # noted, and made into lines by `flush`
+        self.entries: list[dict[str, object]] = []  # `flush` turns them into lines
         self.pending = bytearray()
         size = os.fstat(self.events).st_size
         if size and os.pread(self.events, 1, size - 1) != b"\n":
-            self.pending += b"\n"  # what was being written when a runner died
+            self.pending += b"\n"  # ends the partial line of a runner that died
 
     def add(self, event: str, **members: object) -> None:
         """Note an event; ``flush`` writes it."""
         self.entries.append({"t": round(time.time(), 3), "e": event, **members})
 
     def flush(self) -> None:
-        """Write what is noted; what does not fit stays for the next time."""
+        """Write the noted events; keep the rest for the next call if the disk is full."""
         for entry in self.entries:
             self.pending += COMPACT.encode(entry).encode() + b"\n"
         self.entries.clear()
@@ -53,14 +53,14 @@ class Journal:
         del self.pending[:written]
 
     def say(self, text: str) -> None:
-        """Tell people."""
+        """Write a line for people, to agent.log and the terminal."""
         for reader in self.readers:
             with contextlib.suppress(OSError):
                 os.write(reader, f"repx: {text}\n".encode(errors="replace"))
 
 
 def same_file(one: int, other: int) -> bool:
-    """Tell whether two descriptors are the same file."""
+    """Tell whether two descriptors refer to the same file."""
     try:
         return os.path.samestat(os.fstat(one), os.fstat(other))
     except OSError:

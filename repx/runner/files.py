@@ -1,4 +1,4 @@
-"""Small files and programs, as bytes: what a worker does for each job, as few calls as possible."""
+"""Small files and programs, as bytes, with few system calls: a worker does this for each job."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 HOST: Final = re.sub(r"[^A-Za-z0-9._-]", "", os.uname().nodename)
 
 GRACE_S: Final = 10.0
-# What may be better as soon as something has ended: processes, memory, descriptors.
+# Temporary shortages of processes, memory or descriptors: the end of a process can relieve them.
 PASSING: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def grace_s() -> float:
-    """Return how many seconds a process has between TERM and KILL."""
+    """Return the seconds that a process has between TERM and KILL."""
     given = os.environ.get("REPX_GRACE_S", "")
     return float(given) if given.isdecimal() and given.isascii() else GRACE_S
 
 
 def write(path: bytes, text: bytes) -> None:
-    """Write a file at once. Raises OSError, also when not all of it fits."""
+    """Write a file in one call. Raises OSError, also if the disk has no room for all of it."""
     _put(path, text, os.O_TRUNC)
 
 
 def append(path: bytes, text: bytes) -> None:
-    """Add to a file at once. Raises OSError, also when not all of it fits."""
+    """Append to a file in one call. Raises OSError, also if the disk has no room for all of it."""
     _put(path, text, os.O_APPEND)
 
 
@@ -44,7 +44,7 @@ def _put(path: bytes, text: bytes, flag: int) -> None:
 
 
 def refuse_links(*folders: bytes) -> None:
-    """Raise OSError where a link stands for a folder of the store: it could lead anywhere."""
+    """Raise OSError if a folder of the store is a link, which could lead anywhere."""
     for folder in folders:
         if os.path.islink(folder):
             why = "a link stands where a folder of the store belongs"
@@ -52,7 +52,7 @@ def refuse_links(*folders: bytes) -> None:
 
 
 def flush(path: bytes) -> None:
-    """Bring a file, or all that a folder holds, to the disk. Raises OSError."""
+    """Flush a file, or all files of a folder, to the disk. Raises OSError."""
     for folder, _, names in os.walk(path) if os.path.isdir(path) else ():
         for name in names:
             _flush(os.path.join(folder, name))
@@ -63,11 +63,11 @@ def _flush(path: bytes) -> None:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return  # a socket, or a link to nowhere: nothing of it can be lost
+        return  # a socket or a broken link has no data to lose
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EROFS):  # what is no file has nothing to flush
+        if error.errno not in (errno.EINVAL, errno.EROFS):  # special files have nothing to flush
             raise
     finally:
         os.close(file)
@@ -83,7 +83,7 @@ def starts_with(path: bytes, text: bytes) -> bool:
 
 
 def find(program: bytes, search: bytes) -> bytes | None:
-    """Return the path of a program as a shell with this PATH would, None without the program."""
+    """Return the path of a program as a shell with this PATH finds it, None if there is none."""
     if b"/" in program:
         return program
     for folder in search.split(b":"):
@@ -94,7 +94,7 @@ def find(program: bytes, search: bytes) -> bytes | None:
 
 
 def size(path: str) -> int:
-    """Return a file's size in bytes, 0 without the file."""
+    """Return a file's size in bytes, 0 for a missing file."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -102,7 +102,7 @@ def size(path: str) -> int:
 
 
 def restore_locale() -> None:
-    """Take back the LC_CTYPE that Python sets for itself (PEP 538): jobs must not see it."""
+    """Remove the LC_CTYPE that Python sets for itself (PEP 538): jobs must not see it."""
     with contextlib.suppress(OSError), open("/proc/self/environ", "rb") as stream:
         if b"\0LC_CTYPE=" not in b"\0" + stream.read():
             os.environb.pop(b"LC_CTYPE", None)

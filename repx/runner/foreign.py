@@ -1,4 +1,4 @@
-"""Jobs that other runners have promised to run, and how they came out."""
+"""Jobs that other runners will run, and their results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from repx.runner.store import Store
 
-LOOKS: Final = 3  # until a job that nobody runs is believed to have ended
+LOOKS: Final = 3  # checks without a runner after which a job counts as ended
 
 
 class ForeignJobs:
     """Jobs of other runners that this one waits for. Mutable."""
 
     def __init__(self, store: Store, submissions: str, own: str, jobs: Iterable[str]) -> None:
-        """Watch ``jobs``; ``own`` is this runner's folder, which promises nothing."""
+        """Watch ``jobs``; ``own`` is this runner's folder, whose plan is ignored."""
         self.store, self.submissions, self.own = store, submissions, own
         self.jobs = set(jobs)
         self.promised: dict[str, str] = {}
-        self.searched = False  # for promises, in this look
+        self.searched = False  # for plans of other runners, during this check
         self.absences: dict[str, int] = dict.fromkeys(self.jobs, 0)
 
     def ended(self) -> Iterator[tuple[str, bool]]:
@@ -38,14 +38,14 @@ class ForeignJobs:
                 self.jobs.discard(job)
                 yield job, True
             elif not locks.held(f"{record}/lock") and not self._pending(job, record):
-                # Between two looks a job may start, end or be tried again: look again.
+                # The job may be between two attempts or just about to start: check again.
                 self.absences[job] += 1
                 if self.absences[job] == LOOKS:
                     self.jobs.discard(job)
                     yield job, False
 
     def _pending(self, job: str, record: str) -> bool:
-        """Tell whether a runner that is alive still has the job in its queue."""
+        """Tell whether a live runner still has the job in its queue."""
         if job not in self.promised and not self.searched:
             self._find_promises()
         folder = self.promised.get(job)
@@ -57,7 +57,7 @@ class ForeignJobs:
         return True
 
     def _forget_the_dead(self) -> None:
-        """Forget the promises of runners that do not live any more."""
+        """Forget the plans of runners that have ended."""
         folders = set(self.promised.values())
         dead = {folder for folder in folders if not locks.held(f"{folder}/agent.lock")}
         if dead:

@@ -1,9 +1,9 @@
-"""What a job file says, read by the few rules by which it is written (``repx/job_file.py``).
+"""Read a job file, by the few rules by which ``repx/job_file.py`` writes it.
 
-A head of assignments, one a line: a name that begins with ``repx_``, ``=``, and a word or words in
-brackets. A word is pieces without a gap: plain characters, a single-quoted text, a quoted quote,
-or ``"$1"``, which is the branch's number. Then the constant tail. Whatever else stands there, a
-site's own lines or what a person has added, is for bash.
+A job file begins with assignments, one per line: a name that begins with ``repx_``, ``=``, and a
+word or words in brackets. A word is made of pieces without a gap: plain characters, single-quoted
+text, a quoted quote, or ``"$1"``, the number of the branch. Then comes the constant tail. A file
+with any other line, from a site's template or added by hand, is left to bash.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ repx_here=$repx_here/$repx_above
 """
 NAME: Final = re.compile(rb"repx_([a-z_]+)=")
 PIECE: Final = re.compile(rb"([A-Za-z0-9@%+=:,./_-]+)|'([^']*)'|\"(')\"|\"\$(1)\"")
-PLAIN, QUOTED, QUOTE, BRANCH = 1, 2, 3, 4  # the groups of a piece
+PLAIN, QUOTED, QUOTE, BRANCH = 1, 2, 3, 4  # the groups of PIECE
 
 
 class NeedsShell(Exception):  # noqa: N818  # not an error: bash does it
-    """Something that only bash can deal with."""
+    """The job needs bash."""
 
 
 def read(text: bytes, branch: bytes = b"") -> dict[str, bytes | list[bytes]]:
-    """Return the values of a job file by name, without our prefix. Raises NeedsShell."""
+    """Return a job file's values by name, without ``repx_``. Raises NeedsShell."""
     values, at = assignments(text, branch)
     if text[at:] != TAIL or values.get("format") != FORMAT:
         raise NeedsShell
@@ -38,9 +38,9 @@ def read(text: bytes, branch: bytes = b"") -> dict[str, bytes | list[bytes]]:
 
 
 def assignments(text: bytes, branch: bytes = b"") -> tuple[dict[str, bytes | list[bytes]], int]:
-    """Return what assignments give, one a line, by name without our prefix, and where they end.
+    """Return the values of assignments by name, without ``repx_``, and the position of their end.
 
-    That is at an empty line, if not before. Raises NeedsShell.
+    They end at an empty line or at the end of the text. Raises NeedsShell.
     """
     values: dict[str, bytes | list[bytes]] = {}
     at = 0
@@ -65,7 +65,7 @@ def assignments(text: bytes, branch: bytes = b"") -> tuple[dict[str, bytes | lis
 
 
 def _words(text: bytes, at: int, branch: bytes) -> tuple[list[bytes], int]:
-    """Return the words up to a closing bracket, and the place behind it."""
+    """Return the words up to a closing bracket, and the position after it."""
     found: list[bytes] = []
     while not text.startswith(b")", at):
         start = at
@@ -81,7 +81,7 @@ def _words(text: bytes, at: int, branch: bytes) -> tuple[list[bytes], int]:
 
 
 def _word(text: bytes, at: int, branch: bytes) -> tuple[bytes, int]:
-    """Return a word, which may be nothing at all, and the place behind it."""
+    """Return a word, which may be empty, and the position after it."""
     pieces: list[bytes] = []
     while piece := PIECE.match(text, at):
         at = piece.end()

@@ -1,4 +1,4 @@
-"""Locks of files: who holds one is alive. All are flock(2)."""
+"""File locks, all with flock(2): the holder of a lock is alive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from typing import Final
 
 FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link could lead anywhere
-DESCRIPTOR: Final = 9  # where a job's processes find the lock that they hold
-LOOKERS_WAITS_S: Final = (0.05, 0.1, 0.2)  # for those that ask whether a lock is held
+DESCRIPTOR: Final = 9  # the lock's descriptor in a job's processes
+LOOKERS_WAITS_S: Final = (0.05, 0.1, 0.2)  # for processes that only test the lock
 
 
 def take(path: str) -> int | None:
-    """Return a descriptor that holds a lock alone, or None while another process has it.
+    """Return a descriptor that holds an exclusive lock, or None while another process has it.
 
     Raises OSError when the file cannot be opened.
     """
@@ -33,9 +33,9 @@ def take(path: str) -> int | None:
 
 
 def patiently(lock: int) -> None:
-    """Lock a file, though others may hold it for a moment to see whether somebody does.
+    """Lock a file; retry for a moment, since other processes may only be testing the lock.
 
-    Raises BlockingIOError when it stays locked; OSError when the file system has no locks.
+    Raises BlockingIOError when the file stays locked, OSError when the file system has no locks.
     """
     for wait_s in LOOKERS_WAITS_S:
         with contextlib.suppress(BlockingIOError):
@@ -46,7 +46,7 @@ def patiently(lock: int) -> None:
 
 
 def held(path: str) -> bool:
-    """Tell whether another process holds the lock at ``path`` alone."""
+    """Tell whether another process holds the exclusive lock at ``path``."""
     try:
         lock = os.open(path, os.O_RDONLY)
     except OSError:
@@ -64,14 +64,14 @@ def held(path: str) -> bool:
 
 
 def sign(lock: int, host: str, pid: int) -> None:
-    """Write into a lock, for people, which process on which host has it."""
+    """Write the host and process that hold a lock into its file, for people."""
     with contextlib.suppress(OSError):
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{host} {pid}\n".encode(), 0)
 
 
 def signature(path: str) -> str:
-    """Return the host and process that a lock names, or nothing."""
+    """Return the host and process that a lock's file names, or an empty text."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read(200).strip()

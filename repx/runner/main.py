@@ -2,15 +2,15 @@
 
     bash run.sh [-j N] [--cpus N] [--mem 4G] [--keep-going] [--quiet]
 
-Exit code: 0 every job succeeded, 1 some did not, 130 interrupted, 3 it could not work.
+Exit code: 0 every job succeeded, 1 some jobs did not, 130 interrupted, 3 the agent could not work.
 
 A failed job stops its run: its remaining jobs do not start, running ones finish, jobs that need
 the run's success are skipped, other runs go on. With --keep-going only the jobs that need the
-failed one are skipped. All it knows is in the folder and the store, so it may be killed at any
-moment and started again.
+failed one are skipped. All state is in the folder and the store, so the scheduler may be killed at
+any moment and started again.
 
 Signals: INT, TERM end all jobs as cancelled (a second one kills them), USR1 ends them as timed
-out, HUP reads FOLDER/cancel (a job id a line, or *).
+out, HUP reads FOLDER/cancel (one job id per line, or *).
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def count(text: str) -> int:
 
 
 def devices() -> int:
-    """Return how many GPUs this machine shows; where it shows none, they are not counted."""
+    """Return the number of this machine's GPUs; without any, GPUs are not counted."""
     names = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
     return len(names) or sys.maxsize
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """Return the command line; what is not given is all this machine has."""
+    """Return the options of the command line; the default is all resources of this machine."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     parser = argparse.ArgumentParser(prog="run.sh", description="Run a submission folder.")
@@ -78,7 +78,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def only_agent(folder: str) -> bool:
-    """Hold the folder's lock for as long as this process lives; tell whether that worked."""
+    """Hold the folder's lock until this process ends; return whether the agent may work."""
     path = f"{folder}/agent.lock"
     lock = os.open(path, locks.FLAGS, 0o666)
     try:
@@ -94,7 +94,7 @@ def only_agent(folder: str) -> bool:
 
 
 def register(folder: str, planned: dict[str, Any]) -> None:
-    """Make a folder that lies elsewhere known to the store, so that `repx status` finds it."""
+    """Link a folder outside the store into the store, so that `repx status` finds it."""
     submissions = f"{planned['base']}/submissions"
     known = f"{submissions}/{planned['submission']}"
     if os.path.exists(known):
@@ -124,5 +124,5 @@ def main(words: list[str]) -> int:
         return 3
     remains.adopt_orphans()
     files.restore_locale()
-    gc.freeze()  # the plan stays as it is; looking through it for garbage would cost each job
+    gc.freeze()  # the plan stays: scanning it for garbage would cost time per job
     return agent.run()

@@ -1,8 +1,8 @@
-"""What a SUCCESS marker tells: the one reader of it in Python, as markers.sh is the one in bash.
+"""Read a SUCCESS marker: the only reader in Python; markers.sh is the only one in bash.
 
-Ours is one whole line of JSON; what is less had not reached the disk when the power went. Whoever
-runs a unit for us leaves ``lock`` beside it first. Without that, a marker's existence is enough:
-that of RepX 0.5 is empty.
+repx's marker is one complete line of JSON; a partial line had not reached the disk before a power
+cut. Every unit of repx first creates ``lock`` beside its marker. Without ``lock``, the existence of
+a marker is enough: the markers of RepX 0.5 are empty.
 
 Standard library only, Python 3.6: it is also sent to places (``repx.places.channel``).
 """
@@ -13,15 +13,15 @@ import os
 SUCCESS = "SUCCESS"
 TORN = "SUCCESS is empty or torn, as a power cut leaves it"
 
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe in the way must not block
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a named pipe must not block
 _MOST = 1 << 20
 _USUAL = 4096
 
 
 def success(record: str) -> "bytes | None":
-    """Return what the SUCCESS in a unit's own folder says, or None where there is none.
+    """Return the content of SUCCESS in a unit's own folder, or None without a marker.
 
-    One that others may not read says nothing. Raises OSError, also for one of ours that is torn.
+    Empty for a marker that this user may not read. Raises OSError, also for a torn marker of repx.
     """
     try:
         marker = os.open(f"{record}/{SUCCESS}", _FLAGS)
@@ -42,7 +42,7 @@ def success(record: str) -> "bytes | None":
 
 
 def _is_theirs(record: str) -> bool:
-    """Tell whether another one left the marker, as RepX 0.5 may after an attempt of ours."""
+    """Tell whether RepX 0.5 left the marker, perhaps after an attempt of repx."""
     ours = _changed_at(f"{record}/lock")
     return not ours or _changed_at(f"{os.path.dirname(record)}/.repx.repx-cache.json") > ours
 

@@ -19,19 +19,19 @@ START: Final = os.path.join(os.path.dirname(os.path.realpath(__file__)), "start.
 
 
 class WorkerPool:
-    """The workers of one submission folder, started as they are needed. Mutable.
+    """The workers of one submission folder, started as needed. Mutable.
 
-    A worker takes the lock of each job that it is given. Where one lock serves all units of a job,
-    that job has workers of its own, which have it from their start.
+    A worker takes the lock of each job that it gets. A job whose units share one lock has its own
+    workers, which inherit the lock when they start.
     """
 
     def __init__(self, folder: str, base: str, log: int) -> None:
-        """Have units of ``folder`` run in the store ``base``; what workers say goes to ``log``."""
+        """Run units of ``folder`` in the store ``base``; the workers' stderr goes to ``log``."""
         self.command = [sys.executable, "-I", "-S", START, "--worker", folder, base]
         self.log = log
         self.answers, self.answer_to = os.pipe()
         os.set_blocking(self.answers, False)
-        self.pipes: dict[int, int] = {}  # where each, by its pid, reads what to do
+        self.pipes: dict[int, int] = {}  # by pid: a worker reads assignments from its pipe
         self.lock_of: dict[int, int | None] = {}
         self.idle: dict[int | None, list[int]] = {}
         self.half_line = b""
@@ -42,7 +42,7 @@ class WorkerPool:
         idle = self.idle.get(lock)
         while idle:
             pid = idle.pop()
-            with contextlib.suppress(BrokenPipeError):  # it was killed
+            with contextlib.suppress(BrokenPipeError):  # the worker was killed
                 os.write(self.pipes[pid], message)
                 return pid
         pid = self._spawn(lock)
@@ -65,7 +65,7 @@ class WorkerPool:
                 os.environ,
                 file_actions=actions,
                 setsid=True,
-                setsigmask=WATCHED,  # which it waits for while it runs a unit
+                setsigmask=WATCHED,  # a worker waits for these with sigwait
             )
         except OSError:
             os.close(ours)
@@ -76,7 +76,7 @@ class WorkerPool:
         return pid
 
     def read_answers(self) -> Iterator[dict[str, Any]]:
-        """Yield what workers have answered."""
+        """Yield the answers of workers."""
         try:
             received = self.half_line + os.read(self.answers, 1 << 16)
         except BlockingIOError:
@@ -85,11 +85,11 @@ class WorkerPool:
         yield from map(json.loads, lines)
 
     def release(self, pid: int) -> None:
-        """Take note that a worker is idle."""
+        """Note that a worker is idle."""
         self.idle.setdefault(self.lock_of[pid], []).append(pid)
 
     def close(self, pid: int) -> None:
-        """Let a worker end, or note that it has."""
+        """Close a worker's pipe, which lets the worker end; forget the worker."""
         pipe = self.pipes.pop(pid, None)
         if pipe is None:
             return
@@ -99,7 +99,7 @@ class WorkerPool:
             idle.remove(pid)
 
     def close_all(self, lock: int | None) -> None:
-        """Let the idle workers with a lock end, and wait for that: then nothing holds it."""
+        """Let the idle workers with a lock end, and wait until they no longer hold the lock."""
         leaving = list(self.idle.pop(lock, ()))
         for pid in leaving:
             self.close(pid)

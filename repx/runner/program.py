@@ -1,4 +1,4 @@
-"""A program that a job file describes and that needs no shell: what it is, needs and must leave."""
+"""A program of a job file that needs no shell: its command, inputs and required outputs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from repx.runner.room import Room
 
 BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
-PATH: Final = b"/usr/bin:/bin"  # where the environment has none
+PATH: Final = b"/usr/bin:/bin"  # if the environment has none
 PER_RUNG: Final = 3  # cpus, mem and time
-STARTER: Final = re.compile(rb"[A-Za-z0-9:._-]+")  # what REPX_BY may be
+STARTER: Final = re.compile(rb"[A-Za-z0-9:._-]+")  # valid values of REPX_BY
 
 
 class Program:
-    """What a job file says of a program, and the environment it gets."""
+    """A program as its job file describes it, and the environment it gets."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Program:
         mark: bytes,
         inside: Room | None = None,
     ) -> None:
-        """Take the values of a job file. Raises NeedsShell for what only bash can do, KeyError."""
+        """Take the values of a job file. Raises NeedsShell if the job needs bash, or KeyError."""
         words: dict[str, list[bytes]] = {k: v for k, v in values.items() if isinstance(v, list)}
         text: dict[str, bytes] = {k: v for k, v in values.items() if isinstance(v, bytes)}
         if any(map(os.path.lexists, words.get("later", ()))):
@@ -68,7 +68,7 @@ class Program:
 
         ``given`` is the environment, ``mark`` the unit's (``remains.mark``).
 
-        Raises OSError; NeedsShell when bash is needed, or when something is out of the ordinary.
+        Raises OSError; NeedsShell when bash must run the job, or must report what is wrong.
         """
         with open(path, "rb", buffering=0) as stream:
             text = stream.read()
@@ -83,9 +83,9 @@ class Program:
         return program
 
     def _find(self) -> bytes:
-        """Return the path of what is to be started. Raises NeedsShell when there is none."""
+        """Return the path of the program to start. Raises NeedsShell when there is none."""
         if self.command[0] == self.executable and files.starts_with(self.executable, BASH_SCRIPT):
-            # As env would do, which is one more program to start.
+            # The same as `env bash`, with one process start less.
             self.command = [b"bash", *self.command]
         found = files.find(self.command[0], self.environment.get(b"PATH", PATH))
         if found is None:
@@ -93,23 +93,23 @@ class Program:
         return found
 
     def is_complete(self) -> bool:
-        """Tell whether every output is there."""
+        """Tell whether every output exists."""
         return all(map(os.path.exists, self.outputs))
 
     def flush(self) -> None:
-        """Bring the outputs to the disk. Raises OSError."""
+        """Flush the outputs to the disk. Raises OSError."""
         texts = [path for path, _ in self.texts] if self.unit != b"main" else []  # a phase's input
         for path in (*texts, *self.outputs, self.out):
             files.flush(path)
 
     def asked(self, rung: int) -> list[bytes]:
-        """Return what the program was to get: cpus, memory and time, as JSON."""
+        """Return the cpus, memory and time that the program was given, as JSON."""
         last = len(self.asks) - PER_RUNG
         start = min(rung * PER_RUNG, last)
         return self.asks[start : start + PER_RUNG]
 
     def complete(self) -> None:
-        """Append the line that RepX 0.5 reads when a job has succeeded; a hint only."""
+        """Append the line that RepX 0.5 reads after a success; a hint, so errors are ignored."""
         if self.unit == b"main":
             name = self.job.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
             with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class Program:
 
 
 def secret(kind: bytes, source: bytes, given: dict[bytes, bytes]) -> bytes:
-    """Return a value that stands at the target only. Raises NeedsShell without it: bash says so."""
+    """Return a value kept only on the target. Raises NeedsShell if missing: bash reports it."""
     if kind == b"env":
         if source not in given:
             raise NeedsShell

@@ -1,9 +1,9 @@
-"""Processes that a unit has started and left behind, and how they are ended for certain.
+"""Find and end the processes that a unit has started and left behind.
 
-Two ways to find them. A process that runs one unit at a time becomes the parent of all that the
-unit leaves (a child subreaper, prctl(2)): one system call tells whether there is anything. Where
-the runner itself was killed, or was bash, every process of a unit still carries ``REPX_UNIT``,
-the unit's folder and attempt, in its environment: ``/store/outputs/<job>#1#``.
+There are two ways to find them. A process that runs one unit at a time becomes the parent of all
+orphans of the unit (a child subreaper, prctl(2)): one system call tells whether there are any. If
+the runner itself was killed, or was bash, every process of a unit still has ``REPX_UNIT``, the
+unit's folder and attempt, in its environment: ``/store/outputs/<job>#1#``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from typing import Final
 
 VARIABLE: Final = b"REPX_UNIT"
-AFTER_KILL_S: Final = 2.0  # until a killed process counts as one that cannot be ended
-SHOWN: Final = 5  # processes, where people are told of them
+AFTER_KILL_S: Final = 2.0  # after this time, a killed process counts as one that cannot be ended
+SHOWN: Final = 5  # processes named in a message
 LOOK_EVERY_S: Final = 0.05
 PR_SET_CHILD_SUBREAPER: Final = 36
-PARENT, SESSION = 1, 3  # places in /proc/PID/stat, behind the name
+PARENT, SESSION = 1, 3  # fields of /proc/PID/stat, counted after the name
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what descendants of this process leave behind, where Linux has that."""
+    """Become the parent of orphans among this process's descendants, where Linux supports it."""
     import ctypes
 
     with contextlib.suppress(AttributeError, OSError):
@@ -35,31 +35,31 @@ def adopt_orphans() -> None:
 
 
 def mark(folder: bytes, attempt: int) -> bytes:
-    """Return what ``REPX_UNIT`` holds in the processes of one attempt of a unit."""
+    """Return the value of ``REPX_UNIT`` for one attempt of a unit."""
     return b"%b#%d#" % (folder, attempt)
 
 
 def children(pid: int) -> list[int]:
-    """Return the children of a process; nothing when it has gone."""
+    """Return the children of a process; none when the process has ended."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", "rb") as stream:
             return [int(word) for word in stream.read().split()]
-    except OSError:  # it has gone, or the kernel does not tell
+    except OSError:  # the process has ended, or the kernel lacks this file
         return [each for each in _processes() if _field(each, PARENT) == pid]
 
 
 def below(pid: int, spared: int = 0) -> list[int]:
-    """Return all descendants of a process, but for so many generations next to it."""
+    """Return all descendants of a process, without its first ``spared`` generations."""
     found = children(pid)
     for _ in range(spared):
         found = [child for each in found for child in children(each)]
-    for each in found:  # it grows on the way
+    for each in found:  # grows inside the loop
         found += children(each)
     return found
 
 
 def in_session(leader: int) -> list[int]:
-    """Return the processes of the session that a process began."""
+    """Return the processes of the session of which ``leader`` is the leader."""
     return [pid for pid in _processes() if _field(pid, SESSION) == leader]
 
 
@@ -69,7 +69,7 @@ def marked(folder: bytes, *, parts: bool) -> list[int]:
 
 
 def units() -> Iterator[tuple[int, bytes]]:
-    """Yield the processes of this user that belong to units, with the mark of theirs."""
+    """Yield the processes of this user that belong to units, with their marks."""
     name = b"%b=" % VARIABLE
     for pid in _processes():
         for variable in _environment(pid):
@@ -79,7 +79,7 @@ def units() -> Iterator[tuple[int, bytes]]:
 
 
 def belongs(unit: bytes, folder: bytes, *, parts: bool) -> bool:
-    """Tell whether a mark is of the unit in a folder, or of one of its parts."""
+    """Tell whether a mark belongs to the unit in a folder, or to one of its parts."""
     rest = unit[len(folder) :] if unit.startswith(folder) else b""
     return rest.startswith((b"#", b"/") if parts else b"#")
 
@@ -99,9 +99,9 @@ def holders(lock: str) -> list[int]:
 
 
 def holder(lock: str, *, own: int) -> str:
-    """Return who has a lock: host and process as it says, and their command.
+    """Return the holder of a lock: host and process as its file says, and the command.
 
-    Where the process that it names has gone, those that hold it now.
+    If the named process has ended, return the processes that hold the lock now.
     """
     from repx.runner import locks
 
@@ -114,9 +114,9 @@ def holder(lock: str, *, own: int) -> str:
 def end(
     find: Callable[[], list[int]], grace_s: float, wait: Callable[[float], object]
 ) -> list[int]:
-    """End what ``find`` returns, TERM first, KILL after the grace; return what cannot be ended.
+    """End the processes that ``find`` returns, with TERM, then KILL; return those that remain.
 
-    ``wait`` sleeps up to so many seconds, and may know that there is less to wait for.
+    KILL follows after ``grace_s``. ``wait`` sleeps up to the given seconds, and may wake earlier.
     """
     start = time.monotonic()
     told: set[int] = set()
@@ -134,14 +134,14 @@ def end(
 
 
 def tell(pids: Iterable[int], number: int) -> None:
-    """Send a signal to processes, of which some may have gone."""
+    """Send a signal to processes; some may have ended."""
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, number)
 
 
 def named(pids: Iterable[int]) -> str:
-    """Return processes as people read them: ``4711 (sleep 600), 4712 (python3 x.py)``."""
+    """Return processes for messages: ``4711 (sleep 600), 4712 (python3 x.py)``."""
     found = [f"{pid} ({_command(pid)})" for pid in pids]
     more = len(found) - SHOWN
     return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -158,7 +158,7 @@ def _command(pid: int) -> str:
 
 
 def _processes() -> Iterator[int]:
-    """Yield the processes of this user, but not this one."""
+    """Yield the processes of this user except the current one."""
     user, own = os.geteuid(), os.getpid()
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _field(pid: int, place: int) -> int:
-    """Return a number of proc(5)'s stat, counted behind the name; -1 when the process has gone."""
+    """Return a number of proc(5)'s stat, counted after the name; -1 if the process has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
             return int(stream.read().rpartition(b")")[2].split()[place])

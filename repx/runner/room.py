@@ -1,8 +1,8 @@
-"""What a unit's program runs in, as a job of the submission has found out on this node.
+"""The runtime for a unit's program, as an earlier job of the submission found it on this node.
 
-``templates/runtime.sh`` makes a node ready and writes down what that gave, as one assignment a
-line. From then on the runner starts isolated programs itself, where nothing has to be done before
-or after; else, and for the first one, that is left to the job file in bash.
+``templates/runtime.sh`` prepares a node and writes the result to a file, one assignment per line.
+From then on the runner starts isolated programs itself if no other step is needed before or after.
+Otherwise, and for the first program, the job file in bash starts the program.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BOOT: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class Room:
-    """The command for a program in its runtime, and what else the runner must know."""
+    """The command for a program in its runtime, and the runner's other facts about the runtime."""
 
     def __init__(
         self, values: dict[str, bytes | list[bytes]], node: dict[str, bytes | list[bytes]]
@@ -35,17 +35,19 @@ class Room:
         self.command = list(_expanded(_words(values, f"in_{self.runtime.decode()}"), node))
         self.members = b',"runtime":"%b"' % self.runtime
         if others:
-            import json  # only where a target's first choice does not work
+            import json  # only needed if the target's first runtime does not work
 
             self.members += b',"passed_over":' + json.dumps(os.fsdecode(others)).encode()
 
 
 def of(values: dict[str, bytes | list[bytes]], folder: bytes) -> Room:
-    """Return what a program of the submission ``folder`` runs in.
+    """Return the room for a program of the submission ``folder``.
 
-    Raises OSError where that is not known yet, NeedsShell where only bash can start it.
+    Raises OSError if this node is not prepared yet, NeedsShell if only bash can start the program.
     """
-    host = os.environb.get(b"HOSTNAME") or os.fsencode(os.uname().nodename)  # as bash has it
+    host = os.environb.get(b"HOSTNAME") or os.fsencode(
+        os.uname().nodename
+    )  # the same value as in bash
     with open(BOOT, "rb") as stream:
         boot = stream.read().strip().partition(b"-")[0]
     name = b"%b.%b.%b.sh" % (host.replace(b"/", b""), boot, _text(values, "room"))
@@ -72,7 +74,7 @@ def _words(values: dict[str, bytes | list[bytes]], name: str) -> list[bytes]:
 
 
 def _expanded(words: list[bytes], node: dict[str, bytes | list[bytes]]) -> list[bytes]:
-    """Return words with the node's own for each ``@name``; ``@@`` stands for one ``@``."""
+    """Return words with each ``@name`` replaced by the node's words; ``@@`` means one ``@``."""
     found: list[bytes] = []
     for word in words:
         if not word.startswith(PLACEHOLDER):

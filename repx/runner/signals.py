@@ -18,9 +18,9 @@ WATCHED: Final = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, 
 
 @contextlib.contextmanager
 def wakeups(signals: deque[int], answers: int) -> Iterator[Callable[[float | None], None]]:
-    """Collect signals in ``signals``; give a function that sleeps until the next, or a timeout.
+    """Collect signals in ``signals``; yield a function that sleeps until a signal or a timeout.
 
-    It also wakes when there is something to read from ``answers``.
+    The function also returns when ``answers`` has data to read.
     """
     received, sent = os.pipe()
     os.set_blocking(sent, False)

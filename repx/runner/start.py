@@ -1,16 +1,16 @@
 """Start the local scheduler: ``python3 -I -S start.py FOLDER ...``.
 
-With ``--worker`` it starts a worker, with ``--end`` it ends jobs that no scheduler has.
+With ``--worker``, start a worker; with ``--end``, end jobs that no scheduler has.
 
-Any python3 can read this file, so that one that is too old gets a sentence instead of a
-SyntaxError. Nothing is imported before that, and no module is searched for by name
-(``python3 -m``), which would take longer than all the rest.
+Any python3 can parse this file, so that an old python3 prints a message instead of a SyntaxError.
+The file imports nothing before that, and is not started by module name (``python3 -m``), because
+the search for the module would take longer than the rest.
 """
 
 import signal
 import sys
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the scheduler takes it: no traceback
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback until the scheduler handles the signal
 if sys.version_info < (3, 9):  # noqa: UP036  # this file runs where repx is not installed
     sys.stderr.write(
         "run.sh: python3 (3.9 or newer) is needed to run many jobs; "

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-MARKER_BYTES: Final = 4096  # a block, which is what the smallest file takes
+MARKER_BYTES: Final = 4096  # one block, the space of the smallest file
 
 
 class Store:
-    """The outputs of a store, looked at for one submission."""
+    """The outputs of a store, read for one submission."""
 
     def __init__(self, base: str, submission: str) -> None:
-        """Look at the store at ``base`` for a submission, whose id plan.json has."""
+        """Read the store at ``base`` for a submission with the id of plan.json."""
         self.outputs = f"{base}/outputs"
-        own = submission.partition("/")[0]  # a bundle's id has more
+        own = submission.partition("/")[0]  # a bundle's id has a second part
         self.ours = b'"submission":"%b"' % own.encode()
 
     def record(self, job: str, part: str = "") -> str:
@@ -29,7 +29,7 @@ class Store:
         return f"{self.outputs}/{job}/{part}repx"
 
     def succeeded(self, job: str, part: str = "", *, forced: bool) -> bool:
-        """Tell whether there is a success, and if ``forced`` one of this submission."""
+        """Tell whether a job or part has succeeded, if ``forced`` in this submission."""
         try:
             said = marks.success(self.record(job, part))
         except OSError:
@@ -51,7 +51,7 @@ class Store:
         return failed or self.succeeded(job, forced=False)
 
     def failure(self, record: str) -> str:
-        """Return why the FAIL marker says that the last attempt failed."""
+        """Return the reason in the FAIL marker, or an empty text."""
         try:
             with open(f"{record}/FAIL", encoding="utf-8") as stream:
                 return str(json.load(stream)["reason"])
@@ -59,7 +59,7 @@ class Store:
             return ""
 
     def branches(self, job: str) -> int:
-        """Return how many branches scatter made.
+        """Return the number of branches that scatter made.
 
         Raises OSError, ValueError, KeyError, TypeError.
         """
@@ -75,7 +75,7 @@ class Store:
         return count
 
     def full(self) -> bool:
-        """Tell whether there is no room for so much as a marker."""
+        """Tell whether the disk has no room even for a marker."""
         space = os.statvfs(self.outputs)
-        no_inodes = space.f_files and not space.f_ffree  # some file systems count none
+        no_inodes = space.f_files and not space.f_ffree  # some file systems do not count inodes
         return bool(no_inodes) or space.f_bavail * space.f_frsize < MARKER_BYTES

@@ -1,8 +1,8 @@
 """The life of a unit, as one table: state and event give the next state.
 
-All that is known about which move is legal stands in ``TABLE``; a pair that it does not hold
-raises, and nothing changes. Gates and jobs of other runners are nodes of the same kind: a gate is
-``WAITING`` until it is found done, a job of another runner is ``FOREIGN`` until it has ended.
+``TABLE`` holds all legal moves; any other pair raises an error and changes nothing. Gates and jobs
+of other runners are nodes of the same kind: a gate is ``WAITING`` until its jobs have ended, a job
+of another runner is ``FOREIGN`` until it has ended.
 
     WAITING ── needs met ──► READY ── started ──► RUNNING ── ended well ──► SUCCEEDED
        │                     ▲ │ ▲                  │ │ └── ended badly ──► FAILED
@@ -24,21 +24,21 @@ RUNNING: Final = "running"
 FOREIGN: Final = "foreign"  # another runner has the job
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
-SKIPPED: Final = "skipped"  # something that it needs did not succeed
-STOPPED: Final = "stopped"  # its run does not go on
+SKIPPED: Final = "skipped"  # a need of the unit did not succeed
+STOPPED: Final = "stopped"  # the unit's run was stopped
 STATES: Final = (WAITING, READY, RUNNING, FOREIGN, SUCCEEDED, FAILED, SKIPPED, STOPPED)
 ENDED: Final = frozenset({SUCCEEDED, FAILED, SKIPPED, STOPPED})
 
-NEEDS_MET: Final = "needs met"  # the last thing it needs has ended well
+NEEDS_MET: Final = "needs met"  # the last need has ended well
 NEED_FAILED: Final = "need failed"
 STARTED: Final = "started"
 COULD_NOT_START: Final = "could not start"
 ENDED_WELL: Final = "ended well"
 ENDED_BADLY: Final = "ended badly"
-RETRY: Final = "retry"  # it ended badly and has attempts left
-SEEN_DONE: Final = "seen done"  # it has succeeded already
+RETRY: Final = "retry"  # the unit ended badly and has attempts left
+SEEN_DONE: Final = "seen done"  # the unit has already succeeded
 SEEN_FAILED: Final = "seen failed"
-SEEN_ELSEWHERE: Final = "seen elsewhere"  # or there is no room for it now
+SEEN_ELSEWHERE: Final = "seen elsewhere"  # or the machine has no room for the unit now
 LOOK_AGAIN: Final = "look again"
 CANCEL: Final = "cancel"
 STOP: Final = "stop"
@@ -71,7 +71,7 @@ TABLE: Final = {
     (FOREIGN, SEEN_FAILED): FAILED,
     (FOREIGN, CANCEL): FAILED,
     (FOREIGN, STOP): STOPPED,
-    # What has ended stays as it is, whatever becomes of what it needs.
+    # A unit that has ended keeps its state, whatever happens to its needs.
     (FAILED, NEEDS_MET): FAILED,
     (FAILED, NEED_FAILED): FAILED,
     (SKIPPED, NEED_FAILED): SKIPPED,

@@ -1,4 +1,4 @@
-"""How the jobs of a plan come out: the numbers, and what the journal is told of them."""
+"""The results of a plan's jobs: numbers, and events for the journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from repx.runner.store import Store
     from repx.runner.units import Unit
 
-UNMARKED_MOST: Final = 1000  # jobs that one event tells of
+UNMARKED_MOST: Final = 1000  # most jobs listed in one event
 
 
 class Tally:
@@ -32,14 +32,14 @@ class Tally:
         self.stopped_runs: set[str] = set()
         self.waits: set[int] = set()  # tasks whose wait was reported
 
-    # --- in numbers
+    # --- numbers
 
     def all_succeeded(self) -> bool:
         """Tell whether every job has succeeded."""
         return self.succeeded == len(self.names)
 
     def totals(self, store: Store, *, interrupted: bool) -> dict[str, object]:
-        """Return the numbers as the last event has them, and why jobs failed without a marker."""
+        """Return the numbers for the last event, and reasons of failed jobs without a marker."""
         unmarked = {
             self.names[task]: self.reasons[task]
             for task in sorted(self.failed & self.reasons.keys())[:UNMARKED_MOST]
@@ -54,22 +54,22 @@ class Tally:
         }
 
     def progress(self) -> str:
-        """Return how far it is."""
+        """Return the progress of the plan as text."""
         ended = self.succeeded + len(self.failed) + self.skipped
         return f"{ended} of {len(self.names)} ended, {len(self.failed)} failed"
 
     def summary(self) -> str:
-        """Return how it came out."""
+        """Return the result of the plan as text."""
         left = len(self.names) - self.succeeded - len(self.failed) - self.skipped
         rest = f", {left} not started" if left else ""
         numbers = f"{self.succeeded} succeeded, {len(self.failed)} failed, {self.skipped} skipped"
         return f"{numbers}{rest}"
 
     def title(self, unit: Unit) -> str:
-        """Return a unit as people read it."""
+        """Return a unit's name for messages."""
         return " ".join([self.names[unit.task], *unit.words])
 
-    # --- what happens
+    # --- events
 
     def note_start(self, unit: Unit) -> None:
         """Note that a unit was given to a worker."""
@@ -77,7 +77,7 @@ class Tally:
         self.journal.add("start", job=job, phase=unit.label, attempt=unit.attempt)
 
     def note_wait(self, unit: Unit, holder: str) -> None:
-        """Note, once per job, who has the lock that it waits for."""
+        """Note, once per job, the holder of the lock that the job waits for."""
         if unit.task not in self.waits:
             self.waits.add(unit.task)
             job = self.names[unit.task]
@@ -93,7 +93,7 @@ class Tally:
         began: float | None = None,
         used: dict[str, Any] | None = None,
     ) -> None:
-        """Note how an attempt of a unit ended, and tell people of a failure."""
+        """Note the end of a unit's attempt; print a failure."""
         used = used or {}
         self.journal.add(
             "end",
@@ -110,13 +110,13 @@ class Tally:
             self.journal.say(f"{self.title(unit)}: {reason}")
 
     def note_done(self, task: int) -> None:
-        """Note that a whole job has succeeded already, for another runner."""
+        """Note that a whole job has already succeeded, in another runner."""
         self.succeeded += 1
         job = self.names[task]
         self.journal.add("end", job=job, phase=None, ok=True, reason="done already")
 
     def note_skipped(self) -> None:
-        """Note the jobs of which no unit will run, and on whose account."""
+        """Note the jobs that are skipped, and the job that failed."""
         skipped, self.dag.skipped = self.dag.skipped, []
         for node, culprit in skipped:
             task, *_ = self.dag.placed(node)
@@ -125,7 +125,7 @@ class Tally:
                 self.journal.add("skip", job=self.names[task], because=self._name(culprit))
 
     def count(self, unit: Unit) -> None:
-        """Count the job of a unit that has ended, if it ends by that."""
+        """Count a unit's job if the end of the unit ends the job."""
         if self.dag.state[unit.node] == table.FAILED:
             self.failed.add(unit.task)
         elif unit.node == self.dag.last[unit.task]:
@@ -137,14 +137,14 @@ class Tally:
             return self.names[place[0]]
         return next((job for job, each in self.dag.foreign.items() if each == node), "")
 
-    # --- runs and jobs that do not go on
+    # --- stopped runs and cancelled jobs
 
     def stopped(self, unit: Unit) -> bool:
-        """Tell whether the run of a unit does not go on."""
+        """Tell whether the run of a unit was stopped."""
         return self.dag.tasks[unit.task]["run"] in self.stopped_runs
 
     def stop_run(self, culprit: Unit) -> list[int]:
-        """Start nothing more of a run; return its tasks."""
+        """Stop the culprit's run: no more of its units start; return the run's tasks."""
         run = self.dag.tasks[culprit.task]["run"]
         if run in self.stopped_runs:
             return []
@@ -155,7 +155,7 @@ class Tally:
         return members
 
     def cancel(self, task: int) -> None:
-        """End a job as cancelled; what runs of it has been told."""
+        """End a job as cancelled; its running units have already been told to end."""
         states = {self.dag.state[node] for node in self.dag.nodes[task]}
         alone = len(self.dag.tasks[task]["units"]) == 1
         if states <= table.ENDED or (alone and states == {table.RUNNING}):

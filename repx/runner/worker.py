@@ -1,12 +1,12 @@
 """Runs units for the local scheduler, one after another: ``start.py --worker FOLDER B [locked]``.
 
-It reads one assignment at a time from stdin (``Assignment``), in one write, and answers on stdout
-with one line of JSON: ``{"pid", "outcome", ...}``. A unit that was never begun and whose job file
-is plain data is not given to bash, but done here, as lib.sh does it when all goes well; everything
-else, failures included, is left to the job file itself. Whoever runs the program, the worker ends
-what it has left behind: it is the parent of all that. It outlives a killed scheduler until its
-unit has been marked. Started in a session of its own; ``locked`` when its descriptor 9 already
-holds the lock of every job it will be given.
+The worker reads one assignment (``Assignment``) at a time from stdin, sent in one write, and
+answers on stdout with one line of JSON: ``{"pid", "outcome", ...}``. The worker itself runs a new
+unit whose job file is plain data, in the same way as lib.sh if there is no error. In all other
+cases, failures included, the worker runs the job file in bash. In both cases the worker, as their
+parent, ends the processes that the unit leaves behind. If the scheduler is killed, the worker goes
+on until its unit is marked. A worker has its own session; with ``locked``, descriptor 9 already
+holds the lock of every job that the worker will get.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ ENDINGS: Final = {
     signal.SIGUSR1: "timeout",
 }
 WATCHED: Final = {signal.SIGCHLD, *ENDINGS}
-PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # which it ignores
-OURS: Final = {  # of the environment, and not the job's business
+PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # signals that Python ignores
+OURS: Final = {  # repx's own variables, which jobs must not see
     *(b"REPX_ATTEMPT", b"REPX_BY", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
     *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT"),
 }
 
 
 class Assignment:
-    """One unit in one attempt, and where it stands on the disk."""
+    """One attempt of one unit, and its paths on the disk."""
 
     def __init__(self, words: list[bytes], folder: bytes, base: bytes) -> None:
         """Read ``attempt, rung, job, part, unit, branch``, of a submission ``folder``.
@@ -59,18 +59,18 @@ class Assignment:
         self.mark = remains.mark(self.folder, self.attempt)
         inner = b"" if self.unit == b"main" else b"/" + self.unit
         self.file = folder + b"/jobs/" + self.job + inner + b".sh"
-        self.new = False  # nothing was ever begun; known when the folders have been made
+        self.new = False  # the unit was never begun; set when its folders are made
 
 
 class Ended:
     """How a program ended: its exit code, negative for a signal, cpu time and memory."""
 
     def __init__(self, status: int, usage: resource.struct_rusage) -> None:
-        """Read what wait4(2) tells."""
+        """Take the results of wait4(2)."""
         self.code = os.waitstatus_to_exitcode(status)
         self.cpu_s: float = usage.ru_utime + usage.ru_stime
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # Hidden by our own: a child counts as large as we were when it began.
+        # A smaller value is unknown: a child starts with the size of this process.
         self.rss = b"%d" % (usage.ru_maxrss * 1024) if usage.ru_maxrss > own else b"null"
 
     @property
@@ -85,7 +85,7 @@ class Ended:
 
 
 class LockedError(Exception):
-    """Another runner has the job; the message says which."""
+    """Another runner has the job; the message names the runner."""
 
 
 class CannotError(OSError):
@@ -107,7 +107,7 @@ class Worker:
         self.environment = {k: v for k, v in os.environb.items() if k and k not in ours}
         self.search = os.environb.get(b"PATH", os.fsencode(os.defpath))
         self.bash = files.find(b"bash", self.search) or b"/bin/bash"
-        self.stopped = ""  # why a signal ends the unit
+        self.stopped = ""  # the reason if a signal ends the unit
 
     def work(self, given: Assignment) -> None:
         """Run a unit and answer."""
@@ -131,7 +131,7 @@ class Worker:
     # --- before it starts
 
     def _make(self, given: Assignment) -> bool:
-        """Make the unit's folders; tell whether that is new, so that nothing was ever begun."""
+        """Make the unit's folders; return whether they are new, so the unit was never begun."""
         if given.folder != given.home:
             files.refuse_links(given.home, os.path.dirname(given.folder))
         try:
@@ -144,7 +144,7 @@ class Worker:
             new = isinstance(error, FileNotFoundError)
         else:
             new = True
-        if self.locked:  # else its own lock tells that the unit is ours (marks.py)
+        if self.locked:  # otherwise `_lock` makes this file, by which marks.py knows units of repx
             os.close(os.open(given.record + b"/lock", locks.FLAGS, 0o666))
         return new
 
@@ -169,7 +169,7 @@ class Worker:
             raise LockedError(remains.holder(path, own=self.pid)) from None
 
     def _check_remains(self, given: Assignment) -> None:
-        """Raise LockedError while something of an attempt before runs that nobody marks."""
+        """Raise LockedError while processes of an earlier attempt run without a worker."""
         whole = given.unit in (b"main", b"scatter")
         folder = given.home if whole else given.folder
         left = remains.marked(folder, parts=whole)
@@ -177,10 +177,10 @@ class Worker:
             raise LockedError(f"left of an attempt before: {remains.named(left)}")
 
     def _program(self, given: Assignment) -> Program | None:
-        """Return what the job file says that needs no shell, None when it does."""
+        """Return the program of the job file, None if it needs a shell."""
         whole = given.unit == b"main" or given.branch
         if not whole or (not self.locked and os.listdir(given.record) != [b"lock"]):
-            return None  # or another runner was faster
+            return None  # the last test: another runner was faster
         try:
             return Program.read(self.folder, given.file, given.branch, self.environment, given.mark)
         except (OSError, NeedsShell):
@@ -189,7 +189,7 @@ class Worker:
     # --- without a shell
 
     def _run_program(self, given: Assignment, program: Program) -> None:
-        """Do what the job file would do, as long as all goes well. Raises OSError."""
+        """Do the same as the job file, as long as there is no error. Raises OSError."""
         start = time.time()
         for path, text in program.texts:
             files.write(path, text + b"\n")
@@ -202,7 +202,7 @@ class Worker:
         if not reason and not ended.code and program.is_complete():
             if program.durable:
                 self._answer(b'"outcome":"flushing"')
-            with contextlib.suppress(OSError):  # bash says why
+            with contextlib.suppress(OSError):  # the job file in bash reports the error
                 mark(given, program, success(given, program, start, ended))
                 self._answer(b'"outcome":"done",' + ended.used)
                 program.complete()
@@ -214,7 +214,7 @@ class Worker:
         self._run_file(given, words, ended)
 
     def _start(self, given: Assignment, program: Program) -> int:
-        """Start the program in a process group of its own. Raises OSError."""
+        """Start the program in its own process group. Raises OSError."""
         log = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         return os.posix_spawn(
             program.path,
@@ -235,7 +235,7 @@ class Worker:
     def _run_file(
         self, given: Assignment, words: Sequence[bytes] = (), before: Ended | None = None
     ) -> None:
-        """Run the job file and answer how it ended; ``before`` is a program that has ended.
+        """Run the job file and answer how it ended; ``before`` is a program that already ended.
 
         Raises OSError, LockedError.
         """
@@ -285,7 +285,7 @@ class Worker:
                 return Ended(status, usage)
 
     def _end_all(self) -> list[int]:
-        """End what the unit has left, its program having ended; return what cannot be ended."""
+        """End processes that an ended program has left; return those that cannot be ended."""
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -297,7 +297,7 @@ class Worker:
         return remains.end(lambda: remains.below(self.pid, spared), GRACE_S, wait_for_child)
 
     def _answer(self, members: bytes) -> None:
-        """Tell the scheduler, if it is still there."""
+        """Answer the scheduler, if it still runs."""
         with contextlib.suppress(OSError):
             os.write(1, b'{"pid":%d,%b}\n' % (self.pid, members))
 
@@ -307,12 +307,12 @@ class Worker:
 
 
 def markers(given: Assignment) -> tuple[bytes, bytes]:
-    """Return where the markers of a unit are."""
+    """Return the paths of a unit's markers."""
     return given.record + b"/SUCCESS", given.record + b"/FAIL"
 
 
 def mark(given: Assignment, program: Program, text: bytes) -> None:
-    """Leave SUCCESS; with ``durability: full`` all that it promises is on the disk before it.
+    """Write SUCCESS; with ``durability: full``, only after the outputs are on the disk.
 
     Raises OSError.
     """
@@ -328,7 +328,7 @@ def mark(given: Assignment, program: Program, text: bytes) -> None:
 
 
 def stamp(record: bytes) -> int:
-    """Return when a success was marked, 0 for never."""
+    """Return the time (ns) of a success marker, 0 if there is none."""
     try:
         return os.stat(record + b"/SUCCESS").st_mtime_ns
     except OSError:
@@ -336,7 +336,7 @@ def stamp(record: bytes) -> int:
 
 
 def success(given: Assignment, program: Program, start: float, ended: Ended) -> bytes:
-    """Return the line of JSON that SUCCESS holds."""
+    """Return the line of JSON for SUCCESS."""
     host, cpus_mem_time = os.fsencode(files.HOST), b'"cpus":%b,"mem":%b,"time":%b'
     return (
         b'{"outcome":"success","exit":0,"reason":"","start":%.6f,"end":%.6f,"host":"%b",'
@@ -357,20 +357,20 @@ def success(given: Assignment, program: Program, start: float, ended: Ended) -> 
 
 def quote(text: str) -> bytes:
     """Return a text as JSON."""
-    import json  # only where something is wrong
+    import json  # only needed for errors
 
     return json.dumps(text).encode()
 
 
 def wait_for_child(seconds: float) -> None:
-    """Sleep until a child ends, or so many seconds."""
+    """Sleep until a child ends, at most the given seconds."""
     signal.sigtimedwait({signal.SIGCHLD}, seconds)
 
 
 def main(folder: str, base: str, locked: str = "") -> None:
     """Work until there are no more assignments."""
     files.restore_locale()
-    gc.disable()  # a unit leaves no cycles behind
+    gc.disable()  # units make no reference cycles
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     remains.adopt_orphans()
     for inherited in (0, 1):
@@ -378,4 +378,4 @@ def main(folder: str, base: str, locked: str = "") -> None:
     worker = Worker(folder, base, locked=bool(locked))
     while assignment := os.read(0, 1 << 16):
         worker.work(Assignment(assignment.split(b"\0"), worker.folder, worker.base))
-    os._exit(0)  # there is nothing to tidy up
+    os._exit(0)  # skip the interpreter's clean-up: nothing needs it
