@@ -45,9 +45,7 @@ def of(values: dict[str, bytes | list[bytes]], folder: bytes) -> Room:
 
     Raises OSError if this node is not prepared yet, NeedsShell if only bash can start the program.
     """
-    host = os.environb.get(b"HOSTNAME") or os.fsencode(
-        os.uname().nodename
-    )  # the same value as in bash
+    host = os.environb.get(b"HOSTNAME") or os.fsencode(os.uname().nodename)  # as in bash
     with open(BOOT, "rb") as stream:
         boot = stream.read().strip().partition(b"-")[0]
     name = b"%b.%b.%b.sh" % (host.replace(b"/", b""), boot, _text(values, "room"))
