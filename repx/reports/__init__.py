@@ -1,1 +1,1 @@
-"""What commands tell, as data without a look: computed here, drawn in ``cli`` and ``tui``."""
+"""Reports of commands as data: computed here, displayed by ``repx.cli``."""

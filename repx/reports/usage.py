@@ -1,4 +1,4 @@
-"""What jobs asked for and what they used, stage by stage."""
+"""Resources that jobs asked for and used, stage by stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GIB: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """One program that ran to an end: what it asked for and what it used; None is unknown.
+    """One program that has ended: the resources it asked for and used; None if unknown.
 
     ``phase`` is ``main``, or a phase of a scatter-gather job.
     """
@@ -33,9 +33,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One resource over many programs. ``asked`` is the least and the most that was asked for.
+    """One resource over many programs. ``asked`` is the smallest and largest amount asked for.
 
-    ``wasted`` is what was asked for and not used, times the wall time.
+    ``wasted`` is the amount asked for but not used, times the wall time.
     """
 
     asked: tuple[float, float] | None = None
@@ -47,7 +47,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the programs of one phase of a stage asked for and used.
+    """The resources that the programs of one phase of a stage asked for and used.
 
     Time is in seconds; memory in bytes, the peak of a program's largest process; cores used are
     processor time over wall time. Wasted are core-hours and GB-hours (1 GB is 1024 MB).
@@ -62,7 +62,7 @@ class Usage:
 
 
 def of_programs(programs: Iterable[Ended]) -> list[Usage]:
-    """Return the usage of each stage's phases, in the order in which they are first seen."""
+    """Return the usage of each stage's phases, in the order of first occurrence."""
     groups: dict[tuple[str, str], list[Ended]] = defaultdict(list)
     for program in programs:
         groups[program.stage, program.phase].append(program)
@@ -70,7 +70,7 @@ def of_programs(programs: Iterable[Ended]) -> list[Usage]:
 
 
 def total(usages: Sequence[Usage]) -> Mapping[str, float | None]:
-    """Return the wasted core-hours and GB-hours of all; None where nothing is known."""
+    """Return the total of wasted core-hours and GB-hours; None if unknown."""
     return {
         "core_hours": _sum(usage.cores.wasted for usage in usages),
         "gb_hours": _sum(usage.mem_bytes.wasted for usage in usages),
