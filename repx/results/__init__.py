@@ -1,1 +1,1 @@
-"""Results of jobs for analysis in Python; ``repx_py`` is the face of this room."""
+"""Results of jobs for analysis in Python; ``repx_py`` is the public interface."""

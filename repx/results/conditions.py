@@ -1,4 +1,4 @@
-"""What ``jobs(stage="calc", seed__gt=3)`` means: names, operators and values, checked."""
+"""Parse and check conditions like ``jobs(stage="calc", seed__gt=3)``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _text(compare: Callable[[str, str], bool]) -> Callable[[object], Test]:
 
 
 def _contains(wanted: object) -> Test:
-    """Look for an element in a list, and for a part in any other value's text."""
+    """Test whether a list has an element, or whether the text of another value has a part."""
     within, same = _text(str.__contains__)(wanted), key(wanted)
 
     def holds(value: object) -> bool:
@@ -85,7 +85,7 @@ OPERATORS: Final[Mapping[str, Callable[[Any], Test]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One test of a job: an attribute or a parameter, an operator, and what it compares with.
+    """One test of a job: an attribute or a parameter, an operator, and the values to compare.
 
     ``wanted`` are the values asked for by equality or ``__in``; the other operators have none.
     """
@@ -109,12 +109,12 @@ def parse(
     attributes: Collection[str],
     parameters: Callable[[], Collection[str]],
 ) -> tuple[Condition, ...]:
-    """Return the conditions that keywords and the ``where`` mapping spell.
+    """Return the conditions that keywords and the ``where`` mapping describe.
 
-    A name in ``where`` is always a parameter; a keyword is an attribute, else a parameter,
-    which ``param_`` in front makes certain. ``parameters`` is asked only when one is meant.
-    Raises InputError for a name or operator that does not exist, and for ``__in`` without a
-    collection.
+    A name in ``where`` is always a parameter. A keyword is an attribute if there is one of that
+    name, else a parameter; with the prefix ``param_`` it is always a parameter. ``parameters`` is
+    only called if needed. Raises InputError for an unknown name or operator, and for ``__in``
+    without a collection.
     """
     own = [_parameter(name, value, parameters()) for name, value in where.items()]
     others = [_keyword(name, value, attributes, parameters) for name, value in keywords.items()]
@@ -143,7 +143,7 @@ def _parameter(word: str, value: object, parameters: Collection[str]) -> Conditi
 
 
 def _split(word: str, known: Collection[str]) -> tuple[str, str]:
-    """Return name and operator; a name that contains ``__`` itself is taken whole."""
+    """Return name and operator; a known name that contains ``__`` is not split."""
     if word in known:
         return word, EQUAL
     name, separator, suffix = word.rpartition("__")
@@ -194,16 +194,16 @@ def _unknown(what: str, name: str, known: Collection[str]) -> InputError:
 
 
 def check_known(condition: Condition, known: Collection[object]) -> None:
-    """Raise InputError when the condition wants a name that nothing in the Lab bears."""
+    """Raise InputError when the condition asks for a name that the Lab does not have."""
     for wanted in condition.wanted:
         if not isinstance(wanted, str) or wanted not in known:
             raise _unknown(condition.name, value_text(wanted), [str(name) for name in known])
 
 
 def doubt(condition: Condition, kinds: Collection[str]) -> str | None:
-    """Return why no job can match, when none holds a value of the kind that is wanted.
+    """Return why no job can match if no job has a value of the wanted kind, else None.
 
-    ``kinds`` are those of all the jobs' values. "1" is not 1, and 1 is not True.
+    ``kinds`` are the kinds of all jobs' values. "1" is not 1, and 1 is not True.
     """
     asked = {kind(wanted) for wanted in condition.wanted}
     if not asked or asked & {*kinds}:

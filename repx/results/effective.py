@@ -1,4 +1,4 @@
-"""The parameters that shaped a job's results: its own and those of everything before it."""
+"""The parameters behind a job's results: its own and those of all its upstream jobs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ def effective(
 ) -> dict[JobId, dict[str, object]]:
     """Return every job's effective parameters.
 
-    A job starts with those of its upstreams, laid over each other in the order given, and
-    lays its own on top: later wins. An unknown upstream, or one that closes a cycle,
-    contributes nothing.
+    A job's parameters are those of its upstream jobs, merged in the given order, then its own:
+    later values win. An unknown upstream job, or one that closes a cycle, adds nothing.
     """
     found: dict[JobId, dict[str, object]] = {}
     opened: set[JobId] = set()
@@ -41,7 +40,7 @@ def effective(
 
 
 def of_jobs(lab: Lab, jobs: Iterable[JobId]) -> dict[JobId, dict[str, object]]:
-    """Return the effective parameters of the jobs, and of those before them."""
+    """Return the effective parameters of the jobs and of their upstream jobs."""
     reached = graph.closure(lab.needs, jobs)
     return effective({job: parameters(lab.jobs, job) for job in reached}, lab.needs.__getitem__)
 

@@ -1,7 +1,7 @@
 """``Experiment``: the analysis classes of RepX 0.5, so that code written for them runs unchanged.
 
-They work on the metadata as it is written, without a store: paths come from a resolver.
-Unlike ``Lab`` they verify nothing and know no status.
+The classes read the metadata unchanged, without a store; a resolver gives paths. Unlike ``Lab``,
+they do not verify files and have no status.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Experiment:
 
     @property
     def effective_params(self) -> dict[str, dict[str, Any]]:
-        """Return each job's parameters with those of the jobs before it; the nearest wins."""
+        """Return each job's parameters with those of its upstream jobs; the nearest job wins."""
         if self._effective is None:
             self._effective = effective(
                 {job: metadata.get("params") or {} for job, metadata in self._jobs.items()},
@@ -144,10 +144,10 @@ class JobCollection(Sequence["JobView"]):
         predicate: Callable[[JobView], bool] | None = None,
         **conditions: Any,  # noqa: ANN401  # any attribute, any value
     ) -> JobCollection:
-        """Return the jobs that pass everything asked; one without the attribute is dropped.
+        """Return the jobs that pass all tests; a job without the attribute fails.
 
-        ``attribute=`` is equality; ``__startswith``, ``__endswith`` and ``__contains`` look at
-        its text; another operator warns and means equality. Parameters are not attributes.
+        ``attribute=`` tests equality; ``__startswith``, ``__endswith`` and ``__contains`` test the
+        text; another operator warns and tests equality. Parameters are not attributes.
         """
         tests = [_test(key, wanted) for key, wanted in conditions.items()]
         self._warn_of_unknown(conditions)
@@ -161,7 +161,7 @@ class JobCollection(Sequence["JobView"]):
         )
 
     def _warn_of_unknown(self, conditions: Collection[str]) -> None:
-        """Say which attributes no job has: they drop every job, and parameters are none."""
+        """Warn of attributes that no job has: they drop every job, and are often parameters."""
         for word in conditions:
             name = _name_and_operator(word)[0]
             if self and not any(hasattr(job, name) for job in self):
@@ -181,14 +181,14 @@ class JobView:
     """One job of an Experiment; attributes it lacks are looked up in the job's metadata."""
 
     def __init__(self, job_id: str, metadata: Metadata, experiment: Experiment) -> None:
-        """Join the job's metadata with the experiment it is part of."""
+        """Keep the job's metadata and its experiment."""
         self.id = job_id
         self._metadata = metadata
         self._experiment = experiment
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the metadata holds
         """Return a field of the metadata. Raises AttributeError when there is none."""
-        # Private names first: copy and pickle ask before `_metadata` is there.
+        # Test private names first: copy and pickle look names up before `_metadata` exists.
         if name.startswith("_") or name not in self._metadata:
             raise AttributeError(f"'JobView' object has no attribute '{name}'", name=name, obj=self)
         return self._metadata[name]
@@ -214,7 +214,7 @@ class JobView:
 
     @property
     def effective_params(self) -> dict[str, Any]:
-        """Return the job's parameters with those of the jobs before it."""
+        """Return the job's parameters with those of its upstream jobs."""
         return self._experiment.effective_params[self.id]
 
     @property
@@ -224,7 +224,7 @@ class JobView:
 
     @property
     def input_mappings(self) -> list[Metadata]:
-        """Return where the inputs of ``main`` or ``scatter`` come from."""
+        """Return the sources of the inputs of ``main`` or ``scatter``."""
         return _mappings(self._metadata)
 
     @property
@@ -234,14 +234,14 @@ class JobView:
 
     @property
     def dependencies(self) -> JobCollection:
-        """Return the jobs whose outputs this one reads, as far as the experiment has them."""
+        """Return the jobs whose outputs this job reads, as far as the experiment has them."""
         known = self._experiment.effective_params
         return JobCollection(
             self._experiment, [job for job in _upstream(self._metadata) if job in known]
         )
 
     def get_output_path(self, key: str) -> Path:
-        """Return the path of a declared output. Raises KeyError that lists what there is."""
+        """Return the path of a declared output. Raises KeyError with the declared names."""
         if key not in self.outputs:
             raise KeyError(
                 f"output '{key}' not found in job {self.id}; outputs: {sorted(self.outputs)}"
@@ -258,7 +258,7 @@ class JobView:
             path = self._experiment.resolver.resolve_path(self, key_or_filename)
         try:
             return loading.load_csv(path, **options)
-        except loading.LoadError as error:  # old code catches what pandas raises
+        except loading.LoadError as error:  # old code catches pandas' own exceptions
             cause = cast("ValueError", error.__cause__)
             if isinstance(cause, UnicodeDecodeError):
                 raise
@@ -295,7 +295,7 @@ def _mappings(metadata: Metadata) -> list[Metadata]:
 
 
 def _upstream(metadata: Metadata) -> list[str]:
-    """Return the jobs before a job, each once, in the order of its inputs."""
+    """Return the upstream jobs of a job, each once, in the order of its inputs."""
     found = (mapping.get("job_id") for mapping in _mappings(metadata))
     return list(dict.fromkeys(job for job in found if job and job != SELF))
 

@@ -32,7 +32,7 @@ def of_jobs(jobs: Jobs) -> Any:  # noqa: ANN401  # pandas has no types here
         for job in jobs
     )
     if len(table):
-        for column in ("duration_s", "cpu_s", "start"):  # numbers, also where no job has one
+        for column in ("duration_s", "cpu_s", "start"):  # numeric, even if no job has a value
             table[column] = pandas.to_numeric(table[column])
         table["start"] = pandas.to_datetime(table["start"], unit="s", utc=True, errors="coerce")
     return table
@@ -41,8 +41,8 @@ def of_jobs(jobs: Jobs) -> Any:  # noqa: ANN401  # pandas has no types here
 def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]]]) -> Any:  # noqa: ANN401
     """Return a table of ``(job id, facts, parameters)``, nested parameters joined by dots.
 
-    A parameter that would hide a fact, the index, or another parameter gets ``param_`` in
-    front. No rows: an empty table.
+    A parameter with the name of a fact, the index, or another parameter gets the prefix
+    ``param_``. Without rows, the table is empty.
     """
     pandas = optional("pandas", "a table of jobs")
     ids: list[str] = []
@@ -54,7 +54,7 @@ def of_rows(rows: Iterable[tuple[str, Mapping[str, object], Mapping[str, object]
 
 
 def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
-    """Return the parameters under names that hide no fact and not each other."""
+    """Return the parameters under column names that differ from facts and from each other."""
     flat = list(flatten(params))
     names = {INDEX, *facts, *(name for name, _ in flat)}
     found: dict[str, object] = {}
@@ -69,7 +69,7 @@ def _columns(params: Mapping[str, object], facts: Mapping[str, object]) -> dict[
 
 
 def _facts(job: Job, ended: Marker | None, culprit: JobId | None) -> dict[str, object]:
-    """Return what is known of a job; ``culprit`` is the job because of which it is stale."""
+    """Return a job's facts; if it is stale, ``culprit`` is the upstream job that ran again."""
     status, reason = (ended.outcome, ended.reason) if ended else (State.PENDING, "")
     if culprit is not None:
         status, reason = State.STALE, f"{short_id(culprit)} ran again since"

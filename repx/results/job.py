@@ -1,4 +1,4 @@
-"""One job of a Lab as an analysis sees it: parameters, outputs, logs, how it ended."""
+"""One job of a Lab for analysis: parameters, outputs, logs, status."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _WAYS_OUT: Final[Mapping[State, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A view: nothing is read before it is asked for, and nothing read is kept.
+    """A view of a job: reads data on demand and caches nothing.
 
-    Cheap to make, to copy and to pickle (the Lab travels as its path).
+    Cheap to make, to copy and to pickle (the pickle has the Lab's path).
     """
 
     lab: Lab
@@ -48,14 +48,14 @@ class Job:
         return f"<Job {short_id(self.id)} {self.status}>"
 
     def __lt__(self, other: object) -> bool:
-        """Sort by the place in the Lab. Jobs of two Labs have no order."""
+        """Sort by the position in the Lab. Jobs of different Labs have no order."""
         if not isinstance(other, Job) or other.lab != self.lab:
             return NotImplemented
         return self.lab.position[self.id] < self.lab.position[other.id]
 
     @property
     def definition(self) -> Definition:
-        """Return the job as the Lab defines it: executables, inputs, resources asked for."""
+        """Return the job's definition in the Lab: executables, inputs, requested resources."""
         return self.lab.model.jobs[self.id]
 
     @property
@@ -75,24 +75,24 @@ class Job:
 
     @property
     def runs(self) -> tuple[RunName, ...]:
-        """Return the runs the job belongs to; equal jobs of several runs are one."""
+        """Return the runs that the job belongs to; equal jobs of several runs are one job."""
         return self.lab.runs_of[self.id]
 
     @property
     def params(self) -> dict[str, Any]:
-        """Return the job's own parameters; one that is a file by the file's own name."""
+        """Return the job's own parameters; files are given by their own names."""
         return dict(self.definition.shown)
 
     @property
     def effective_params(self) -> dict[str, Any]:
-        """Return the job's parameters and those of the jobs before it; the nearest wins."""
+        """Return the job's parameters and those of its upstream jobs; the nearest job wins."""
         return dict(self.lab.effective_params[self.id])
 
     @property
     def status(self) -> State:
         """Return succeeded, stale, failed, or pending as long as the job has not ended.
 
-        Stale: it succeeded, and a job on which it stands has run again since.
+        Stale: the job succeeded, and an upstream job has run again since.
         """
         ended = self.marker
         if ended is None:
@@ -103,12 +103,12 @@ class Job:
 
     @property
     def marker(self) -> marker.Marker | None:
-        """Return how the job ended, or None as long as it has not."""
+        """Return how the job ended, or None as long as the job has not ended."""
         return marker.read(self.lab.store, self.definition)
 
     @property
     def duration_s(self) -> float | None:
-        """Return the wall time in seconds, or None when it is not known."""
+        """Return the wall time in seconds, or None if unknown."""
         ended = self.marker
         return None if ended is None else ended.duration_s
 
@@ -151,45 +151,45 @@ class Job:
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Return the path of every input by name, as the job is given them."""
+        """Return the path of every input by name, as the job gets them."""
         sources = self.definition.entry.inputs
         found = {source.target: self._source(source) for source in sources}
         return {name: path for name, path in found.items() if path is not None}
 
     @property
     def stdout(self) -> str:
-        """Return what the job printed; empty when it has not started."""
+        """Return the job's standard output; empty before it starts."""
         return self._log("stdout.log")
 
     @property
     def stderr(self) -> str:
-        """Return what the job printed as errors; empty when it has not started."""
+        """Return the job's standard error; empty before it starts."""
         return self._log("stderr.log")
 
     @property
     def dependencies(self) -> Jobs:
-        """Return the jobs whose outputs this one reads."""
+        """Return the jobs whose outputs this job reads."""
         return self.lab.select(self.lab.model.needs[self.id])
 
     @property
     def dependents(self) -> Jobs:
-        """Return the jobs that read this one's outputs."""
+        """Return the jobs that read this job's outputs."""
         return self.lab.select(self.lab.dependents[self.id])
 
     @property
     def ancestors(self) -> Jobs:
-        """Return every job that has to end before this one, in the Lab's order."""
+        """Return every job that must end before this job, in the Lab's order."""
         return self.lab.reachable(self.id, self.lab.model.needs)
 
     @property
     def descendants(self) -> Jobs:
-        """Return every job that has to wait for this one, in the Lab's order."""
+        """Return every job that must wait for this job, in the Lab's order."""
         return self.lab.reachable(self.id, self.lab.dependents)
 
     def output(self, name: str) -> Path:
         """Return the path of an existing output, by its declared name or its file name.
 
-        Raises InputError when the job has no such output, or has not written it.
+        Raises InputError when the job does not declare the output or has not written it.
         """
         declared = self._declared
         self._bring([name])
@@ -206,8 +206,8 @@ class Job:
     def load(self, name: str, **options: Any) -> Any:  # noqa: ANN401  # depends on the file
         """Load an output by its suffix: csv and tsv, json, npy and npz, text.
 
-        Raises LoadError, which names job and file, when it is empty, cut off or in another
-        encoding; so do the other loaders.
+        Raises LoadError, which names job and file, when the file is empty, cut off or in another
+        encoding. The other loaders do the same.
         """
         return self._load(loading.load, name, options)
 
@@ -251,13 +251,13 @@ class Job:
         return f"job {short_id(self.id)} {ended.outcome}{reason}"
 
     def _way_out(self) -> str:
-        """Return the command that tells why an output is missing, or makes it."""
+        """Return the command that explains a missing output or produces it."""
         if self.lab.is_copy():
             return f"copy outputs/{self.id} to {self.lab.store.root} from the store where it ran"
         return self.lab.command(_WAYS_OUT[self.status], self.id)
 
     def _source(self, source: Input) -> Path | None:
-        """Return where one input comes from (docs/lab-format.md, Input); None for work items."""
+        """Return the path of one input (docs/lab-format.md, Input); None for work items."""
         if source.job_id and source.job_id != SELF and source.source_output:
             return self.lab.job(source.job_id).outputs.get(source.source_output)
         if source.type == "global" or source.target == "store__base":
@@ -272,8 +272,8 @@ def _place(out: Path, template: str) -> Path:
 
 
 def _on_disk(name: str) -> str:
-    """Return a name of the Lab as this process has to write it: jobs write names in UTF-8.
+    """Return a file name of the Lab in this process's encoding: jobs write names in UTF-8.
 
-    The same name, unless Python runs in a locale of another encoding.
+    The name only changes if Python runs in a locale with another encoding.
     """
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))

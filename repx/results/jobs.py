@@ -1,4 +1,4 @@
-"""Jobs selected from a Lab: a sequence that can be narrowed down and turned into a table."""
+"""Jobs selected from a Lab: a sequence with filters and a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Attribute:
-    """What a condition may test: the values that count for a job, and all there can be."""
+    """An attribute for conditions: a job's values, and all values that exist."""
 
     of: Callable[[Job], Collection[object]]
     known: Callable[[model.Lab], Collection[object]]
@@ -40,7 +40,7 @@ _ATTRIBUTES: Final[Mapping[str, _Attribute]] = {
     "run": _Attribute(lambda job: job.runs, lambda lab: lab.runs.keys()),
 }
 
-# These two are in the store: it is asked once, for the jobs that pass everything else.
+# These two come from the store, which is read once, for the jobs that pass all other tests.
 _STATUS: Final = "status"
 _DURATION: Final = "duration_s"
 
@@ -74,7 +74,7 @@ class Jobs(Sequence[Job]):
         return Job(self._lab, self.ids[index])
 
     def __repr__(self) -> str:
-        """Show how many jobs of which stages there are."""
+        """Show the number of jobs of each stage."""
         stages = Counter(job.stage for job in self)
         listed = ", ".join(f"{count} {stage}" for stage, count in stages.items())
         return f"<Jobs {listed or 'none'}>"
@@ -87,13 +87,13 @@ class Jobs(Sequence[Job]):
         where: Mapping[str, object] | None = None,
         **keywords: object,
     ) -> Jobs:
-        """Return the jobs that pass everything asked.
+        """Return the jobs that pass all tests.
 
         A keyword is an attribute (id, name, stage, stage_type, run, status, duration_s) or an
         effective parameter; ``param_NAME=`` and ``where={"NAME": ...}`` always mean the
         parameter. An operator may follow the name: ``__ne __gt __ge __lt __le __in
         __startswith __endswith __contains``. A job without the parameter never passes.
-        Raises InputError for a name, a stage, a run, a status or an operator that is unknown.
+        Raises InputError for an unknown name, stage, run, status or operator.
         """
         tests = conditions.parse(
             keywords,
@@ -117,7 +117,7 @@ class Jobs(Sequence[Job]):
     def to_dataframe(self) -> Any:  # noqa: ANN401  # pandas has no types here
         """Return one row per job, indexed by ``job_id``: status, timings, effective parameters.
 
-        A parameter named as another column is called ``param_NAME`` there. Needs pandas.
+        A parameter with the name of another column becomes ``param_NAME``. Needs pandas.
         """
         return frame.of_jobs(self)
 
@@ -131,28 +131,28 @@ class Jobs(Sequence[Job]):
         return self
 
     def outcomes(self) -> dict[JobId, State]:
-        """Return which jobs have succeeded, are stale or failed, by id; others are left out."""
+        """Return the states of the jobs that succeeded, are stale or failed, by id."""
         found = marker.outcomes(self._lab.store, [job.definition for job in self])
         return found | dict.fromkeys(self.stale(found), State.STALE)
 
     def markers(self) -> dict[JobId, Marker]:
-        """Return how the jobs ended, by id; those that have not are left out."""
+        """Return the markers of the jobs that have ended, by id."""
         return marker.read_all(self._lab.store, [job.definition for job in self])
 
     def stale(self, ended: Mapping[JobId, State]) -> dict[JobId, JobId]:
-        """Return the stale ones of jobs that ended, each with a job that ran again since."""
+        """Return the stale jobs among ``ended``, each with an upstream job that ran again since."""
         done = [job for job, outcome in ended.items() if outcome is State.SUCCEEDED]
         return stale.culprits(self._lab.store, self._lab.model, done)
 
     def _passing(self, tests: Sequence[Condition]) -> Jobs:
-        """Return the jobs that pass tests of what the Lab says."""
+        """Return the jobs that pass tests that need only the Lab."""
         passing = [job.id for job in self if all(t.holds(self._values(job, t)) for t in tests)]
         if self and not passing:
             self._warn_of_absent(tests)
         return Jobs(self._lab, passing)
 
     def _check(self, test: Condition) -> None:
-        """Raise InputError for a name that does not exist; warn of a value that cannot match."""
+        """Raise InputError for an unknown name; warn of a value that cannot match."""
         if test.is_parameter:
             if doubt := conditions.doubt(test, self._lab.kinds(test.name)):
                 log.warning("%s", doubt)
@@ -162,7 +162,7 @@ class Jobs(Sequence[Job]):
             conditions.check_known(test, _ATTRIBUTES[test.name].known(self._lab.model))
 
     def _warn_of_absent(self, tests: Sequence[Condition]) -> None:
-        """Say that no job of the selection has a parameter that was asked for."""
+        """Warn of a tested parameter that no job of the selection has."""
         about_jobs = [test for test in tests if not test.is_parameter]
         meant = [job for job in self if all(t.holds(self._values(job, t)) for t in about_jobs)]
         for test in tests:

@@ -1,4 +1,4 @@
-"""A Lab together with the store that holds its results: where an analysis begins."""
+"""A Lab together with the store of its results: the start of an analysis."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Run:
     name: RunName
 
     def jobs(self, *args: Any, **conditions: Any) -> Jobs:  # noqa: ANN401  # as Jobs.filter
-        """Return the run's jobs, narrowed down as ``Jobs.filter`` does."""
+        """Return the run's jobs, filtered as by ``Jobs.filter``."""
         return self.lab.select(self.lab.model.runs[self.name].jobs).filter(*args, **conditions)
 
     @property
     def dependencies(self) -> Mapping[RunName, DependencyType]:
-        """Return the runs before this one, each ``hard`` or ``soft``."""
+        """Return the runs that this run depends on, each ``hard`` or ``soft``."""
         return self.lab.model.runs[self.name].dependencies
 
 
@@ -87,15 +87,15 @@ class Lab:
         return cls(opened.lab, path=opened.root, store=place, target=target)
 
     def __repr__(self) -> str:
-        """Show where Lab and store are."""
+        """Show the paths of the Lab and the store."""
         return f"<Lab {self.path} with {len(self.model.jobs)} jobs, store {self.store.root}>"
 
     def __eq__(self, other: object) -> bool:
-        """Compare by content: the same Lab, read from the same place, with the same store."""
+        """Return whether both have the same path, the same store and the same Lab id."""
         return isinstance(other, Lab) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        """Hash what equality compares."""
+        """Hash the fields that equality compares."""
         return hash(self._identity)
 
     def __reduce__(self) -> tuple[Callable[..., Lab], tuple[object, ...]]:
@@ -103,17 +103,17 @@ class Lab:
         return _reopen, self._identity
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Return itself: a Lab does not change."""
+        """Return the same Lab, since a Lab does not change."""
         return self
 
     def jobs(self, *args: Any, **conditions: Any) -> Jobs:  # noqa: ANN401  # as Jobs.filter
-        """Return the Lab's jobs, narrowed down as ``Jobs.filter`` does."""
+        """Return the Lab's jobs, filtered as by ``Jobs.filter``."""
         return Jobs(self, tuple(self.model.jobs)).filter(*args, **conditions)
 
     def job(self, word: str) -> Job:
-        """Return the job of this id, or of a unique beginning of it, or a run's only last job.
+        """Return a job by its id, by a unique prefix of its id, or as a run's only final job.
 
-        Raises InputError when that is no job, or several.
+        Raises InputError when no job or several jobs match.
         """
         return Job(self, select.one_job(self.model, word))
 
@@ -126,7 +126,7 @@ class Lab:
         return dict(self.model.groups)
 
     def graph(self) -> Any:  # noqa: ANN401  # networkx has no types here
-        """Return a ``networkx.DiGraph``: ids of jobs, edges from a job to those that read from it.
+        """Return a ``networkx.DiGraph`` of job ids, with edges from a job to the jobs that read it.
 
         Each job has the attributes ``name``, ``stage``, ``runs``, ``status`` (succeeded, stale,
         failed or pending, as the store says now) and ``params``, the effective ones.
@@ -140,7 +140,7 @@ class Lab:
         return Jobs(self, tuple(ids))
 
     def reachable(self, start: JobId, edges: Mapping[JobId, Collection[JobId]]) -> Jobs:
-        """Return what edges lead to from a job, without itself, in the Lab's order."""
+        """Return the jobs that edges reach from a job, without that job, in the Lab's order."""
         found = graph.closure(edges, [start]) - {start}
         return self.select(sorted(found, key=self.position.__getitem__))
 
@@ -155,7 +155,7 @@ class Lab:
             self.remote.bring(wanted)
 
     def command(self, verb: str, job: JobId) -> str:
-        """Return the command line that does something with a job of this Lab, to be pasted."""
+        """Return a command line, ready to paste, that applies ``verb`` to a job of this Lab."""
         usual = os.path.realpath("result") == os.path.realpath(self.path)
         words = [] if usual else ["-l", str(self.path)]
         words += ["--target", self._target] if self._target else []
@@ -173,7 +173,7 @@ class Lab:
 
     @cached_property
     def effective_params(self) -> Mapping[JobId, Mapping[str, Any]]:
-        """Return every job's parameters with those of the jobs before it; the nearest wins."""
+        """Return every job's parameters with those of its upstream jobs; the nearest job wins."""
         params = {job.id: job.shown for job in self.model.jobs.values()}
         return effective(params, self.model.needs.__getitem__)
 
@@ -184,13 +184,13 @@ class Lab:
 
     @cached_property
     def parameter_names(self) -> frozenset[str]:
-        """Return the name of every parameter of any job; nested ones with dots, too."""
+        """Return the names of all parameters of all jobs, with dotted names of nested ones."""
         own = [job.shown for job in self.model.jobs.values()]
         nested = (name for params in own for name, _ in values.flatten(params))
         return frozenset(name for params in own for name in params).union(nested)
 
     def kinds(self, parameter: str) -> frozenset[str]:
-        """Return what kinds of values (text, a number, ...) the jobs have for a parameter."""
+        """Return the kinds of values (text, a number, ...) that jobs have for a parameter."""
         if parameter not in self._kinds:
             own = (values.found(job.shown, parameter) for job in self.model.jobs.values())
             self._kinds[parameter] = frozenset(values.kind(value) for each in own for value in each)
@@ -203,7 +203,7 @@ class Lab:
 
     @cached_property
     def position(self) -> Mapping[JobId, int]:
-        """Return where each job stands in the Lab."""
+        """Return the position of each job in the Lab."""
         return {job: position for position, job in enumerate(self.model.jobs)}
 
     @property
@@ -235,7 +235,7 @@ def _reopen(path: Path, store: str, lab_id: str, target: str | None) -> Lab:
     return lab
 
 
-# What hints say to people at a command line, and what it is here.
+# Phrases of hints for the command line, and their equivalents in Python.
 _SPELLINGS: Final = (
     ("name one with `--lab PATH`", 'give its path: Lab.from_path("PATH")'),
     ("`--target NAME`", '`Lab.from_path(..., target="NAME")`'),
@@ -245,7 +245,7 @@ _SPELLINGS: Final = (
 
 @contextmanager
 def _hints_for_python() -> Iterator[None]:
-    """Let hints name what one writes in Python."""
+    """Reword the hints of errors for Python."""
     try:
         yield
     except RepxError as error:

@@ -1,4 +1,4 @@
-"""One loader per kind of file; pandas and numpy are imported only when a file wants them."""
+"""One loader per kind of file; pandas and numpy are imported only when needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXT: Final = "utf-8-sig"
 
 
 class LoadError(InputError, ValueError):
-    """A file cannot be read, or is not what its name says: empty, cut off, of another encoding."""
+    """A file cannot be read, is empty, cut off or in another encoding."""
 
 
 def optional(module: str, purpose: str) -> Any:  # noqa: ANN401  # an untyped optional module
@@ -90,7 +90,7 @@ def load_numpy(path: Path, **options: Any) -> Any:  # noqa: ANN401  # an array o
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in an error of a parser, which only knows the text. Raises LoadError."""
+    """Raise LoadError, which names the file, in place of a parser's error."""
     try:
         yield
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""What the end of a job left behind: its marker, read as data."""
+"""Markers of ended jobs, read as data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OUTCOMES: Final = {SUCCESS: State.SUCCEEDED, FAIL: State.FAILED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a job asked for when it ran; None where it asked for nothing."""
+    """The resources that a job asked for when it ran; None where nothing was asked."""
 
     cpus: int | None = None
     mem_bytes: int | None = None
@@ -43,10 +43,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """How a job ended. Fields are None where the marker is silent: RepX 0.5 leaves it empty.
+    """How a job ended. Fields that the marker lacks are None: markers of RepX 0.5 are empty.
 
     ``start`` and ``end`` are seconds since the epoch, ``cpu_s`` seconds of processor time,
-    ``rss_bytes`` the peak memory of the largest process, ``asked`` what the job was given.
+    ``rss_bytes`` the peak memory of the largest process, ``asked`` the resources of the job.
     """
 
     outcome: State
@@ -87,7 +87,7 @@ class Marker:
 
 
 def read(store: Store, job: Job) -> Marker | None:
-    """Return a job's marker, or None while it has not ended."""
+    """Return a job's marker, or None while the job has not ended."""
     name = store.mark(job.id)
     if name is not None:
         return Marker.of(OUTCOMES[name], store.marker(job.id, name))
@@ -95,7 +95,7 @@ def read(store: Store, job: Job) -> Marker | None:
 
 
 def outcomes(store: Store, jobs: Collection[Job]) -> dict[JobId, State]:
-    """Return succeeded or failed for each job that has ended; opens no marker."""
+    """Return succeeded or failed for each job that has ended; does not read markers."""
     found = {job: OUTCOMES[name] for job, name in store.markers([j.id for j in jobs]).items()}
     failed = _of_phases(store, [job for job in jobs if job.id not in found])
     return found | dict.fromkeys(failed, State.FAILED)
@@ -104,7 +104,7 @@ def outcomes(store: Store, jobs: Collection[Job]) -> dict[JobId, State]:
 def read_all(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
     """Return the markers of the jobs that have ended.
 
-    A job of RepX 0.5 without one has failed where a step of it has.
+    A job of RepX 0.5 without a marker has failed if one of its steps has.
     """
     names = store.markers([job.id for job in jobs])
     keys = {job: f"outputs/{job}/repx/{name}" for job, name in names.items()}
@@ -117,7 +117,7 @@ def read_all(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
 
 
 def _of_phases(store: Store, jobs: Collection[Job]) -> dict[JobId, Marker]:
-    """Return what the marks of steps say about jobs that have none themselves."""
+    """Return markers for jobs without one, made from the markers of their failed steps."""
     several = [job.id for job in jobs if job.is_scatter_gather]
     failed = repx05.failed_phases(store, several)
     return {job: Marker(outcome=State.FAILED, reason=why) for job, why in failed.items()}
@@ -128,7 +128,7 @@ def _typed(value: object, kind: type[T]) -> T | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a time, or None for what is no finite number."""
+    """Return a time in seconds, or None for a value that is no finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if abs(value) < _ENDLESS_S else None

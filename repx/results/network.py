@@ -1,4 +1,4 @@
-"""The jobs of a Lab as a graph of networkx: what leads to what, with parameters and states."""
+"""The jobs of a Lab as a graph of networkx, with parameters and states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def of_lab(lab: Lab) -> Any:  # noqa: ANN401  # networkx has no types here
-    """Return a ``networkx.DiGraph``; each edge leads from a job to one that reads its outputs."""
+    """Return a ``networkx.DiGraph``; edges lead from a job to the jobs that read its outputs."""
     networkx = optional("networkx", "a graph of jobs")
     outcomes = lab.jobs().outcomes()
     graph = networkx.DiGraph(lab=lab.model.id)

@@ -1,4 +1,4 @@
-"""The marks of single programs: a job's, or those of each phase of a scatter-gather job."""
+"""Markers of single programs: a job's, or those of each phase of a scatter-gather job."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def ended(store: Store, jobs: Sequence[Job]) -> Iterator[tuple[Job, Phase, Marker]]:
-    """Yield each program of the jobs that ran to an end, with its phase and its marker.
+    """Yield each program of the jobs that has ended, with its phase and its marker.
 
-    Three round trips, however many there are.
+    Takes three round trips for any number of jobs.
     """
     marked = store.markers([job.id for job in jobs])
     scattered = [job for job in jobs if job.is_scatter_gather]
@@ -43,7 +43,7 @@ def _patterns(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _phase(job: Job, folders: Sequence[str]) -> Phase | None:
-    """Return the phase that left its mark in these folders below a job's; the last in none."""
+    """Return the phase whose marker is in these folders below a job's; the last for none."""
     phases = job.phases
     if not folders:
         return phases[-1]

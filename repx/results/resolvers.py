@@ -1,4 +1,4 @@
-"""Where the files of a job are, for ``Experiment``: a cache of jobs, or a manifest of folders."""
+"""Paths of a job's files, for ``Experiment``: in a cache of jobs, or in a manifest's folders."""
 
 from __future__ import annotations
 

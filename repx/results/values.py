@@ -1,7 +1,7 @@
-"""Values of parameters: one form for everything that means the same, whoever made it.
+"""Values of parameters: one form for all values of the same meaning.
 
-A Lab holds JSON. A person asks with what Python, numpy and pandas hand out: ``numpy.bool_``,
-arrays, ``Decimal``, ``Path``, enums, tuples, NaN for a missing value.
+A Lab holds JSON. Users ask with values of Python, numpy and pandas: ``numpy.bool_``, arrays,
+``Decimal``, ``Path``, enums, tuples, NaN for a missing value.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _KINDS: Final[Mapping[type, str]] = {
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  # any JSON value
-    """Return the value as JSON holds it; a missing value of pandas or numpy is None.
+    """Return the value as JSON data; a missing value of pandas or numpy is None.
 
-    Raises InputError for what no parameter can be, e.g. a set or bytes.
+    Raises InputError for a value that no parameter can have, e.g. a set or bytes.
     """
     if type(value).__name__ in _MISSING:
         return None
@@ -48,10 +48,10 @@ def plain(value: object) -> Any:  # noqa: ANN401  # any JSON value
 def _of_array(value: Any) -> Any:  # noqa: ANN401  # numpy and pandas are optional
     """Return the content of an array, a column, or a scalar of numpy."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind in ("M", "m", "c"):  # dates lose their unit on the way, and so their meaning
+    if kind in ("M", "m", "c"):  # tolist() drops the unit of dates, and so their meaning
         _refuse(value)
     if kind == "f" and value.dtype.itemsize != _FLOAT_BYTES:
-        # float32(0.1) means 0.1, whose nearest neighbour in 32 bits is another number.
+        # float32(0.1) means 0.1, but its exact value is another number.
         return _numbers(value.astype(str).tolist())
     return plain(value.tolist())
 
@@ -69,7 +69,7 @@ def _refuse(value: object) -> NoReturn:
 
 
 def _of_number(value: Any) -> int | float | None:  # noqa: ANN401  # float, Fraction, Decimal
-    """Return a whole Decimal or Fraction as int, NaN as None, all else as float."""
+    """Return a whole Decimal or Fraction as int, NaN as None, all other numbers as float."""
     number = float(value)
     if math.isnan(number):
         return None
@@ -78,7 +78,7 @@ def _of_number(value: Any) -> int | float | None:  # noqa: ANN401  # float, Frac
 
 
 _CONVERSIONS: Final[Sequence[tuple[Any, Callable[[Any], object]]]] = (
-    (Enum, lambda value: plain(value.value)),  # first: it may be text or a number as well
+    (Enum, lambda value: plain(value.value)),  # first, because an enum may also be text or a number
     ((type(None), bool), lambda value: value),
     (str, str),
     (int, int),
@@ -94,7 +94,7 @@ _CONVERSIONS: Final[Sequence[tuple[Any, Callable[[Any], object]]]] = (
 
 
 def key(value: object) -> Hashable:
-    """Return what is equal exactly for equal JSON values; 1 equals 1.0 but not True."""
+    """Return a key that is equal exactly for equal JSON values; 1 equals 1.0 but not True."""
     if isinstance(value, bool):
         return bool, value
     if isinstance(value, list):
@@ -107,12 +107,12 @@ def key(value: object) -> Hashable:
 
 
 def kind(value: object) -> str:
-    """Return what people call a JSON value's type."""
+    """Return the name of a JSON value's type for messages."""
     return _KINDS.get(type(value), "a mapping" if isinstance(value, Mapping) else "text")
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield nested mappings as one, keys joined by dots; what is nested less deep first."""
+    """Yield nested mappings as one, keys joined by dots; values of outer mappings first."""
     nested = {name: value for name, value in params.items() if isinstance(value, dict) and value}
     for name, value in params.items():
         if name not in nested:
@@ -122,7 +122,7 @@ def flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 
 
 def found(params: Mapping[str, object], name: str) -> tuple[object, ...]:
-    """Return the one value a name stands for, dots leading into mappings; else nothing."""
+    """Return the value of a name, with dots for nested mappings, in a tuple; empty if none."""
     if name in params:
         return (params[name],)
     dot = name.find(".")
