@@ -29,7 +29,7 @@ _WAYS_OUT: Final[Mapping[State, str]] = {
     State.FAILED: "log --stderr",
     State.PENDING: "run",
     State.STALE: "run",
-    State.SUCCEEDED: "run --force --remake",  # somebody has removed the file
+    State.SUCCEEDED: "run --force --remake",  # the file was removed
 }
 
 
@@ -122,7 +122,7 @@ class Job:
     def outputs(self) -> dict[str, Path]:
         """Return the path of every declared output by name; files exist once the job ended.
 
-        On another machine they are brought when a path is looked up.
+        Outputs on another machine are copied here when their path is looked up.
         """
         if self.lab.remote is None:
             return self._declared
@@ -141,7 +141,7 @@ class Job:
         }
 
     def places(self, names: Collection[str]) -> list[str]:
-        """Return where outputs are below the job's folder, by declared name or file name."""
+        """Return the paths of outputs below the job's folder, by declared name or file name."""
         declared, home = self._declared, self.lab.kept.outputs(self.id)
         paths = (declared.get(name, self._out / _on_disk(name)) for name in names)
         return [os.path.relpath(path, home) for path in paths]

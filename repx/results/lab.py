@@ -73,10 +73,10 @@ class Lab:
     ) -> Self:
         """Open a Lab, a folder or a tar.
 
-        ``store`` is the folder that holds ``outputs``; without it, it is that of the target
-        named, or of the one ``repx run`` would take here. Files of a target on another machine
-        are brought when they are asked for. Raises LabError for a path that is no Lab, InputError
-        for a target that is unknown.
+        ``store`` is the folder that holds ``outputs``; the default is the store of ``target``, or
+        of the target that ``repx run`` would choose here. Files of a target on another machine
+        are copied here on demand. Raises LabError for a path that is no Lab, InputError for an
+        unknown target.
         """
         from repx.lab.load import open_lab
 
@@ -99,7 +99,7 @@ class Lab:
         return hash(self._identity)
 
     def __reduce__(self) -> tuple[Callable[..., Lab], tuple[object, ...]]:
-        """Pickle as the place to read it from, so that a pickled Job is small."""
+        """Pickle the Lab as its path, so that a pickled Job is small."""
         return _reopen, self._identity
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -145,12 +145,12 @@ class Lab:
         return self.select(sorted(found, key=self.position.__getitem__))
 
     def metadata_of(self, run: RunName) -> Path:
-        """Return where a run's metadata is in the store (docs/architecture.md, Store)."""
+        """Return the path of a run's metadata in the store (docs/architecture.md, Store)."""
         key = f"artifacts/{launch.metadata_name(self.model, run)}"
         return self.remote.file(key) if self.remote else Path(self.store.path(key))
 
     def bring(self, wanted: Mapping[JobId, Collection[str]]) -> None:
-        """Bring files below jobs' folders from another machine; nothing to do on this one."""
+        """Copy files below jobs' folders here if the store is on another machine."""
         if self.remote is not None:
             self.remote.bring(wanted)
 
@@ -162,7 +162,7 @@ class Lab:
         return f"repx {shlex.join([*verb.split(), *words, job.partition('-')[0][:12]])}"
 
     def is_copy(self) -> bool:
-        """Return whether the store is not the one that ``repx run`` would write to from here."""
+        """Return whether ``repx run``, started here, would write to another store."""
         if self.remote is not None:
             return False
         try:
@@ -256,7 +256,7 @@ def _hints_for_python() -> Iterator[None]:
 
 
 def _store_of(name: str | None) -> Store:
-    """Return the store of a target of targets.yaml, found as the command line does."""
+    """Return the store of a target of targets.yaml, chosen as on the command line."""
     from repx.config import targets
 
     env = os.environ  # noqa: TID251  # a script or notebook has no command line to read it

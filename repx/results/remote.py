@@ -1,4 +1,4 @@
-"""Results on another machine: files are brought here when they are asked for, and kept."""
+"""Results on another machine: files are copied here on demand, and kept."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.store import Store
 
-    # Paths below jobs' folders; none of them: everything in ``out``.
+    # Paths below jobs' folders; an empty collection means everything in ``out``.
     Asked = Mapping[JobId, Collection[str]]
 
 
 class Remote:
-    """The store there, and the folder here that keeps what came from it.
+    """A store on another machine, and the local folder that keeps files copied from it.
 
-    Mutable: it asks once for each file; a Lab that is opened again asks again, and what is still
-    the same is not sent again.
+    Mutable: each file is requested once per opened Lab; unchanged files are not sent again.
     """
 
     def __init__(self, store: Store) -> None:
-        """Keep files in the user's cache, or in a temporary folder where there is none."""
+        """Keep files in the user's cache, or in a temporary folder without a cache."""
         place = f"{store.place.name}:{store.root}"
         env = os.environ  # noqa: TID251  # a notebook has no command line to read it
         cache = xdg.cache(env) or Path(tempfile.gettempdir()) / f"repx-{os.getuid()}"
@@ -43,7 +42,7 @@ class Remote:
         self.kept: Final = stores.local(str(cache / "results" / name), "private")
 
     def bring(self, wanted: Asked) -> None:
-        """Bring files and folders of jobs, in two round trips; what is not there is not here."""
+        """Copy files and folders of jobs here, in two round trips; drop copies of deleted ones."""
         keys = [
             f"outputs/{job}/{path}".rstrip("/")
             for job, paths in wanted.items()
@@ -55,7 +54,7 @@ class Remote:
         homes = dict.fromkeys("/".join(key.split("/")[:3]) for key in new)
         there = self._store.listing(list(homes))
         chosen = {key: facts for key, facts in there.items() if _is_asked(key, new)}
-        if any(stat.S_ISLNK(mode) for mode, _ in chosen.values()):  # to whatever they lead to
+        if any(stat.S_ISLNK(mode) for mode, _ in chosen.values()):  # targets lie anywhere
             chosen = there
         gone = [key for key in new if not any(_is_asked(each, [key]) for each in chosen)]
         if gone:
@@ -64,7 +63,7 @@ class Remote:
         self._asked.update(new)
 
     def file(self, key: str) -> Path:
-        """Bring one file of the store, and return where it is here."""
+        """Copy one file of the store here, and return its local path."""
         content = self._store.read(key)
         if content is not None:
             self.kept.write(key, content)
@@ -76,29 +75,29 @@ def _is_asked(key: str, wanted: Collection[str]) -> bool:
 
 
 class OnDemand(dict[str, Path]):
-    """Paths by name whose files are brought when a path is looked up."""
+    """Paths by name; looking a path up copies the file here."""
 
     def __init__(self, paths: Mapping[str, Path], bring: Callable[[Collection[str]], None]) -> None:
-        """``bring`` gets the names of what is looked up."""
+        """Call ``bring`` with the names that are looked up."""
         super().__init__(paths)
         self._bring = bring
 
     def __getitem__(self, name: str) -> Path:
-        """Bring a file, and return its path."""
+        """Copy a file here, and return its path."""
         if name in self:
             self._bring([name])
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  # as a dict has it
-        """Return the path of a name, its file being here, or the default."""
-        return self[name] if name in self else default  # noqa: SIM401  # which brings nothing
+        """Copy a file here and return its path, or return the default."""
+        return self[name] if name in self else default  # noqa: SIM401  # dict.get copies no file
 
     def values(self) -> Any:  # noqa: ANN401  # as a dict has it
-        """Bring all files, and return the paths."""
+        """Copy all files here, and return the paths."""
         self._bring(list(self))
         return super().values()
 
     def items(self) -> Any:  # noqa: ANN401  # as a dict has it
-        """Bring all files, and return names and paths."""
+        """Copy all files here, and return names and paths."""
         self._bring(list(self))
         return super().items()
