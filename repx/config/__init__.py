@@ -1,1 +1,1 @@
-"""What the user configures: target profiles and resource rules."""
+"""The user's configuration: target profiles and resource rules."""

@@ -1,4 +1,4 @@
-"""One mapping of a file that its schema accepts: its values in our types, and what is wrong."""
+"""One mapping of a file that its schema accepts: typed values, and mistakes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A place in a file. ``problems`` is shared by all entries of the file and grows."""
+    """A mapping in a file. All entries of a file share ``problems`` and add to it."""
 
     doc: Document
     pointer: Pointer
@@ -31,11 +31,11 @@ class Entry:
         return cls(doc, (), doc.data, [])
 
     def __contains__(self, key: str) -> bool:
-        """Return whether the key is there."""
+        """Return whether the mapping has the key."""
         return key in self.data
 
     def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  # YAML
-        """Return the value as the file has it."""
+        """Return the value from the file unchanged."""
         return self.data.get(key, default)
 
     def at(self, key: str) -> Entry:
@@ -43,7 +43,7 @@ class Entry:
         return Entry(self.doc, (*self.pointer, key), self.data.get(key, {}), self.problems)
 
     def each(self, key: str) -> Iterator[Entry]:
-        """Yield the mappings of the list below a key, or the one mapping that stands there."""
+        """Yield the mappings of the list below a key, or the single mapping."""
         value = self.data.get(key, [])
         if isinstance(value, dict):
             yield self.at(key)
@@ -52,7 +52,7 @@ class Entry:
             yield Entry(self.doc, (*self.pointer, key, index), data, self.problems)
 
     def alias(self, key: str, other: str) -> str:
-        """Return the name that is used of two that mean the same; both are a problem."""
+        """Return which of two equivalent keys is used; using both is a problem."""
         if key in self and other in self:
             self.report(other, f"'{key}' and '{other}' mean the same: keep one")
         return other if other in self and key not in self else key
@@ -84,6 +84,6 @@ class Entry:
         return (value,) if isinstance(value, str) else tuple(value)
 
     def origin(self, what: str) -> str:
-        """Return where this was written, as ``repx show job`` says it."""
+        """Return the place of this mapping in its file, as shown by ``repx show job``."""
         line = self.doc.place(self.pointer)[0]
         return f"{self.doc.file}:{line} {what}" if line else f"{self.doc.file} {what}"

@@ -1,4 +1,4 @@
-"""Which files of RepX 0.5's settings there are here."""
+"""Find the settings files of RepX 0.5."""
 
 from __future__ import annotations
 

@@ -38,17 +38,17 @@ _BARE_VARIABLE: Final = re.compile(r"\$(\w+)")
 
 
 class Places:
-    """Expands the paths of one target, collecting what cannot be expanded on this machine."""
+    """Expands the paths of one target; collects paths that do not expand on this machine."""
 
     def __init__(self, entry: Entry, env: Mapping[str, str], folder: Path) -> None:
-        """Read paths of ``entry``; relative ones of this machine start at ``folder``."""
+        """Read paths of ``entry``; relative paths of this machine start at ``folder``."""
         self.problems: list[Problem] = []
         self._entry = Entry(entry.doc, entry.pointer, entry.data, self.problems)
         self._env = env
         self._folder = folder
 
     def remote(self, key: str) -> str | None:
-        """Return a path on the target; at another machine, ``~`` and variables expand there."""
+        """Return a path on the target; on another machine, ``~`` and variables expand there."""
         return self._there(key, self._entry.get(key)) if key in self._entry else None
 
     def remotes(self, key: str) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Places:
         )
 
     def _path(self, key: str, text: str, *, here: bool) -> str:
-        """Expand ``~`` and variables; make it absolute, which only works ``here``."""
+        """Return a path, expanded and absolute; relative paths are only allowed ``here``."""
         if text.startswith("~"):
             text = self._home(key, text, here=here)
         path = _VARIABLE.sub(lambda match: self._variable(key, match[1]), text)
@@ -84,7 +84,7 @@ class Places:
         return path
 
     def _below_the_file(self, key: str, text: str, path: str, *, here: bool) -> str:
-        """Make a path absolute."""
+        """Make a path absolute, relative to the folder of the file."""
         if (bare := _BARE_VARIABLE.match(path)) and bare[1] in self._env:
             self._entry.report(key, f"{key}: variables are written ${{{bare[1]}}}, not ${bare[1]}")
         if not here and not self.problems:
@@ -155,7 +155,7 @@ def _gpus(said: bool | str) -> str | None:  # noqa: FBT001  # as YAML writes it
 
 
 def _secret(value: Mapping[str, str]) -> Secret:
-    """Return a value that the target has: ``{from: PATH}`` or ``{env: NAME}``."""
+    """Return a value that is read on the target: ``{from: PATH}`` or ``{env: NAME}``."""
     if "env" in value:
         return Secret(kind="env", source=value["env"])
     return Secret(kind="file", source=value["from"])
@@ -222,7 +222,7 @@ def _bundle(entry: Entry) -> Bundle:
 
 
 def _own_rules(block: Entry, bundles: tuple[Bundle, ...]) -> Rules:
-    """Read a target's own resources, whose bundles must be bundles of this target."""
+    """Read a target's own resources; their bundles must be bundles of this target."""
     names = [bundle.name for bundle in bundles]
     for entry in (block.at("defaults"), *block.each("rules")):
         name = entry.get("bundle")

@@ -1,4 +1,4 @@
-"""RepX 0.5's settings, ``config.toml`` and ``resources.toml``, as a targets.yaml says the same."""
+"""Convert settings of RepX 0.5, ``config.toml`` and ``resources.toml``, to a targets.yaml."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _NOT_IN_DEFAULTS: Final = ("job_id_glob", "target", "worker_resources", "step_re
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The content of a targets.yaml, and in words what of the old settings it lacks."""
+    """The content of a targets.yaml, and in words the old settings that were left out."""
 
     content: dict[str, Any]
     left_out: list[str] = field(default_factory=list)
 
 
 def read(config: Path | None, resources: Sequence[Path], store: str) -> Conversion:
-    """Return what the files say. Raises InputError, ProblemsError for a file that is broken.
+    """Return the converted files. Raises InputError or ProblemsError for a broken file.
 
-    ``store`` is the ``base_path`` where no file names a target.
+    ``store`` is the ``base_path`` if no file names a target.
     """
     settings = {} if config is None else _read(config)
     settings = {"targets": {_LOCAL: {"base_path": store}}, **settings}
@@ -50,9 +50,9 @@ def read(config: Path | None, resources: Sequence[Path], store: str) -> Conversi
 
 
 def convert(config: Table, resources: Sequence[Table]) -> Conversion:
-    """Return the targets.yaml that says what ``config`` and ``resources`` say.
+    """Return the targets.yaml that is equivalent to ``config`` and ``resources``.
 
-    Of several resources, the later replace what they set, lists as a whole, as RepX 0.5 does.
+    Of several resources, later values replace earlier ones, lists as a whole, as in RepX 0.5.
     """
     made = Conversion({})
     merged: dict[str, Any] = {}
@@ -77,11 +77,11 @@ def convert(config: Table, resources: Sequence[Table]) -> Conversion:
 def _target(name: str, old: Table, usual: str | None, left_out: list[str]) -> dict[str, Any]:
     new = {key: old[key] for key in _KEPT if old.get(key)}
     if name == _LOCAL:
-        new.pop("address", None)  # RepX 0.5 ignores it there
+        new.pop("address", None)  # RepX 0.5 ignores the address of `local`
     for key in _PATHS:
         if "address" in new and str(new.get(key, "")).startswith("~"):
-            new[key] = str(Path(new[key]).expanduser())  # the client's ~, as there
-    # Without a word RepX 0.5 takes Slurm; but its `local` is made by default, without Slurm.
+            new[key] = str(Path(new[key]).expanduser())  # the client's ~, as in RepX 0.5
+    # RepX 0.5 defaults to Slurm, except for its built-in target `local`.
     chosen = old.get("default_scheduler") or usual or (_LOCAL if name == _LOCAL else _SLURM)
     new["scheduler"] = chosen
     runtimes = _runtimes(old, chosen)

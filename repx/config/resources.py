@@ -1,4 +1,4 @@
-"""What each job asks for, and which file or Lab said so."""
+"""The resources of each job, and the file or Lab they come from."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 
 LAB: Final = "Lab"
 _MERGED: Final = ("slurm", "sources", "taken_back")
-_MEMORY: Final = frozenset(("mem_bytes", "mem_per_cpu", "mem_per_gpu"))  # of which one counts
+_MEMORY: Final = frozenset(("mem_bytes", "mem_per_cpu", "mem_per_gpu"))  # only one of them applies
 _REPLACED: Final = tuple(each.name for each in fields(Resources) if each.name not in _MERGED)
 _Key: TypeAlias = tuple[object, ...]
 
 
 class Resolver:
-    """Resolves the jobs of one Lab on one target; equal answers are the same object.
+    """Resolves the resources of a Lab's jobs on one target; equal resources are one object.
 
-    Mutable: it remembers, since in a Lab of 100,000 jobs few ask for something of their own.
+    Mutable: a cache, since in a Lab of 100,000 jobs most jobs have the same resources.
     """
 
     def __init__(self, lab: Lab, target_name: str, rules: Rules) -> None:
@@ -42,7 +42,7 @@ class Resolver:
         self._hints: dict[Hints, Resources] = {}
 
     def __call__(self, job: Job, run: RunName, phase: Phase) -> Resources:
-        """Return what a phase of a job asks for.
+        """Return the resources of a phase of a job.
 
         A job belongs to each run that lists it, not only to ``run``.
         """
@@ -72,7 +72,7 @@ class Resolver:
         return _overlaid(layers)
 
     def _asked(self, job: Job, hints: Hints) -> Resources:
-        """Return a Lab's hints as resources; what cannot be understood is left out, once said."""
+        """Return a Lab's hints as resources; warn once about invalid hints and ignore them."""
         if hints not in self._hints:
             self._hints[hints] = Resources(
                 cpus=hints.cpus,
@@ -85,7 +85,7 @@ class Resolver:
 
 
 class _Globs:
-    """Patterns of which one must match a whole name: ``*`` any text, ``?`` one character."""
+    """Patterns; one of them must match a whole name: ``*`` any text, ``?`` one character."""
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         translated = ("".join(map(_translated, pattern)) for pattern in patterns)
@@ -123,7 +123,7 @@ def _on(rule: Rule, target_name: str) -> bool:
 
 
 def _overlaid(layers: Iterable[tuple[Resources, str]]) -> Resources:
-    """Return the fields of all layers, later ones winning, with where each came from."""
+    """Return the merged fields of all layers, where later ones win, with their origins."""
     values: dict[str, object] = {}
     slurm: dict[str, str | int | bool] = {}
     sources: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What files say about resources: blocks of targets.yaml and files for ``--resources``."""
+"""Rules for resources, from blocks of targets.yaml and files for ``--resources``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _FIELDS: Final = {
 
 
 _MEMORY: Final = frozenset(("mem_bytes", "mem_per_cpu", "mem_per_gpu"))
-# What `KEY: null` takes back; options of sbatch are left out by `false`.
+# The fields that `KEY: null` resets; `false` leaves out an option of sbatch.
 _TAKEN_BACK: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(("mem", "mem_per_cpu", "mem_per_gpu"), _MEMORY),
     **{key: frozenset((key,)) for key in ("cpus", "partition", "after")},
@@ -73,7 +73,7 @@ def read(block: Entry) -> Rules:
 
 
 def asked(entry: Entry) -> Resources:
-    """Return the resources that the keys of one mapping ask for; other keys are not ours."""
+    """Return the resources that a mapping asks for; other keys are ignored."""
     return replace(
         basic(entry),
         sbatch_opts=tuple(entry.get("sbatch_opts", ())),
@@ -84,7 +84,7 @@ def asked(entry: Entry) -> Resources:
 
 
 def basic(entry: Entry) -> Resources:
-    """Return what a `slurm:` block, too, says of jobs: defaults, to which rules make exceptions."""
+    """Return the resources that rules and `slurm:` blocks, which give defaults, both set."""
     given = [key for key in ("mem", "mem_per_cpu", "mem_per_gpu") if entry.get(key) is not None]
     for key in given[1:]:
         entry.report(key, f"'{given[0]}' and '{key}' exclude each other: keep one")
@@ -102,7 +102,7 @@ def basic(entry: Entry) -> Resources:
 
 
 def retries(entry: Entry) -> Retries | None:
-    """Return how a job is tried again: a number, or a mapping that says more."""
+    """Return the retries of a job, from a number or a mapping."""
     value = entry.get("retries")
     if value is None or isinstance(value, int):
         return None if value is None else Retries(n=value)
@@ -123,7 +123,7 @@ def _factor(text: str | None) -> float:
 
 
 def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, str | int | bool]:
-    """Return sbatch options by long name: ``keys``, which have names of their own, then others.
+    """Return sbatch options by long name: first those of ``keys``, then those of ``options``.
 
     An option that another key or repx itself sets is a problem.
     """
@@ -140,12 +140,12 @@ def directives(entry: Entry, keys: Mapping[str, str] = DIRECTIVES) -> dict[str, 
 
 
 def _or_left_out(value: str | int | bool | None) -> str | int | bool:  # noqa: FBT001  # as YAML has it
-    """Return a value; null leaves out what the target set."""
+    """Return a value; null becomes false, which leaves out the target's value."""
     return False if value is None else value
 
 
 def _mistake(name: str) -> str | None:
-    """Return what is wrong with the name of an option; one of the site's own is not known here."""
+    """Return what is wrong with an option's name; unknown names may be the site's own."""
     found = sbatch.matching(name)
     if found and found[0].name != name:
         full = f"'{found[0].name}'" if len(found) == 1 else "its long name"

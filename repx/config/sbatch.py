@@ -1,4 +1,4 @@
-"""The options of sbatch, read word by word as sbatch itself reads them, and who may set each.
+"""The options of sbatch, parsed in the same way as by sbatch, and who may set each option.
 
 The table has the facts of sbatch 22.05, and the names that later versions added. Pure.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Takes(Enum):
-    """What an option takes; an optional value is attached: ``--nice=5``, ``-koff``."""
+    """Whether an option takes a value; an optional value is attached: ``--nice=5``, ``-koff``."""
 
     VALUE = auto()
     OPTIONAL = auto()
@@ -29,8 +29,8 @@ class By(Enum):
     """Who may set an option."""
 
     ANYBODY = auto()
-    PROFILE = auto()  # the user for a target; no Lab, whose author may be a stranger
-    REPX = auto()  # the scripts set it themselves, or would not work with it
+    PROFILE = auto()  # only the user, for a target: the author of a Lab may be a stranger
+    REPX = auto()  # repx's scripts set the option, or would not work with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ _BY_SHORT: Final = {option.short: option for option in OPTIONS if option.short}
 
 
 def matching(name: str) -> tuple[Option, ...]:
-    """Return the option of a long name, or all that the name abbreviates."""
+    """Return the option of a long name, or all options that the name abbreviates."""
     if name in _BY_NAME:
         return (_BY_NAME[name],)
     return tuple(option for option in OPTIONS if option.name.startswith(name))
@@ -171,8 +171,8 @@ def matching(name: str) -> tuple[Option, ...]:
 def read(texts: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the options in ``sbatch_opts`` by long name, with their values.
 
-    Raises InputError for what sbatch would not understand, values too, and for what only repx or a
-    target may set.
+    Raises InputError for options or values that sbatch would reject, and for options that only
+    repx or a target may set.
     """
     words = iter([word for text in texts for word in _split(text)])
     for word in words:
@@ -192,7 +192,7 @@ def _split(text: str) -> list[str]:
 
 
 def _read(word: str, following: Iterator[str]) -> Iterator[tuple[Option, str | None]]:
-    """Read a word as getopt_long does; a value that is not attached is the next word."""
+    """Parse a word like getopt_long; a value that is not attached is the next word."""
     if word in {"", "-", "--"} or not word.startswith("-"):
         _refuse(
             f"{word!r} is not an option: sbatch would take it as a script to run",
@@ -221,7 +221,7 @@ def _long(word: str, following: Iterator[str]) -> tuple[Option, str | None]:
 
 
 def _bundled(word: str, following: Iterator[str]) -> Iterator[tuple[Option, str | None]]:
-    """Read short options: ``-pmain``, ``-p main``, and flags before others: ``-Op main``."""
+    """Parse short options: ``-pmain``, ``-p main``, and flags before others: ``-Op main``."""
     for place, letter in enumerate(word[1:], 2):
         option = _BY_SHORT.get(letter)
         if option is None:

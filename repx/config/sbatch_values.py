@@ -1,6 +1,6 @@
-"""What the values of sbatch's options look like, so that a wrong one is told before Slurm is asked.
+"""The forms of values of sbatch's options: wrong values are reported before Slurm is asked.
 
-The table has the facts of sbatch(1), 22.05; an option that it does not name takes any text. Pure.
+The table has the facts of sbatch(1), 22.05; options that are not in the table take any text. Pure.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Final
 
 from repx.errors import InputError
 
-_MOST: Final = 1000  # characters; more is no account, no list of nodes that Slurm takes
+_MOST: Final = 1000  # characters; Slurm has no longer accounts or lists of nodes
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a value is written: what it must match, and an example."""
+    """The form of a value: a pattern, and an example."""
 
     pattern: re.Pattern[str]
     like: str
@@ -58,7 +58,7 @@ _KINDS: Final = {
 
 
 def check(name: str, value: str | None) -> None:
-    """Raise InputError for a value that sbatch would not take, or that is no text of one line."""
+    """Raise InputError for a value that sbatch would reject, or that is not text of one line."""
     if value is None:
         return
     shown = value if len(value) <= 40 else f"{value[:40]}..."  # noqa: PLR2004  # enough to find it

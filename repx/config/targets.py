@@ -1,4 +1,4 @@
-"""Find and read targets.yaml, and choose the profile that was meant."""
+"""Find and read targets.yaml, and choose a profile."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _LOCAL: Final = "local"
 class Targets:
     """The profiles of one file; ``file`` is None for the built-in one.
 
-    ``broken`` are those that cannot be used here, e.g. for a variable that is not set on
-    this machine, with the reasons: they must not keep anyone from using the others.
+    ``broken`` are the profiles that cannot be used here, with the reasons, e.g. a variable that
+    is not set on this machine: the other profiles remain usable.
     """
 
     profiles: Mapping[str, Target]
@@ -40,10 +40,10 @@ class Targets:
 def load(
     file: Path | None, *, cwd: Path, env: Mapping[str, str], resources: Path | None = None
 ) -> Targets:
-    """Read ``file``, else ./targets.yaml, else the user's, else offer a ``local`` target.
+    """Read ``file``, else ./targets.yaml, else the user's, else return a ``local`` target.
 
-    Settings of RepX 0.5 are named where these would be in force and no targets.yaml is here;
-    ``resources`` are read elsewhere. Raises InputError when the file cannot be read,
+    Without a targets.yaml, a warning names settings of RepX 0.5 that would apply, except
+    ``resources``, which are read elsewhere. Raises InputError when the file cannot be read,
     ProblemsError with every mistake in it.
     """
     path = file or _found(cwd, env)
@@ -69,9 +69,9 @@ def _name_unread(*files: str) -> None:
 
 
 def choose(targets: Targets, name: str | None) -> Target:
-    """Return the named profile, else the one ``usual`` names.
+    """Return the named profile, by default that of ``usual``.
 
-    Raises InputError when there is none, ProblemsError when it cannot be used here.
+    Raises InputError when there is no such profile, ProblemsError when it cannot be used here.
     """
     meant = name or usual(targets)
     if meant not in targets.profiles:
@@ -82,13 +82,13 @@ def choose(targets: Targets, name: str | None) -> Target:
 
 
 def usual(targets: Targets) -> str:
-    """Return the name used when none is given: the default, else the only one, else ``local``."""
+    """Return the default name: that of ``default:``, else the only one, else ``local``."""
     known = targets.profiles
     return targets.default or (next(iter(known)) if len(known) == 1 else _LOCAL)
 
 
 def _found(cwd: Path, env: Mapping[str, str]) -> Path | None:
-    """Return the file a person in ``cwd`` means without naming one."""
+    """Return the targets.yaml in ``cwd``, else the user's, else None."""
     folders = (cwd, xdg.config(env))
     files = (folder / FILE_NAME for folder in folders if folder is not None)
     return next((file for file in files if file.exists()), None)

@@ -43,7 +43,7 @@ def read(path: Path, shown: Path, env: Mapping[str, str]) -> targets.Targets:
 def _dialect(
     entry: Entry, places: profile.Places, env: Mapping[str, str], folder: Path
 ) -> Dialect | None:
-    """Read the dialect file that a profile names; its mistakes are those of the target."""
+    """Read the dialect file that a profile names; note its mistakes as those of the target."""
     if not isinstance(entry.get("scheduler"), dict):
         return None
     scheduler = profile.Places(entry.at("scheduler"), env, folder)

@@ -1,4 +1,4 @@
-"""Amounts of memory and spans of time as people and Slurm write them.
+"""Amounts of memory and durations as people and Slurm write them.
 
 Memory units count in 1024s, as Slurm's do: 4G, 4GB and 4GiB are the same. Times are Slurm's
 (``MM``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``; a bare number is
@@ -34,10 +34,10 @@ _MIB: Final = 1024**2
 def parse_memory(text: str, *, bare_bytes: bool = False) -> int:
     """Return bytes, rounded up. Raises InputError.
 
-    A number without a unit is refused, since people and Slurm mean MiB; ``bare_bytes`` reads
-    it as bytes, as Labs write it.
+    A number without a unit is refused, since people and Slurm mean MiB. With ``bare_bytes``, the
+    number is in bytes, as in Labs.
     """
-    from decimal import Decimal  # most commands parse no amount
+    from decimal import Decimal  # most commands parse no amounts
 
     match = _MEMORY.fullmatch(text)
     if match and (bare_bytes or _WITH_UNIT.fullmatch(text)):

@@ -1,4 +1,4 @@
-"""Where the user is, and where settings and results are (XDG Base Directory Specification 0.8)."""
+"""The current folder and the folders of the XDG Base Directory Specification 0.8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UTF8_WANTED: Final = "jobs read the store's path in JSON, so name another folder
 
 
 def current_folder() -> Path:
-    """Return the folder the process stands in. Raises InputError when somebody has deleted it."""
+    """Return the current folder. Raises InputError when the folder was deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError as error:
@@ -36,17 +36,17 @@ def data(env: Mapping[str, str]) -> Path | None:
 
 
 def cache(env: Mapping[str, str]) -> Path | None:
-    """Return repx's folder of what can be made again; None when even HOME is not set."""
+    """Return repx's cache folder; None when even HOME is not set."""
     return _folder(env, "XDG_CACHE_HOME", ".cache")
 
 
 def state(env: Mapping[str, str]) -> Path | None:
-    """Return repx's folder of what it remembers of the user; None when even HOME is not set."""
+    """Return repx's folder of the user's state; None when even HOME is not set."""
     return _folder(env, "XDG_STATE_HOME", ".local/state")
 
 
 def not_utf8(path: str) -> str | None:
-    """Return how to show a path whose bytes are not UTF-8; None for all others."""
+    """Return the text to show for a path whose bytes are not UTF-8; None for other paths."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -55,7 +55,7 @@ def not_utf8(path: str) -> str | None:
 
 
 def _folder(env: Mapping[str, str], variable: str, default: str) -> Path | None:
-    """Return repx's folder in a base directory; a relative one counts as not set."""
+    """Return repx's folder in a base directory; a relative path counts as not set."""
     base = Path(env.get(variable, ""))
     if base.is_absolute():
         return base / "repx"
