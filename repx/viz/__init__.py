@@ -1,1 +1,1 @@
-"""A Lab as a picture: ``drawing`` says what is in it, ``dot`` and ``mermaid`` write it."""
+"""A Lab as a picture: ``drawing`` makes its contents, ``dot`` and ``mermaid`` write it."""

@@ -9,7 +9,7 @@ from repx.status import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Fill and line of a box: dark text stays readable on the first, the second tells in print.
+# Fill and line of a box: dark text is readable on the fill; the line stays distinct in print.
 COLOURS: Final[Mapping[State, tuple[str, str]]] = {
     State.SUCCEEDED: ("#dff3e4", "#2f8f4e"),
     State.FAILED: ("#fbdfdd", "#c0392b"),

@@ -1,4 +1,4 @@
-"""What a picture of a Lab shows: a box per stage, frames round runs and groups, arrows."""
+"""The contents of a Lab's picture: a box per stage, frames around runs and groups, arrows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Link(StrEnum):
-    """What an arrow means: data, or a run that must succeed (hard) or only end (soft) before."""
+    """The meaning of an arrow: data, or a run that must first succeed (hard) or end (soft)."""
 
     DATA = "data"
     HARD = "hard"
@@ -30,7 +30,7 @@ class Link(StrEnum):
 
 
 class FrameKind(StrEnum):
-    """What a frame is put round."""
+    """The content of a frame."""
 
     GROUP = "group"
     RUN = "run"
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A box round boxes: a group of runs, a run, or a scatter-gather stage."""
+    """A box around boxes: a group of runs, a run, or a scatter-gather stage."""
 
     key: str
     title: str
@@ -60,7 +60,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """An arrow between two boxes; ``tail`` names the frame it starts at, if it is one."""
+    """An arrow between two boxes; ``tail`` is the frame it starts at, if it starts at one."""
 
     source: str
     target: str
@@ -70,11 +70,11 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Everything in the picture, before a language is chosen."""
+    """Everything in the picture, independent of the output language."""
 
     frames: tuple[Frame, ...]
     edges: tuple[Edge, ...]
-    nodes: tuple[Node, ...] = ()  # those in no frame
+    nodes: tuple[Node, ...] = ()  # boxes outside of all frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ _Stages: TypeAlias = Mapping[str, Mapping[str, _Stage]]  # by run and stage name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Style:
-    """What beside the structure is shown."""
+    """The details shown besides the structure."""
 
     params: bool = False
     states: Mapping[JobId, State] = field(default_factory=dict)
@@ -114,7 +114,7 @@ def draw(
 ) -> Drawing:
     """Return the picture of a Lab: one box per run and stage, with the number of its jobs.
 
-    ``show_params`` adds the parameters that have more than one value, ``states`` colours.
+    ``show_params`` adds parameters with more than one value, ``states`` adds colours.
     """
     style = _Style(params=show_params, states=states or {})
     keys = {name: f"r{number}" for number, name in enumerate(lab.runs)}
@@ -186,7 +186,7 @@ def _counted(stage: _Stage) -> str:
 
 
 def _details(stage: _Stage, style: _Style) -> list[str]:
-    """Return the lines below a stage's name: what varies, and how far its jobs are."""
+    """Return the lines below a stage's name: varying parameters, and the jobs' states."""
     lines = list(_varying(stage.jobs)) if style.params else []
     if style.states:
         present = counts(style.states[job.id] for job in stage.jobs)
@@ -210,7 +210,7 @@ def _value(value: object) -> str:
 
 
 def _natural(text: str) -> tuple[bool, float, str]:
-    """Sort numbers by size and before words."""
+    """Return a sort key: numbers by size, then words."""
     try:
         return False, float(text), text
     except ValueError:
@@ -235,9 +235,9 @@ class _Group:
 def _nesting(
     groups: Mapping[str, tuple[RunName, ...]],
 ) -> tuple[list[_Group], dict[RunName, list[str]]]:
-    """Return the groups that can be drawn as frames, and per run the others as tags.
+    """Return the groups that can be drawn as frames, and per run the other groups as tags.
 
-    Frames cannot overlap: larger groups come first, and one that crosses them is a tag.
+    Frames cannot overlap: larger groups come first, and a group that crosses them is a tag.
     """
     kept: list[_Group] = []
     tags: dict[RunName, list[str]] = {}
@@ -252,7 +252,7 @@ def _nesting(
 
 
 def _grouped(groups: Sequence[_Group], runs: Mapping[RunName, Frame]) -> tuple[Frame, ...]:
-    """Put the runs into the frames of their groups; ``groups`` come larger first."""
+    """Put the runs into the frames of their groups; larger ``groups`` come first."""
     frames: list[Frame] = []
     left = dict(runs)
     for number, group in enumerate(groups):
@@ -277,7 +277,7 @@ def _group_frame(
 def _data_edges(
     run: Run, lab: Lab, stages: _Stages, home: Mapping[JobId, RunName]
 ) -> Iterator[Edge]:
-    """Yield one arrow per pair of stages that pass data, and those inside scatter-gather."""
+    """Yield one arrow per pair of stages that pass data, and arrows inside scatter-gather."""
     members = frozenset(run.jobs)
     pairs: dict[tuple[str, str], None] = {}
     for stage in stages[run.name].values():
@@ -291,7 +291,7 @@ def _data_edges(
 
 
 def _inner_edges(stage: _Stage) -> Iterator[Edge]:
-    """Yield an arrow from each phase to those that need it."""
+    """Yield an arrow from each phase to the phases that need it."""
     keys = _phase_keys(stage)
     for phase in stage.jobs[0].phases:
         for need in phase.needs:
@@ -299,7 +299,7 @@ def _inner_edges(stage: _Stage) -> Iterator[Edge]:
 
 
 def _run_edges(run: Run, stages: _Stages, keys: Mapping[RunName, str]) -> Iterator[Edge]:
-    """Yield an arrow from each run before this one to the stages that wait for it."""
+    """Yield an arrow from each upstream run to the stages that wait for that run."""
     for upstream, kind in run.dependencies.items():
         source = _last(stages[upstream])
         if source is not None and upstream != run.name:
@@ -308,7 +308,7 @@ def _run_edges(run: Run, stages: _Stages, keys: Mapping[RunName, str]) -> Iterat
 
 
 def _readers(stages: Mapping[str, _Stage], upstream: RunName) -> list[str]:
-    """Return the boxes of the stages that name a run as input; without any, the first ones."""
+    """Return the boxes of stages that name a run as input; if there are none, of first stages."""
     named = [
         stage.enter
         for stage in stages.values()

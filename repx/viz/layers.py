@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def without(drawing: Drawing, *, kinds: Collection[FrameKind], links: Collection[Link]) -> Drawing:
-    """Return the drawing without frames and arrows of these kinds; what was framed stays."""
+    """Return the drawing without frames and arrows of these kinds; framed boxes stay."""
     nodes, frames = _unframed(drawing.nodes, drawing.frames, kinds)
     gone = FrameKind.RUN in kinds  # an arrow can start at a run's frame
     edges = (edge for edge in drawing.edges if edge.link not in links)

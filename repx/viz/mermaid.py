@@ -40,7 +40,7 @@ def write(drawing: Drawing) -> str:
 
 
 def _frame(frame: Frame, indent: str, used: set[State]) -> Iterator[str]:
-    """Yield the lines of a frame; the states of its boxes are added to ``used``."""
+    """Yield the lines of a frame; add the states of its boxes to ``used``."""
     inner = f"{indent}  "
     yield f'{indent}subgraph {frame.key}["{_text(frame.title)}"]'
     yield from (_node(node, inner, used) for node in frame.nodes)
@@ -59,6 +59,6 @@ def _node(node: Node, indent: str, used: set[State]) -> str:
 
 
 def _text(text: str) -> str:
-    """Write all that Mermaid or HTML could take for markup as a character code."""
+    """Replace characters that Mermaid or HTML could read as markup by character codes."""
     lines = text.split("\n")
     return "<br/>".join(_MARKUP.sub(lambda match: f"#{ord(match[0])};", line) for line in lines)
