@@ -1,7 +1,7 @@
 """plan.json of a submission folder (schemas/plan.schema.json), as the runner reads it.
 
-Somebody may have edited it, or a crash have torn it, so its form is looked at, and that its names
-stay in their folders: one pass, before anything starts.
+A user may have edited plan.json, or a crash may have torn it. So its form is checked in one pass
+before anything starts, also that its names stay inside their folders.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 VERSION: Final = 2
-MOST: Final = 1 << 53  # of any number: times are floats
+MOST: Final = 1 << 53  # largest number allowed: times are floats
 
 
 def read(folder: str) -> dict[str, Any]:
-    """Return plan.json. Raises OSError; ValueError for anything that is no plan of ours."""
+    """Return plan.json. Raises OSError; ValueError for a file that is no valid plan."""
     plan = load(folder)
     try:
         checked: dict[str, Any] = _checked(plan)
@@ -28,7 +28,7 @@ def read(folder: str) -> dict[str, Any]:
 
 
 def load(folder: str) -> dict[str, Any]:
-    """Return plan.json, looking at no more of it than its version. Raises OSError, ValueError."""
+    """Return plan.json; check only its version. Raises OSError, ValueError."""
     with open(f"{folder}/plan.json", encoding="utf-8") as stream:
         try:
             plan = json.load(stream)
@@ -40,7 +40,7 @@ def load(folder: str) -> dict[str, Any]:
 
 
 def _checked(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan that has the form it should have. Raises ValueError, KeyError, TypeError."""
+    """Return a plan if its form is valid. Raises ValueError, KeyError, TypeError."""
     base, submission = plan["base"], plan["submission"]
     _want(_is_text(base) and base.startswith("/"), "base", base)
     _want(_is_text(submission) and all(map(_is_name, submission.split("/"))), "submission", "")
@@ -62,7 +62,7 @@ def _want(right: bool, what: str, value: object) -> None:  # noqa: FBT001  # rea
 
 
 def _is_task(task: dict[str, Any], number: int, gates: int) -> bool:
-    """Tell whether a task is one: those it needs come before it."""
+    """Tell whether a task is valid; tasks that it needs must come before it."""
     retries = task["retries"]
     return (
         _is_name(task["job"])
@@ -77,7 +77,7 @@ def _is_task(task: dict[str, Any], number: int, gates: int) -> bool:
 
 
 def _are_units(units: list[dict[str, Any]], asks: int) -> bool:
-    """Tell whether these are the units of a task, of which the first is there once."""
+    """Tell whether these are valid units of a task; the first must run once per job."""
     return (
         bool(units)
         and not units[0]["per_branch"]
@@ -105,7 +105,7 @@ def _is_count(number: object, end: int) -> bool:
 
 
 def _is_text(text: Any) -> bool:  # noqa: ANN401  # any JSON
-    """Tell whether this is a text that can be a path: no NUL, no half of a surrogate pair."""
+    """Tell whether a text can be a path: no NUL, no half of a surrogate pair."""
     if not isinstance(text, str):
         return False
     try:
@@ -115,5 +115,5 @@ def _is_text(text: Any) -> bool:  # noqa: ANN401  # any JSON
 
 
 def _is_name(name: Any) -> bool:  # noqa: ANN401  # any JSON
-    """Tell whether this names something in a folder, and nothing outside of it."""
+    """Tell whether a text is a name in a folder, without a path out of the folder."""
     return _is_text(name) and name not in ("", ".", "..") and "/" not in str(name)
