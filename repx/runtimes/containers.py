@@ -86,6 +86,13 @@ repx_docker_archive() {
     --directory="${repx_layers[0]%/*}" "${names[@]}"
 }
 
+# AMD's GPUs are devices like others.
+repx_amd_words() {
+  local device
+  repx_gpu_devices
+  for device in "${repx_devices[@]}"; do repx_at_gpus+=(--device "$device"); done
+}
+
 # Each layer must be what its digest says.
 repx_sums() {
   local -a rest=("${repx_layers[@]}")

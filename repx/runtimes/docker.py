@@ -21,10 +21,23 @@ repx_prepare_docker() {
   ! type -P docker-init >/dev/null || repx_at_init=(--init)
   case $repx_gpus in
     nvidia) repx_at_gpus=(--gpus all) ;;
-    amd) repx_at_gpus=(--device /dev/kfd --device /dev/dri) ;;
+    amd) repx_amd_words && repx_docker_groups ;;
   esac
   for path in "${repx_host_paths[@]}"; do repx_at_mounts+=(--volume "$path:$path"); done
   repx_load
+}
+
+# A device may be open to a group only, and a program of docker's is in none of the user's.
+repx_docker_groups() {
+  local device group own joined=' '
+  own=" $(id -G) "
+  for device in "${repx_devices[@]}"; do
+    for group in $(stat -c %g -- "$device" "$device"/* 2>/dev/null); do
+      [[ $own == *" $group "* && $joined != *" $group "* ]] || continue
+      joined+="$group "
+      repx_at_gpus+=(--group-add "$group")
+    done
+  done
 }
 
 repx_begin_docker() { repx_begin_container; }

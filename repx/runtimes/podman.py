@@ -37,8 +37,10 @@ repx_prepare_podman() {
   ! type -P catatonit >/dev/null || repx_at_init=(--init)
   case $repx_gpus in
     nvidia) repx_at_gpus=(--device nvidia.com/gpu=all) ;;
-    amd) repx_at_gpus=(--device /dev/kfd --device /dev/dri) ;;
+    amd) repx_amd_words ;;
   esac
+  # A device may be open to a group only: with crun, not runc, the user's groups go with it.
+  ((EUID == 0)) || [[ $repx_gpus != amd ]] || repx_at_gpus+=(--group-add keep-groups)
   for path in "${repx_host_paths[@]}"; do repx_at_mounts+=(--volume "$path:$path"); done
   repx_load
 }
