@@ -32,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _restore_locale()
-    code = _guarded(arguments)
+    try:
+        code = _guarded(arguments)
+    except ImportError as problem:
+        code = _not_whole(problem)
     gc.freeze()  # else Python looks through all of it once more before it ends
     sys.exit(code)
 
@@ -88,7 +91,10 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _outcome(arguments: list[str]) -> int:
-    """Run the command and return its exit code. Raises OSError where the system said no."""
+    """Run the command and return its exit code.
+
+    Raises OSError where the system said no, ImportError where a part of repx is not there.
+    """
     from click.exceptions import Abort, ClickException, Exit
 
     from repx import console
@@ -108,7 +114,7 @@ def _outcome(arguments: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         console.note("interrupted")
         code = _INTERRUPTED
-    except OSError:
+    except (OSError, ImportError):
         raise
     except Exception as problem:  # noqa: BLE001  # the last resort; all foreseen is above
         if _lacks_memory(problem):
@@ -117,6 +123,22 @@ def _outcome(arguments: list[str]) -> int:
         _report_bug(arguments)
         code = _BUG
     return code
+
+
+def _not_whole(problem: ImportError) -> int:
+    """Tell which part of repx or of Python cannot be read, and return the exit code.
+
+    It may be one that telling needs, so this imports nothing of repx.
+    """
+    from contextlib import suppress
+
+    with suppress(OSError):
+        sys.stderr.write(
+            f"error: this installation of repx cannot be read in full: {problem}\n"
+            "hint: install repx again, or ask whoever installed it to let you read it\n"
+        )
+        sys.stderr.flush()
+    return _FAILED
 
 
 def _lacks_memory(problem: Exception) -> bool:

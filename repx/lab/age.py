@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repx import __version__
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repx.lab.record import Listing, Record
+
+log = logging.getLogger(__name__)
 
 _NIX_STORE: Final = "/nix/store/"
 _NAMED: Final = 3
@@ -38,10 +41,15 @@ class Age(NamedTuple):
 def of(link: Path) -> Age | None:
     """Return what changed since the Lab behind a link was built, None if nothing did.
 
-    Also None where `repx build` did not make the link: then repx cannot know.
+    Also None where repx cannot know: `repx build` did not make the link, or what it was made from
+    cannot be looked at.
     """
     record = records.read(link)
-    return _by_nix(link) if record is None else _by_repx(link, record)
+    try:
+        return _by_nix(link) if record is None else _by_repx(link, record)
+    except OSError as error:
+        log.debug("cannot tell whether the Lab is older than its files: %s", error)
+        return None
 
 
 def _by_repx(link: Path, record: Record) -> Age | None:

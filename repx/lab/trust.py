@@ -21,12 +21,19 @@ _NIX_STORE: Final = "/nix/store/"
 def is_trusted(opened: OpenLab, state: Path | None) -> bool:
     """Return whether the user built this Lab or accepted exactly this Lab before.
 
-    ``state`` is repx's state folder of the user; without it, no acceptance is remembered.
+    ``state`` is repx's state folder of the user; where there is none, or it cannot be read, no
+    acceptance is remembered.
     """
     if str(opened.root).startswith(_NIX_STORE):
         return True
     manifest = opened.files.read(opened.lab.manifest)
-    return state is not None and _entry(manifest, state).exists()
+    if state is None:
+        return False
+    try:
+        return _entry(manifest, state).exists()
+    except OSError as error:
+        log.debug("trust in a Lab cannot be looked up: %s", error)
+        return False
 
 
 def remember(manifest: bytes, state: Path | None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
@@ -76,3 +77,20 @@ def repx(
     yield call
     log.handlers, log.level, log.propagate = before
     console.set_verbosity(0)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return what shuts a folder to this process, for root too."""
+
+    def shut(folder: Path) -> None:
+        look = os.stat
+
+        def refused(path: int | str | Path, **options: Any) -> os.stat_result:  # noqa: ANN401
+            if not isinstance(path, int) and Path(path).is_relative_to(folder):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return look(path, **options)
+
+        monkeypatch.setattr(os, "stat", refused)
+
+    return shut

@@ -391,3 +391,16 @@ def test_a_project_of_many_changes_names_the_first(project: Path) -> None:
     assert found is not None
     names = ", ".join(f"data/{number}.csv is new" for number in range(3))
     assert f"{names} and 4 more" == found.changed
+
+
+def test_a_definition_that_cannot_be_looked_at_is_not_known_to_have_changed(
+    project: Path, unreadable: Callable[[Path], None]
+) -> None:
+    moved = project.with_name("elsewhere")
+    moved.mkdir()
+    shutil.move(project / "lab.yaml", moved / "lab.yaml")
+    (project / "lab.yaml").symlink_to(moved / "lab.yaml")
+
+    unreadable(moved)
+
+    assert age.of(project / "result") is None

@@ -22,6 +22,10 @@ Repx: TypeAlias = Callable[..., Any]  # see conftest.py
 Given: TypeAlias = Callable[[Callable[..., Any]], None]
 
 REPX: Final = [sys.executable, "-m", "repx"]
+NOT_WHOLE: Final = (
+    "this installation of repx cannot be read in full: no repx.seen\n"
+    "hint: install repx again, or ask whoever installed it to let you read it"
+)
 
 
 @pytest.fixture
@@ -117,6 +121,11 @@ def raising(error: BaseException) -> Callable[[Context], None]:
         (click.Abort(), 130, "interrupted\n"),
         (BrokenPipeError(), 141, ""),
         (PermissionError(13, "Permission denied", "/x"), 3, "error: Permission denied: /x\n"),
+        (
+            ModuleNotFoundError("no repx.seen"),
+            3,
+            f"error: {NOT_WHOLE}\n",
+        ),
         (
             click.UsageError("No such thing."),
             2,

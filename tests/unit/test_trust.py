@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def test_a_lab_is_trusted_once_it_was_accepted(foreign: Path, tmp_path: Path) ->
 
     assert trust.is_trusted(opened, tmp_path)
     assert not trust.is_trusted(opened, None)
+
+
+def test_a_memory_that_cannot_be_read_accepts_nothing(
+    foreign: Path, tmp_path: Path, unreadable: Callable[[Path], None]
+) -> None:
+    opened = open_lab(foreign)
+    trust.remember(opened.files.read(opened.lab.manifest), tmp_path)
+
+    unreadable(tmp_path / "trusted")
+
+    assert not trust.is_trusted(opened, tmp_path)
 
 
 def test_trust_is_in_content_and_not_in_an_id(foreign: Path, tmp_path: Path) -> None:
