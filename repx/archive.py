@@ -1,10 +1,10 @@
-"""Results kept for others on any file system that fsspec knows: named by content, marker last.
+"""Shared results on any file system of fsspec: packs named by content, written before entries.
 
 packs/<job>.<sha256>.tar.gz   the files of one job, each below its folder in a store
-entries/<job>.json            its marker: sum and size of the pack, who made it, where and when
+entries/<job>.json            its marker: sum and size of the pack, user, host and time
 
-A folder and ``ssh://`` are reached as the store of a target is (``repx.filesystem``), so nobody
-can change what another one added; a zip is written anew beside itself and renamed.
+A folder and ``ssh://`` use the same code as a target's store (``repx.filesystem``), so that no user
+can change the results of another. A zip is rewritten to a temporary file and renamed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _ENTRIES: Final = "entries"
 _PACKS: Final = "packs"
 _LEFT: Final = ("lock", FAIL)
-_BATCH: Final = 256 << 20  # what lies on this machine at once, if no job is larger
+_BATCH: Final = 256 << 20  # most bytes on this machine at once, except for a larger job
 _CHUNK: Final = 1 << 20
 
 
@@ -77,7 +77,7 @@ class _Opened:
 
 
 class _Zip:
-    """A zip on this machine: opened for each use, and written anew so that it is always whole."""
+    """A zip on this machine: opened for each use, and rewritten so that it is always complete."""
 
     def __init__(self, path: Path, root: str) -> None:
         self._path = path
@@ -98,7 +98,7 @@ class _Zip:
     def to_write(self) -> Iterator[_Opened]:
         above = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(above, fcntl.LOCK_EX)  # of two who add at once, one waits
+            fcntl.flock(above, fcntl.LOCK_EX)  # one writer at a time
             for orphan in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.part"):
                 shutil.rmtree(orphan)
             start, end = f".{self._path.name}.", ".part"
@@ -116,7 +116,7 @@ class _Zip:
 
 
 def _zip(folder: Path, made: Path) -> None:
-    """Write a zip of what is in a folder; packs are compressed already."""
+    """Write a zip of a folder, without compression: packs are already compressed."""
     with zipfile.ZipFile(made, "w") as written:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -124,20 +124,20 @@ def _zip(folder: Path, made: Path) -> None:
 
 
 def _file_system(protocol: str, **options: object) -> Any:  # noqa: ANN401  # fsspec has no types
-    import fsspec  # 0.1 s that most commands can do without
+    import fsspec  # takes 0.1 s, which most commands do not need
 
     return fsspec.filesystem(protocol, skip_instance_cache=True, **options)
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Entries by job id on one file system. What fails there raises StorageError."""
+    """Entries by job id on one file system, whose errors become StorageError."""
 
     name: str
     opened: _Opened | _Zip
 
     def has(self, jobs: Collection[JobId]) -> dict[JobId, Found]:
-        """Return the entries of those of the jobs that are there whole, in two round trips."""
+        """Return the entries of the jobs that are complete in the archive, in two round trips."""
         wanted = {f"{job}.json": job for job in jobs}
         with self._failing("read"), self.opened.to_read() as there:
             names = {path.rpartition("/")[2] for path in _ls(there, _ENTRIES)} & wanted.keys()
@@ -147,7 +147,7 @@ class Archive:
         return {job: found for job, found in told.items() if found.sha256 and found.size}
 
     def put(self, jobs: Sequence[JobId], store: Store) -> int:
-        """Add the results of jobs; return the bytes that were added."""
+        """Add the results of jobs; return the number of bytes added."""
         total = 0
         listed = store.listing([f"outputs/{job}" for job in jobs])
         for batch in _batches(jobs, _sizes(listed)):
@@ -158,9 +158,9 @@ class Archive:
         return total
 
     def bring(self, found: Mapping[JobId, Found], target: Store) -> Brought:
-        """Bring the results of jobs that have not succeeded at the target, markers last.
+        """Copy the results of jobs that have not succeeded at the target, markers last.
 
-        What is not what its entry says stays away.
+        Results that differ from their entries are not copied.
         """
         size = 0
         jobs: list[JobId] = []
@@ -201,16 +201,16 @@ class Archive:
                     {there.path(_ENTRIES, f"{job}.json"): text for job, text in entries.items()}
                 )
         except StorageError:
-            if self.has(packed.keys()).keys() != packed.keys():  # else a colleague was faster
+            if self.has(packed.keys()).keys() != packed.keys():  # otherwise another user was faster
                 raise
 
     def _get(self, found: Mapping[JobId, Found], folder: str) -> dict[JobId, str]:
-        """Bring packs to a folder here; return which are not what they should be, and why."""
+        """Copy packs to a local folder; return the reasons for packs that are damaged or gone."""
         with self._failing("read"), self.opened.to_read() as there:
             packs = {job: there.path(_PACKS, _pack_name(job, each)) for job, each in found.items()}
             try:
                 there.fs.get(list(packs.values()), [f"{folder}/{job}" for job in packs])
-            except (FileNotFoundError, RepxError):  # one is gone: the others are good
+            except (FileNotFoundError, RepxError):  # a pack is gone: fetch the others
                 for job, path in packs.items():
                     if there.fs.exists(path):
                         there.fs.get([path], [f"{folder}/{job}"])
@@ -222,10 +222,10 @@ class Archive:
 
     @contextmanager
     def _failing(self, verb: str) -> Iterator[None]:
-        """Name the archive in what a file system raises."""
+        """Raise StorageError, which names the archive, in place of a file system's error."""
         try:
             yield
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system has its own errors
             said = error.message if isinstance(error, RepxError) else str(error) or repr(error)
             raise StorageError(f"cannot {verb} {self.name}: {said}", hint=_HINT) from error
 
@@ -234,7 +234,7 @@ _HINT: Final = "docs/remote.md, How do we share results?"
 
 
 def of(url: str, ssh_config: str | None = None) -> Archive:
-    """Return the archive at a URL or a path. Raises StorageError for one that cannot be opened."""
+    """Return the archive at a URL or a path. Raises StorageError if it cannot be opened."""
     scheme, separator, rest = url.partition("://")
     plain = url if not separator else rest if scheme == "file" else None
     if scheme == "zip":
@@ -293,7 +293,7 @@ def _entry(found: Found) -> dict[str, object]:
 
 
 def _batches(jobs: Iterable[JobId], sizes: Mapping[JobId, int]) -> Iterator[list[JobId]]:
-    """Yield jobs, as many at a time as do not come to too many bytes."""
+    """Yield the jobs in batches with a limited number of bytes."""
     batch: list[JobId] = []
     size = 0
     for job in jobs:
@@ -315,7 +315,7 @@ def _sizes(listed: Listed) -> dict[JobId, int]:
 
 
 def _pack(store: Store, jobs: Iterable[JobId], listed: Listed, folder: Path) -> dict[JobId, Found]:
-    """Write a pack for each job into a folder here, in one round trip."""
+    """Write a pack for each job into a local folder, in one round trip."""
     wanted = set(jobs)
     keys = [key for key in listed if key.split("/")[1] in wanted and _is_packed(key)]
     keys.sort(key=lambda key: (key.split("/")[1], key.split("/")[2:] == ["repx", SUCCESS], key))
@@ -346,7 +346,7 @@ class _Pack:
         self.job = job
         self._path = path
         self._file = path.open("wb")
-        # Without a time in its head, so that equal results are equal packs.
+        # No time in the header, so that equal results give equal packs.
         self._zipped = gzip.GzipFile(
             fileobj=self._file, filename="", mode="wb", compresslevel=6, mtime=0
         )
@@ -385,7 +385,7 @@ class _Pack:
 def _unpacked(
     found: Mapping[JobId, Found], folder: Path, name: str, unmarked: list[JobId]
 ) -> Iterator[Outgoing]:
-    """Yield the files of packs, each job's marker last, with a note of where they come from."""
+    """Yield the files of packs, each job's marker last, with a note of its source."""
     for job, each in found.items():
         try:
             marker = yield from _files_of(job, folder / job)

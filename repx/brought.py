@@ -1,4 +1,4 @@
-"""Results that were made elsewhere: who made them, and what is noted of that in a store."""
+"""Results that were made elsewhere, and the notes about their source in a store."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TYPES: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A job's results in another place: who made them, on which host and when.
+    """A job's results in another place, with the user, host and time of the job.
 
-    ``by`` and ``host`` are empty, and ``at`` (seconds since the epoch) 0, where that is not known.
+    Unknown ``by`` and ``host`` are empty; an unknown ``at`` (seconds since the epoch) is 0.
     ``sha256`` and ``size`` are those of an archive's pack.
     """
 
@@ -48,10 +48,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What came: jobs and their bytes.
+    """The results that were copied: jobs and their bytes.
 
-    ``passed`` are jobs that a process works on, or that have succeeded meanwhile; ``broken`` says
-    why others could not be brought.
+    ``passed`` are jobs that run at the target or have succeeded there meanwhile; ``broken`` has
+    the reasons for other jobs that could not be copied.
     """
 
     jobs: tuple[JobId, ...] = ()
@@ -61,23 +61,23 @@ class Brought:
 
 
 class Source(Protocol):
-    """Where results are: an archive, or the store of another target."""
+    """A source of results: an archive, or the store of another target."""
 
     @property
     def name(self) -> str:
-        """Return how people call it."""
+        """Return the name of the source for messages."""
 
     def has(self, jobs: Collection[JobId]) -> dict[JobId, Found]:
-        """Return those of the jobs whose results are there whole. Raises StorageError."""
+        """Return the jobs whose results are complete in the source. Raises StorageError."""
 
     def bring(self, found: Mapping[JobId, Found], target: Store) -> Brought:
-        """Bring the results of jobs that have not succeeded at the target, markers last."""
+        """Copy the results of jobs that have not succeeded at the target, markers last."""
 
 
 def marked(marker: bytes, name: str, found: Found) -> bytes:
-    """Return a job's marker with a note of where its results came from and who made them.
+    """Return a job's marker with a note about the source and the user of its results.
 
-    The note goes with the marker when the job runs again.
+    The note is removed with the marker when the job runs again.
     """
     said = {"from": name, "by": found.by, "host": found.host, "at": found.at}
     note = {key: value for key, value in said.items() if value}
@@ -85,6 +85,6 @@ def marked(marker: bytes, name: str, found: Found) -> bytes:
 
 
 def origin(marker: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return where a job's results came from; nothing for those that were made in their store."""
+    """Return the note about the source of a job's results; empty if the job ran in this store."""
     note = marker.get(_NOTE)
     return note if isinstance(note, dict) else {}

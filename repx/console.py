@@ -1,4 +1,4 @@
-"""The terminal: data to stdout, talk to stderr, colours and shortening only where people look."""
+"""The terminal: data to stdout, messages to stderr; colours and shortening only on a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NARROWEST = 8
 
 @dataclass(slots=True, kw_only=True)
 class _Look:
-    """How this process writes. Mutable: the command line sets it once."""
+    """Output settings of this process. Mutable: the command line sets them once."""
 
     verbosity: int = 0
     coloured: bool = False
@@ -50,14 +50,14 @@ _look = _Look()
 
 
 def setup(environment: Mapping[str, str]) -> None:
-    """Decide about colours (https://no-color.org); nothing was written in vain so far."""
+    """Decide about colours (https://no-color.org) and forget earlier write errors."""
     _look.unwritten = None
     _look.coloured = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
 def listen() -> None:
-    """Show what the library logs (warnings always, the rest when asked to) and how far it is."""
-    import logging  # only when a command runs
+    """Show the library's log (warnings always, the rest depends on verbosity) and its progress."""
+    import logging  # only needed when a command runs
 
     log = logging.getLogger("repx")
     handler = logging.Handler()
@@ -69,12 +69,12 @@ def listen() -> None:
 
 
 def set_verbosity(level: int) -> None:
-    """Show decisions (1) and each command too (2) on stderr, from the next ``listen``."""
+    """Show decisions (1), and also each command (2), on stderr, from the next ``listen``."""
     _look.verbosity = level
 
 
 def verbosity() -> int:
-    """Return how much the user wants to hear: 0, 1 or more."""
+    """Return the verbosity: 0, 1 or more."""
     return _look.verbosity
 
 
@@ -84,7 +84,7 @@ def out(text: str = "") -> None:
 
 
 def raw(content: bytes) -> None:
-    """Write a file's content to stdout as it is."""
+    """Write a file's content to stdout unchanged."""
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
@@ -93,16 +93,16 @@ def raw(content: bytes) -> None:
 def json(value: object) -> None:
     """Write one JSON document to stdout; paths and enums become text.
 
-    It is UTF-8 in any locale (RFC 8259). A byte of a file's name that is none becomes U+FFFD.
+    The output is UTF-8 in any locale (RFC 8259). An invalid byte of a file name becomes U+FFFD.
     """
-    import json as codec  # not for every command
+    import json as codec  # many commands do not need it
 
     text = codec.dumps(value, indent=2, ensure_ascii=False, default=str)
     raw(_HALF_CHARACTER.sub("\ufffd", text).encode() + b"\n")
 
 
 def flush() -> None:
-    """Write what is buffered. Raises the OSError that kept any output from being written."""
+    """Write buffered output. Raises the OSError of any output that could not be written."""
     _flush_stdout()
     if problem := _look.unwritten:
         _look.unwritten = None
@@ -110,7 +110,7 @@ def flush() -> None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Keep the interpreter from writing, at its end, what can no longer be written."""
+    """Redirect a stream to /dev/null, so that the interpreter's final flush does not fail."""
     import os
     from contextlib import suppress
 
@@ -119,17 +119,17 @@ def abandon(stream: TextIO) -> None:
 
 
 def note(text: str) -> None:
-    """Say something on stderr."""
+    """Write a message to stderr."""
     _say(text)
 
 
 def warn(text: str) -> None:
-    """Say on stderr that something may not be what the user expects."""
+    """Write a warning to stderr."""
     _say(f"{_paint('warning:', '1;33', sys.stderr)} {_safe(text)}", safe=False)
 
 
 def error(text: str, *, hint: str | None = None) -> None:
-    """Say on stderr what went wrong and, on a line of its own, what to type instead."""
+    """Write an error to stderr, with the hint on a separate line."""
     _say(f"{_paint('error:', '1;31', sys.stderr)} {_safe(text)}", safe=False)
     if hint:
         _say(f"{_paint('hint:', '1;36', sys.stderr)} {_safe(hint)}", safe=False)
@@ -137,18 +137,18 @@ def error(text: str, *, hint: str | None = None) -> None:
 
 def traceback() -> None:
     """Write the traceback of the exception being handled to stderr."""
-    import traceback as tracebacks  # only for a bug
+    import traceback as tracebacks  # only needed for a bug
 
     _say(tracebacks.format_exc().rstrip("\n"))
 
 
 def interactive() -> bool:
-    """Return whether stdout is a terminal, where a person reads."""
+    """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def can_ask() -> bool:
-    """Return whether a person is there to answer a question."""
+    """Return whether a user can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -170,17 +170,17 @@ def bold(text: str) -> str:
 
 
 def dim(text: str) -> str:
-    """Return what matters less, dimmed on a terminal."""
+    """Return less important text, dimmed on a terminal."""
     return _paint(text, "2", sys.stdout)
 
 
 def plain(value: object) -> str:
-    """Return any value as one line of text: control characters are shown, not obeyed."""
+    """Return any value as one line of text, with control characters escaped."""
     return _CONTROL.sub(_show_control, str(value))
 
 
 def name(job_id: str) -> str:
-    """Return a job id in one line: short on a terminal, whole in a pipe."""
+    """Return a job id on one line: short on a terminal, complete in a pipe."""
     text = plain(job_id)
     return _LONG_ID.sub(r"\1", text) if interactive() else text
 
@@ -188,9 +188,9 @@ def name(job_id: str) -> str:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows: aligned and fitted on a terminal, tab-separated without headers in a pipe.
 
-    On a terminal job ids are shortened, then the widest columns; a last column of absolute
-    paths stays whole, since half a path serves nobody. A column called ``state`` is coloured;
-    one whose cells are all numbers is aligned to the right.
+    On a terminal, job ids are shortened, then the widest columns. A last column of absolute paths
+    is not shortened, since part of a path is useless. A column called ``state`` is coloured; a
+    column of numbers is aligned to the right.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
     if not interactive():
@@ -201,7 +201,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it: ``1d 2h``, ``1h 3m 4s``, ``4.2s``, ``0s``."""
+    """Return a duration for people: ``1d 2h``, ``1h 3m 4s``, ``4.2s``, ``0s``."""
     if seconds < 9.95:  # noqa: PLR2004  # one decimal while it says something
         return f"{max(seconds, 0):.1f}".removesuffix(".0") + "s"
     minutes, rest = divmod(round(seconds), 60)
@@ -217,7 +217,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def size(count: int) -> str:
-    """Return bytes as people say it: ``512B``, ``1.5K``, ``20M`` (powers of 1024)."""
+    """Return a number of bytes for people: ``512B``, ``1.5K``, ``20M`` (powers of 1024)."""
     value, unit = float(count), "B"
     for larger in "KMGTP":
         if value < 999.5:  # noqa: PLR2004  # three digits at most
@@ -230,9 +230,9 @@ def size(count: int) -> str:
 def bar(
     what: str, total: int, shown_as: Callable[[int], str] = str
 ) -> Iterator[Callable[[int], None]]:
-    """Give a function that shows how many of ``total`` are done, on a terminal's stderr.
+    """Yield a function that shows how many of ``total`` are done, if stderr is a terminal.
 
-    Nothing is shown in the first second.
+    The bar is hidden in the first second.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -279,7 +279,7 @@ def _aligned(headers: Sequence[str], rows: list[list[str]], width: int) -> Itera
 
 
 def _fitted(widths: list[int], room: int) -> list[int]:
-    """Narrow the widest columns until all fit, two blanks between them."""
+    """Narrow the widest columns until all fit, with two blanks between columns."""
     room -= 2 * (len(widths) - 1)
     fitted = list(widths)
     while sum(fitted) > room:
@@ -305,7 +305,7 @@ def _is_number(text: str) -> bool:
 
 
 def _columns() -> int:
-    import shutil  # only for a table on a terminal
+    import shutil  # only needed for a table on a terminal
 
     return shutil.get_terminal_size().columns
 
@@ -338,7 +338,7 @@ def _flush_stdout() -> None:
 
 
 def _talk(text: str) -> None:
-    """Write to stderr; when that is impossible (full disk), the work goes on and `flush` tells."""
+    """Write to stderr; on an error (full disk), work goes on and `flush` raises the error."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -362,5 +362,5 @@ def _show_control(match: re.Match[str]) -> str:
 
 
 def _tell(record: LogRecord) -> None:
-    """Show a log record of the library as talk."""
+    """Show a log record of the library as a message."""
     (warn if record.levelname == "WARNING" else note)(record.getMessage())

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from repx.yaml_tree import Node
 
 _NOWHERE: Final = (0, 0)
-_MOST_KEPT: Final = 10_000  # values; aliases can make more of a few lines than fits in memory
+_MOST_KEPT: Final = 10_000  # values; with aliases, a few lines can expand beyond the memory
 _PIECE: Final = 1 << 20
-_LARGEST: Final = 64 << 20  # bytes; what is larger, or never ends, is something else
+_LARGEST: Final = 64 << 20  # bytes; a larger or endless file is no configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """The data of one file, as JSON knows it; ``file`` is its name as messages show it.
+    """The data of one file, as JSON data; ``file`` is its name in messages.
 
-    Where each value stands is in ``root``, or for a file that was read before in ``places``, by
-    pointer as JSON text.
+    The place of each value is in ``root``, or for a cached file in ``places``, by pointer as JSON
+    text.
     """
 
     data: Any
@@ -57,7 +57,7 @@ class Document:
         return place
 
     def line(self, pointer: Pointer, number: int) -> tuple[int, int]:
-        """Return the line and column of one line (1-based) of a text that may have many."""
+        """Return the line and column of one line (1-based) of a text that may have several."""
         node = self.root
         for step in pointer:
             node = node.children[step][1] if node is not None else None
@@ -68,7 +68,7 @@ class Document:
         return (row + number, 0) if block else (row, column)
 
     def problem(self, pointer: Pointer, message: str) -> Problem:
-        """Return a mistake at ``pointer``; a message without a line says in which table it is."""
+        """Return a mistake at ``pointer``; without a known line, the message names the table."""
         place = self.place(pointer)
         if place == _NOWHERE and len(pointer) > 1:
             from repx.schema import dotted
@@ -82,8 +82,8 @@ def load(
 ) -> Document:
     """Read a YAML file, or TOML when its name ends in ``.toml``.
 
-    ``shown`` is its name in messages, if not the path. Raises InputError when it cannot be
-    read, ProblemsError when it is not what it should be; mistakes after which the rest is sound
+    ``shown`` is the file's name in messages, by default the path. Raises InputError when the file
+    cannot be read, ProblemsError when it cannot be parsed. Mistakes that leave the rest readable
     are added to ``problems``, if given.
     """
     file = shown or str(path)
@@ -95,8 +95,8 @@ def load_valid(
 ) -> Document:
     """Read a file as ``load`` does, and raise ProblemsError with every mistake the schema finds.
 
-    ``cache`` is a folder that remembers what was read and found valid, by content: reading YAML
-    again takes 20 ms, and the validator 0.1 s to import.
+    ``cache`` is a folder that keeps the data of valid files, by content: reading YAML again takes
+    20 ms, and importing the validator 0.1 s.
     """
     file = shown or str(path)
     text = _text(path, file)
@@ -107,7 +107,7 @@ def load_valid(
     doc = loads(text, file)
     check(doc, schema_name)
     if kept is not None:
-        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        with suppress(OSError):  # without a cache, the next read only takes longer
             _remember(doc, kept)
     return doc
 
@@ -144,10 +144,10 @@ def _text(path: Path, file: str) -> str:
 
 
 def loads(text: str, file: str, problems: list[Problem] | None = None) -> Document:
-    """Read text as the file of that name; raises ProblemsError. ``problems`` as for ``load``."""
+    """Parse the text of a file. Raises ProblemsError; ``problems`` is the same as for ``load``."""
     if file.endswith(".toml"):
         return Document(data=_toml(text, file), file=file, text=text)
-    from repx import yaml_tree  # 20 ms that most commands need not pay
+    from repx import yaml_tree  # takes 20 ms, which most commands do not need
 
     root = yaml_tree.parse(text, file, problems)
     return Document(data=root.data, file=file, text=text, root=root)
@@ -155,7 +155,7 @@ def loads(text: str, file: str, problems: list[Problem] | None = None) -> Docume
 
 def problems(doc: Document, schema_name: str) -> list[Problem]:
     """Return every mistake the schema ``schemas/<schema_name>`` finds, in order of place."""
-    from repx import schema  # 0.1 s that most commands need not pay
+    from repx import schema  # takes 0.1 s, which most commands do not need
 
     found = schema.mistakes(doc.data, schema_name)
     return sorted(doc.problem(pointer, message) for pointer, message in found)
@@ -169,14 +169,14 @@ def check(doc: Document, schema_name: str) -> None:
 
 
 def _kept(text: str, schema_name: str, cache: Path) -> Path:
-    """Return the file that holds data and places of a text that was valid, as JSON."""
+    """Return the cache file, as JSON, for the data and places of a valid text."""
     schema = assets.path(f"schemas/{schema_name}").read_text(encoding="utf-8")
     digest = hashlib.sha256(f"{text}\0{schema}".encode()).hexdigest()
     return cache / "valid" / f"{digest}.json"
 
 
 def _remember(doc: Document, kept: Path) -> None:
-    """Keep a valid file's data; what JSON would not give back the same is not kept."""
+    """Write a valid file's data to the cache, unless JSON would change the data."""
     if doc.root is not None and doc.root.size > _MOST_KEPT:
         return
     places = {} if doc.root is None else dict(_places(doc.root, ()))
@@ -201,7 +201,7 @@ def _key(pointer: Pointer) -> str:
 
 
 def _remembered(kept: Path) -> dict[str, Any] | None:
-    """Return data and places of a file that was valid; None where that is not known."""
+    """Return the cached data and places of a valid file, None if there are none."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         noted, _, text = kept.read_text(encoding="utf-8").partition("\n")
         if noted == _sum(text):  # else a crash has torn it

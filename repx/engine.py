@@ -1,4 +1,4 @@
-"""A run up to its start: observe, plan, transfer, write the submission folder, in that order."""
+"""All steps of a run up to its start: observe, plan, transfer, write the submission folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submission that was written to a store: its id, its folder there, what was sent."""
+    """A submission that was written to a store: its id, its folder, and the bytes sent."""
 
     id: str
     folder: str
@@ -56,9 +56,9 @@ def prepare(
     explain: Explain = lambda _: {},
     elsewhere: Explain = lambda _: {},
 ) -> Plan:
-    """Return the plan for a wish, given what the store holds now; ``explain`` as in the plan.
+    """Return the plan for a wish and the current store; ``explain`` is the same as in the plan.
 
-    ``elsewhere`` says, of jobs that would run, whose results can be brought instead, and why.
+    ``elsewhere`` returns those jobs to run whose results can be fetched instead, with reasons.
     """
     states = observe.states(lab, store)
 
@@ -82,13 +82,13 @@ def prepare(
         again = {task.job.id for task in fewer.tasks}
         if again.isdisjoint(found):
             return _with_fetched(fewer, found)
-        # What depends on a job that runs is made from that job's new results.
+        # A job downstream of a job that runs must use the new results, so it also runs.
         found = {job: why for job, why in found.items() if job not in again}
     return made
 
 
 def _with_fetched(made: Plan, found: Mapping[JobId, str]) -> Plan:
-    """Return a plan that fetches what it would take for done."""
+    """Return the plan with ``found`` moved from done to fetched."""
     fetched = {job: found[job] for job in made.done if job in found}
     return replace(
         made, done=tuple(job for job in made.done if job not in fetched), fetched=fetched
@@ -99,10 +99,10 @@ _SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
 
 
 def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submission:
-    """Write the plan's submission folder and what its jobs need to the store.
+    """Write the plan's submission folder and the files that its jobs need to the store.
 
-    Nothing is started. Raises StorageError when the store cannot be written, SchedulerError when
-    jobs wait for others that the target's scheduler cannot wait for.
+    Starts nothing. Raises StorageError when the store cannot be written, SchedulerError when jobs
+    wait for jobs that the target's scheduler cannot wait for.
     """
     submission = new_id(plan)
     folder = f"{submissions.FOLDER}/{submission}"
@@ -113,7 +113,7 @@ def submit(opened: OpenLab, plan: Plan, store: Store, target: Target) -> Submiss
 def render_to(
     folder: Path, opened: OpenLab, plan: Plan, store: Store, target: Target
 ) -> Submission:
-    """Write the submission folder to a place of the user's own; artifacts go to the store."""
+    """Write the submission folder to a folder of the user's; artifacts go to the store."""
     submission = new_id(plan)
     place = stores.local(str(folder.parent))
     sent = _write(opened, plan, target, store, (place, folder.name), submission)
@@ -128,14 +128,14 @@ def _write(
     place: tuple[Store, str],
     submission: str,
 ) -> Sent:
-    # What only looks needs none of these, and nothing to do no jinja2, which costs 70 ms.
+    # Imported here, since jinja2 takes 70 ms and commands that only read do not need it.
     from repx import images, isolation, render, transfer
 
     target = store.place.settled(target)
     scheduler = schedulers.of(target)
     scheduler.check(plan)
     if scheduler.attended:
-        _ = store.place.python  # named before anything is sent, if it is missing
+        _ = store.place.python  # raise the error for a missing Python before anything is sent
     key_of = transfer.places(opened.lab, opened.files)
     named = {opened.lab.image_of(task.job, task.run) for task in plan.tasks}
     made, used = rooms_of(opened, named, target)
@@ -164,7 +164,7 @@ def _write(
 def rooms_of(
     opened: OpenLab, named: Collection[str | None], target: Target
 ) -> tuple[dict[str | None, Room], Collection[Image]]:
-    """Return what isolated jobs run in, by the path of their image, and the images used.
+    """Return the rooms for isolated jobs, by the path of their image, and the images used.
 
     Raises LabError for a broken image.
     """
@@ -189,7 +189,7 @@ def rooms_of(
 
 
 def _needs_nix(opened: OpenLab) -> bool:
-    """Return whether the Lab's programs are started by what its images have in /nix/store."""
+    """Return whether the Lab's programs have an interpreter in /nix/store, from its images."""
     job = next(iter(opened.lab.jobs.values()), None)
     if job is None:
         return False
@@ -201,7 +201,7 @@ _NIX: Final = b"#!/nix/store/"
 
 
 def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | None:
-    """Ask the place what the scheduler wants to know of it."""
+    """Return the target's answer to the scheduler's question, None if there is no question."""
     words = scheduler.ask_site(target)
     if words is None:
         return None
@@ -209,21 +209,21 @@ def _site(store: Store, scheduler: Scheduler, target: Target) -> Completed | Non
 
 
 _SUBMIT_S: Final = 4 * 3600
-OUTDATED: Final = 76  # the exit code of a script that found its jobs in the queue already
+OUTDATED: Final = 76  # exit code of a script whose jobs were already in the queue
 
 
 def start(store: Store, target: Target, submission: str, limits: Limits) -> Process | None:
-    """Start a submission; return the process that lives as long as its jobs, if there is one.
+    """Start a submission; return the process that runs until its jobs end, if there is one.
 
-    Raises SchedulerError with what a batch system said when it refused the jobs, OutdatedPlanError
-    when another submission took some of the jobs since these were planned.
+    Raises SchedulerError with the message of a batch system that refused the jobs, and
+    OutdatedPlanError when another submission took some of the jobs after the plan was made.
     """
     scheduler = schedulers.of(target)
     key = f"{submissions.FOLDER}/{submission}"
     folder = store.path(key)
     words = scheduler.start(folder, limits)
     if scheduler.attended:
-        ours = {"REPX_PYTHON": store.place.python}  # new enough, which python3 may not be
+        ours = {"REPX_PYTHON": store.place.python}  # python3 may be too old
         return store.place.spawn(words, output=f"{folder}/agent.log", cwd=folder, more_env=ours)
     answer = store.place.run(words, timeout_s=_SUBMIT_S, check=False)
     if answer.code != 0:
@@ -237,13 +237,13 @@ def start(store: Store, target: Target, submission: str, limits: Limits) -> Proc
 
 
 class OutdatedPlanError(SchedulerError):
-    """Another submission took some of the jobs since these were planned."""
+    """Another submission took some of the jobs after the plan was made."""
 
 
 def new_id(plan: Plan) -> str:
-    """Return a new submission id: when (UTC), so that ids sort by time whoever made them.
+    """Return a new submission id: the time (UTC), so that ids of all users sort by time.
 
-    Four of the last six digits tell the fraction of the second, two tell plans apart.
+    Of the last six digits, four are the fraction of the second, two are a hash of the plan.
     """
     now = time.time_ns()
     seconds, rest = divmod(now, 10**9)

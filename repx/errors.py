@@ -11,7 +11,7 @@ The tree, with exit codes::
       CommandError            3   a process failed
         CommandNotFoundError  3   a process could not be started
       StorageError            3   a store could not be read or written
-      SchedulerError          3   a scheduler answered what nobody expected
+      SchedulerError          3   a scheduler gave an unexpected answer
       JobsFailedError         1   the run ended and some jobs did not succeed
       InterruptedRunError   130   the user asked to stop
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RepxError(Exception):
-    """What went wrong, and in ``hint`` what to type instead."""
+    """An error message, and in ``hint`` a way out."""
 
     exit_code: ClassVar[int] = 3
 
@@ -37,7 +37,7 @@ class RepxError(Exception):
         self.message = message
         self.hint = hint
         if hint:
-            self.add_note(f"hint: {hint}")  # for tracebacks, as notebooks show them
+            self.add_note(f"hint: {hint}")  # for tracebacks, which notebooks show
 
 
 class InputError(RepxError):
@@ -48,7 +48,7 @@ class InputError(RepxError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in a file: where (1-based line and column, 0 if unknown) and what."""
+    """One mistake in a file: its place (1-based line and column, 0 if unknown) and a message."""
 
     file: str
     line: int
@@ -83,7 +83,7 @@ class RenderError(RepxError):
 
 
 class CommandError(RepxError):
-    """A process failed: the command as one could paste it, and the end of its stderr."""
+    """A process failed: the command, ready to paste, and the end of its stderr."""
 
     def __init__(
         self, argv: Sequence[str], code: int, stderr: str, *, hint: str | None = None
@@ -106,23 +106,23 @@ class StorageError(RepxError):
 
 
 class ConnectionLostError(RepxError):
-    """A target on another machine cannot be reached, or not any more."""
+    """A target on another machine cannot be reached, or the connection was lost."""
 
     def __init__(self, name: str, said: str, argv: Sequence[str]) -> None:
-        """Say what ssh said, and how to try the connection without us."""
+        """Keep the message of ssh, and hint at a command that tests the connection without repx."""
         *ssh, _ = argv
         super().__init__(f"cannot reach {name}: {said}", hint=f"try: {shlex.join([*ssh, 'true'])}")
 
 
 class SchedulerError(RepxError):
-    """A scheduler answered what nobody expected."""
+    """A scheduler gave an unexpected answer."""
 
 
 class OutOfReachError(SchedulerError):
-    """A job has to wait for one that its scheduler knows nothing of."""
+    """A job has to wait for a job that its scheduler does not know."""
 
     def __init__(self, job: str, by: str, scheduler: str) -> None:
-        """Name the job that has to end first, and ``by``, who has it."""
+        """Name the job that must end first, and ``by``, its owner."""
         super().__init__(
             f"job {job} waits or runs where {scheduler} cannot wait for it"
             f" ({by or 'not submitted'})",
@@ -144,7 +144,7 @@ class InterruptedRunError(RepxError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the known word closest to ``word``, or None."""
-    import difflib  # only for a mistake
+    import difflib  # only needed for a mistake
 
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean '{near[0]}'?" if near else None

@@ -1,8 +1,8 @@
 """A store as a file system of fsspec: ``fsspec.open("repx://cluster/outputs/...")``.
 
-Paths are keys below the store's folder, at this machine or at another one. What takes many files
-(``cat``, ``pipe``, ``get``, ``put``, ``find``, ``rm``) takes one round trip; a file is written
-whole or not at all. Folders come with their files.
+Paths are keys below the store's folder, on this machine or on another one. Operations on many files
+(``cat``, ``pipe``, ``get``, ``put``, ``find``, ``rm``) take one round trip; a file is written
+completely or not at all. Folders are made with their files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
     cachable = False
 
     def __init__(self, target: str | None = None, store: Store | None = None, **more: Any) -> None:
-        """Take a store, or find that of a target as the command line does."""
+        """Take a store, or find a target's store as the command line does."""
         super().__init__(**more)
         self.store = store or _store_of(target)
 
@@ -64,7 +64,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         return [found["size"] for found in self._infos(self._strip_protocol(paths))]
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """Return what is in a folder. Raises FileNotFoundError where there is none."""
+        """Return the content of a folder. Raises FileNotFoundError if there is no such folder."""
         key = self._strip_protocol(path)
         names = self.store.names(key)
         keys = [f"{key}/{name}".lstrip("/") for name in names]
@@ -111,11 +111,11 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         self.store.write_many((key, _PLAIN, content, "") for key, content in items)
 
     def pipe_file(self, path: str, value: bytes, **_: Any) -> None:
-        """Write a file whole."""
+        """Write a file, completely or not at all."""
         self.pipe({path: value})
 
     def put(self, lpath: Any, rpath: Any, recursive: bool = False, **more: Any) -> None:
-        """Write local files; a list of them to a list of paths in one round trip."""
+        """Write local files; a list of files to a list of paths takes one round trip."""
         if isinstance(lpath, str) or isinstance(rpath, str):
             super().put(lpath, rpath, recursive=recursive, **more)
             return
@@ -127,7 +127,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
             self.put([lpath], [rpath])
 
     def get(self, rpath: Any, lpath: Any, recursive: bool = False, **more: Any) -> None:
-        """Bring files; a list of them to a list of local paths in one round trip."""
+        """Copy files here; a list of files to a list of local paths takes one round trip."""
         if isinstance(rpath, str) or isinstance(lpath, str):
             super().get(rpath, lpath, recursive=recursive, **more)
             return
@@ -140,7 +140,7 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), next(iter(places)))
 
     def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
-        """Bring a file, or make a folder where it is one."""
+        """Copy a file here, or make a folder for a folder."""
         if self.isdir(rpath):
             Path(lpath).mkdir(parents=True, exist_ok=True)
         else:
@@ -157,10 +157,10 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         self.store.remove(self._strip_protocol(path))
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Do nothing: folders come with their files."""
+        """Do nothing: folders are made with their files."""
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Do nothing: folders come with their files."""
+        """Do nothing: folders are made with their files."""
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, **more: Any) -> Any:
         key = self._strip_protocol(path)
@@ -191,7 +191,7 @@ class _Reader(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no type
 
 
 class _Writer:
-    """A file that is written when it is closed, and not at all where its writer failed. Mutable."""
+    """A file that is written when closed, and not written after an error. Mutable."""
 
     def __init__(self, store: Store, key: str) -> None:
         self._store = store
@@ -211,7 +211,7 @@ class _Writer:
             self._file.close()
 
     def close(self) -> None:
-        """Write what was given."""
+        """Write the content to the store."""
         if not self._file.closed:
             self._file.seek(0)
             self._store.write_many([(self._key, _PLAIN, self._file, "")])

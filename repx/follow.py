@@ -1,4 +1,4 @@
-"""How jobs go, as events: read from an agent's file, or made of one look after another."""
+"""Progress of jobs as events: read from an agent's file, or made from successive looks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def agent(
     pid: int = 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[list[Event]]:
-    """Yield what happened since the last look, until the agent has ended; often nothing.
+    """Yield the events since the last look, often none, until the agent has ended.
 
-    ``pid`` is the agent's process, where it may not have begun yet.
+    ``pid`` is the agent's process, given if the agent may not have started yet.
     """
     lock = submissions.agent_lock(submission)
     key = f"{submissions.FOLDER}/{submission}/events.jsonl"
@@ -45,17 +45,17 @@ def agent(
         sleep(_LOOK_EVERY_S)
 
 
-# Up to so many seconds of watching, so many seconds are the shortest pause.
+# Pairs: up to this many seconds of watching, this is the shortest pause in seconds.
 _LEAST: Final = ((60.0, 1.0), (3600.0, 15.0), (float("inf"), 60.0))
 _MOST_S: Final = 60.0
 
 
 @dataclass(slots=True)
 class Pauses:
-    """How long to wait between two looks at a batch system. Mutable: knows how long it has watched.
+    """The pauses between looks at a batch system. Mutable: counts the time of watching.
 
-    Twice as long each time, and from the start again when something changed, but never less than
-    ``_LEAST`` says for the time that was watched so far. A random part keeps many watchers apart.
+    A pause is twice as long as the previous one, or the shortest after a change. ``_LEAST`` has
+    the shortest pause for the time watched so far. A random part spreads the load of many users.
     """
 
     jitter: Callable[[], float] = field(default=random.random)
@@ -63,7 +63,7 @@ class Pauses:
     pause_s: float = 0.0
 
     def next(self, *, changed: bool) -> float:
-        """Return the seconds to wait now."""
+        """Return the length of the next pause in seconds."""
         least = next(least for until, least in _LEAST if self.watched_s < until)
         self.pause_s = least if changed else min(max(2 * self.pause_s, least), _MOST_S)
         pause = self.pause_s * (1 + self.jitter() / 4)
@@ -78,7 +78,7 @@ def looks(
     sleep: Callable[[float], None] = time.sleep,
     pauses: Pauses | None = None,
 ) -> Iterator[list[Event]]:
-    """Yield what has changed with the jobs from look to look until none is alive."""
+    """Yield the changes of jobs between looks until no job is alive."""
     before: dict[JobId, State] = {}
     pauses = pauses or Pauses()
     while True:

@@ -1,4 +1,4 @@
-"""Declared outputs that were there when their job ended and are gone since: who can make them."""
+"""Declared outputs that were deleted after their job ended, and the jobs that can remake them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _STEP_FAILED: Final = re.compile(r"step (?P<name>.+) of branch (?P<branch>\d+) f
 def outputs(
     store: Store, jobs: Iterable[Job], *, unchecked: bool = False
 ) -> dict[JobId, tuple[str, ...]]:
-    """Return, of jobs that have succeeded, the names of the outputs that are gone.
+    """Return the names of deleted outputs, by succeeded job.
 
-    Two round trips at most, however many jobs. What a target let be missing was never there.
-    RepX 0.5 looks at no output, and leaves an empty marker: its jobs count if ``unchecked``.
+    Takes at most two round trips for any number of jobs. Outputs that a target allowed to be
+    missing do not count. RepX 0.5 does not check outputs and leaves an empty marker: its jobs
+    count only if ``unchecked``.
     """
     declared = {job.id: launch.outputs(job.final, f"outputs/{job.id}/out") for job in jobs}
     there = store.present([key for keys in declared.values() for key in keys.values()])
@@ -41,7 +42,7 @@ def outputs(
 def inputs(
     store: Store, lab: Lab, jobs: Iterable[Job], kept: Collection[JobId]
 ) -> dict[JobId, tuple[str, ...]]:
-    """Return, of the ``kept`` results that jobs are about to read, the outputs that are gone."""
+    """Return the deleted outputs of ``kept`` results that the jobs will read, by kept job."""
     kept = frozenset(kept)
     read: dict[JobId, set[str]] = {}
     for job in jobs if kept else ():
@@ -74,7 +75,7 @@ def of_runs(
 def _never_there(
     store: Store, jobs: Collection[JobId], *, unchecked: bool
 ) -> dict[JobId, Collection[str]]:
-    """Return which outputs each job did not write, of the jobs of which that is known."""
+    """Return the outputs that each job did not write, for the jobs whose marker is known."""
     keys = {job: f"outputs/{job}/repx/{SUCCESS}" for job in jobs}
     markers = store.read_many(list(keys.values()))
     said = {job: as_object(markers[key]) for job, key in keys.items() if key in markers}
@@ -87,9 +88,9 @@ def _names(marker: Mapping[str, object]) -> Collection[str]:
 
 
 def makers(store: Store, lab: Lab, failed: Mapping[JobId, str]) -> dict[JobId, JobId]:
-    """Return, by jobs that failed for a missing input, the job whose output is gone.
+    """Return the job whose output is gone, by job that failed for this missing input.
 
-    ``failed`` has the reasons. Nothing is asked of the store where none of them is that.
+    ``failed`` has the reasons. The store is only read if a reason may be a missing input.
     """
     found = {job: maker for job, why in failed.items() if (maker := _maker(lab.jobs[job], why))}
     phases = {key: job for job, why in failed.items() if (key := _phase_record(job, why))}
@@ -105,7 +106,7 @@ def makers(store: Store, lab: Lab, failed: Mapping[JobId, str]) -> dict[JobId, J
 
 
 def _phase_record(job: JobId, reason: str) -> str | None:
-    """Return the key of the record of the phase by which a scatter-gather job failed."""
+    """Return the key of the record of the phase that made a scatter-gather job fail."""
     step = _STEP_FAILED.fullmatch(reason)
     if step is not None:
         return f"outputs/{job}/branch-{step['branch']}/{STEP_PREFIX}{step['name']}/repx/{FAIL}"
@@ -113,7 +114,7 @@ def _phase_record(job: JobId, reason: str) -> str | None:
 
 
 def _maker(job: Job, reason: str) -> JobId | None:
-    """Return the job that makes the input which a reason names."""
+    """Return the job that makes the input named in a reason."""
     for executable in job.executables.values():
         for source in executable.inputs:
             made = source.job_id not in (None, SELF)

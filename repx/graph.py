@@ -1,4 +1,4 @@
-"""Facts about a graph of jobs, given as the needs of each: order, closure, cycles, parts."""
+"""Properties of a graph of jobs, given as the needs of each: order, closure, cycles, parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Needs: TypeAlias = "Mapping[Node, Collection[Node]]"
 
 
 def order(needs: Needs[Node]) -> tuple[Node, ...]:
-    """Return all nodes, needs first; among equals, as the mapping has them.
+    """Return all nodes, needs first; otherwise in the order of the mapping.
 
     Raises GraphError naming a cycle, or a need that is no node.
     """
@@ -38,7 +38,7 @@ def order(needs: Needs[Node]) -> tuple[Node, ...]:
 
 
 def dependents(needs: Needs[Node]) -> dict[Node, list[Node]]:
-    """Return for every node those that need it directly. Raises GraphError for a strange need."""
+    """Return for every node its direct dependents. Raises GraphError for an unknown need."""
     users: dict[Node, list[Node]] = {node: [] for node in needs}
     for node, wanted in needs.items():
         for need in wanted:
@@ -51,7 +51,7 @@ def dependents(needs: Needs[Node]) -> dict[Node, list[Node]]:
 def closure(needs: Needs[Node], start: Iterable[Node]) -> set[Node]:
     """Return the start and everything it needs, directly or not.
 
-    With ``dependents(needs)`` in place of ``needs``: and everything that needs it.
+    With ``dependents(needs)`` in place of ``needs``, return everything that needs the start.
     """
     found = set(start)
     todo = list(found)
@@ -114,7 +114,7 @@ def components(needs: Needs[Node]) -> list[list[Node]]:
 
 
 def downstream(needs: Needs[str], of: Iterable[str]) -> dict[str, str]:
-    """Return all nodes that stand on some, each with one of these, the nearest first."""
+    """Return all nodes downstream of the nodes ``of``, each with one of these; nearest first."""
     users = dependents(needs)
     culprit: dict[str, str] = {}
     todo = deque((node, node) for node in of)

@@ -1,4 +1,4 @@
-"""Bring to a store what it lacks of images: each layer once, whichever images and Labs share it."""
+"""Send missing layers of images to a store: each layer once, even if images and Labs share it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_UNPACK_S: Final = 3600
 
 
 def unpack(packed: BinaryIO) -> Path | None:
-    """Unpack zstd into a new file, for `repx.lab.images.read`; None where zstd is not installed."""
+    """Unpack zstd into a new file, for `repx.lab.images.read`; None if zstd is not installed."""
     from repx.errors import CommandNotFoundError
     from repx.places.command import run
 
@@ -47,22 +47,22 @@ def unpack(packed: BinaryIO) -> Path | None:
 
 
 def layer_key(layer: Layer) -> str:
-    """Return where a layer lies in a store."""
+    """Return the key of a layer in a store."""
     return f"{ARTIFACTS}/store/{layer.sha256}-layer.tar"
 
 
 def missing(wanted: Iterable[Image], sizes: Mapping[str, int]) -> list[Layer]:
-    """Return the layers that a store lacks or has in part; ``sizes`` are those it has, by key.
+    """Return the layers that a store lacks or has only in part; ``sizes`` are its sizes by key.
 
-    A layer of the right size may still be broken: the node that unpacks it looks at every byte,
-    and puts a broken one aside.
+    A layer of the right size may still be broken: the node that unpacks a layer checks every byte
+    and moves a broken layer aside.
     """
     layers = {layer_key(layer): layer for image in wanted for layer in image.layers}
     return [layer for key, layer in layers.items() if sizes.get(key) != layer.size]
 
 
 def send(wanted: Iterable[Image], store: Store) -> Sent:
-    """Copy what the store lacks of images, in two round trips, or one where it lacks nothing.
+    """Copy missing parts of images to the store, in two round trips, or one if none is missing.
 
     Raises StorageError when the store cannot be written.
     """
@@ -88,7 +88,7 @@ def _layers(layers: list[Layer]) -> Iterator[Outgoing]:
 
 
 def _archive(image: Image) -> Iterator[Outgoing]:
-    """Yield what makes the layers a docker archive; the manifest comes last."""
+    """Yield the files that make the layers a docker archive; the manifest comes last."""
     entry = {
         "Config": "config.json",
         "RepoTags": [f"{IMAGE_NAME}:{image.digest}"],

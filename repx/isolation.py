@@ -1,4 +1,4 @@
-"""What isolated jobs need on a node beside their scripts: the shell library, a file per room."""
+"""Files that isolated jobs need besides their scripts: the shell library, a file per room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT: Final = 0o644
 
 
 def files(rooms: Iterable[Room]) -> Iterator[RenderedFile]:
-    """Yield what jobs need to get into their rooms; nothing where there are none."""
+    """Yield the files that jobs need to enter their rooms; none if there are no rooms."""
     by_key = {room.key: room for room in rooms}
     if not by_key:
         return

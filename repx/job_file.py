@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | Sequence[str]
 
 FORMAT: Final = "1"
-WHOLE: Final = "all"  # the unit that stands for all of a scatter-gather job
-# From the folder of a job file: the submission folder.
+WHOLE: Final = "all"  # the unit for the whole of a scatter-gather job
+# The path from the folder of a job file to the submission folder.
 _ABOVE: Final = {False: "..", True: "../.."}
 TAIL: Final = """\
 case $0 in /*) repx_here=${0%/*} ;; */*) repx_here=$PWD/${0%/*} ;; *) repx_here=$PWD ;; esac
@@ -45,7 +45,7 @@ _ESCAPE: Final = re.compile(r"\\(?:u....|.)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFile:
-    """One file below ``jobs/``: where, of which unit, and its head as shell text."""
+    """One file below ``jobs/``: its path, its unit, and its head as shell text."""
 
     path: str
     unit: str
@@ -62,9 +62,9 @@ def of_task(
     artifact: Callable[[str], str],
     room: Room | None = None,
 ) -> Iterator[JobFile]:
-    """Yield the files of a job: one, or of a scatter-gather job also one per unit.
+    """Yield the files of a job: one file, and for a scatter-gather job also one per unit.
 
-    ``room`` is what isolates its programs. Raises LabError where the Lab contradicts itself.
+    ``room`` isolates its programs. Raises LabError if the Lab contradicts itself.
     """
     job = task.job.id
     launches = launch.of_job(lab, target.base_path, task.job, artifact)
@@ -102,7 +102,7 @@ def of_task(
 
 
 def head(data: Mapping[str, Value]) -> str:
-    """Return data as assignments, one a line."""
+    """Return data as assignments, one per line."""
     return "\n".join(f"repx_{name}={_shell(value)}" for name, value in data.items())
 
 
@@ -113,14 +113,14 @@ def _shell(value: Value) -> str:
 
 
 def _word(value: str) -> str:
-    """Quote a word; where it holds the branch's number, leave that to the shell."""
+    """Quote a word, with ``"$1"`` in place of the branch's number."""
     if BRANCH not in value:
         return shlex.quote(value)
     return '"$1"'.join(shlex.quote(part) for part in value.split(BRANCH))
 
 
 def _program(unit: Unit, it: Launch, room: Room | None) -> dict[str, Value]:
-    """Return what runs and how, what it asks for, what goes in and must come out."""
+    """Return a unit's command, runtime, resources, inputs and outputs."""
     words = room.words(it, unit.resources) if room else ()
     return {
         "folder": it.folder,
@@ -152,7 +152,7 @@ def _parameters(task: Task, it: Launch) -> dict[str, Value]:
 
 
 def _around(lab: Lab, target: Target) -> dict[str, Value]:
-    """Return what the target adds to a program."""
+    """Return the settings that the target adds to a program."""
     tools = launch.tools(lab)
     return {
         "environment": _pairs(target.environment),
@@ -168,7 +168,7 @@ def _around(lab: Lab, target: Target) -> dict[str, Value]:
 
 
 def _among(task: Task, unit: Unit, launches: Sequence[Launch]) -> dict[str, Value]:
-    """Return what a unit must know of the others of its job."""
+    """Return the facts about other units of the job that a unit needs."""
     if unit.phase.per_branch:
         folders = {it.phase: it.folder for it in launches}
         return {"later": [f"{folders[name]}/repx/SUCCESS" for name in _later(task, unit)]}
@@ -180,7 +180,7 @@ def _among(task: Task, unit: Unit, launches: Sequence[Launch]) -> dict[str, Valu
 
 
 def _later(task: Task, first: Unit) -> list[str]:
-    """Return the units of a branch that depend on one of it, directly or not."""
+    """Return the units of a branch that depend on a unit of this branch, directly or not."""
     found = {first.phase.name}
     for unit in task.units:
         if unit.phase.per_branch and found.intersection(unit.phase.needs):
@@ -189,7 +189,7 @@ def _later(task: Task, first: Unit) -> list[str]:
 
 
 def _json(value: object) -> str:
-    """Return JSON, in which the branch's number still has its mark."""
+    """Return JSON that keeps ``BRANCH`` in place of the branch's number."""
     text = _PRETTY.encode(value)
     if _BRANCH_IN_JSON in text:
         text = _ESCAPE.sub(lambda found: found[0].replace(_BRANCH_IN_JSON, BRANCH), text)

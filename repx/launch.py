@@ -1,7 +1,7 @@
-"""How each phase of a job is started: its program, its inputs and outputs, as paths on the target.
+"""The start of each phase of a job: program, inputs and outputs, as paths on the target.
 
 The rules are those of docs/lab-format.md (Input, How a job is called). Paths of a phase that runs
-per branch hold ``BRANCH`` where the branch's number goes, since one description serves all.
+per branch have ``BRANCH`` in place of the branch's number, since one description serves all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from repx.errors import LabError
 from repx.model import SELF, STEP_PREFIX, Executable, Input, Job, JobId, Lab, Phase, RunName
 
-# Cannot occur in a path, so nothing else is ever mistaken for it.
+# This text cannot occur in a path.
 BRANCH: Final = "\0"
 
 _STORE_BASE: Final = "store__base"
@@ -26,8 +26,8 @@ _STEP_SOURCE: Final = "step:"
 class Launch:
     """One start of a program: absolute paths on the target.
 
-    ``folder`` holds the phase's ``out`` and ``repx``. ``inputs_file`` is the JSON object of
-    ``inputs`` and ``parameters_file`` that of the parameters, which the program is given.
+    ``folder`` holds the phase's ``out`` and ``repx``. The program gets ``inputs_file``, the JSON
+    object of ``inputs``, and ``parameters_file``, that of the parameters.
     """
 
     phase: str
@@ -40,7 +40,7 @@ class Launch:
 
     @property
     def out(self) -> str:
-        """Return the folder the program starts in and writes to."""
+        """Return the folder in which the program starts and writes."""
         return f"{self.folder}/out"
 
     @property
@@ -54,8 +54,8 @@ def of_job(
 ) -> tuple[Launch, ...]:
     """Return the launches of a job's phases, in the order of ``Job.phases``.
 
-    ``base`` is the store's path, ``artifact`` gives the path there of a file of the Lab.
-    Raises LabError where the Lab contradicts itself.
+    ``base`` is the store's path, ``artifact`` gives the path in the store of a file of the Lab.
+    Raises LabError if the Lab contradicts itself.
     """
     home_folder = home(base, job.id)
     launches: list[Launch] = []
@@ -90,32 +90,32 @@ def phase_folder(home_folder: str, phase: Phase) -> str:
 
 
 def _inputs_file(home_folder: str, folder: str, phase: Phase) -> str:
-    # Scatter's is the job's own; gather must not overwrite it.
+    # The job's own inputs file is scatter's; gather must not overwrite it.
     if phase.name == "gather":
         return f"{home_folder}/repx/gather_inputs.json"
     return f"{folder if phase.per_branch else home_folder}/repx/inputs.json"
 
 
 def lab_folder(lab: Lab) -> str:
-    """Return the key of the folder in which a Lab's own files stand in a store, as in the Lab.
+    """Return the key of the folder of a Lab's files in a store, laid out as in the Lab.
 
-    It is named by their content, so that no Lab replaces what is another's.
+    The folder is named by content, so that no Lab replaces the files of another.
     """
     return f"labs/{lab.digest[:32] or lab.id}"
 
 
 def tools(lab: Lab) -> str:
-    """Return the key of the folder with the Lab's host tools; empty where it has none."""
+    """Return the key of the folder with the Lab's host tools; empty if there are none."""
     return f"{lab_folder(lab)}/host-tools/{lab.host_tools}/bin" if lab.host_tools else ""
 
 
 def own_name(lab: Lab) -> str:
-    """Return how the names of a Lab's metadata in a store begin: by its id and its content."""
+    """Return the prefix for names of a Lab's metadata in a store: its id and its digest."""
     return f"{lab.id}-{lab.digest[:12]}" if lab.digest else lab.id
 
 
 def metadata_name(lab: Lab, run: RunName) -> str:
-    """Return what a store calls a run's metadata, below ``artifacts`` (``top``: the root's)."""
+    """Return the key of a run's metadata below ``artifacts`` (``top``: the root metadata)."""
     return f"revision/{own_name(lab)}-metadata-{run}.json"
 
 
@@ -141,7 +141,7 @@ def _resolve(
 
 
 def _path(lab: Lab, base: str, job: Job, source: Input, static: Mapping[str, str]) -> str | None:
-    """Return the path behind an input, or None for one that no rule covers."""
+    """Return the path of an input, or None if no rule covers the input."""
     inside = _inside(base, job, source)
     if inside is not None:
         return inside

@@ -1,6 +1,6 @@
-"""What a Lab is: runs, jobs, executables and what feeds them. Data only.
+"""The model of a Lab: runs, jobs, executables and their inputs. Data only.
 
-The fields follow ``docs/lab-format.md``; names are ours where the format's are unclear.
+The fields follow ``docs/lab-format.md``, with clearer names where the format's are unclear.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ RunName: TypeAlias = str
 STEP_PREFIX: Final = "step-"
 SELF: Final = "self"
 
-_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode  # made once, for 100,000 values
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode  # made once, used for 100,000 values
 
 
 class StageType(StrEnum):
-    """How a job is executed."""
+    """The way a job is executed."""
 
     SIMPLE = "simple"
     SCATTER_GATHER = "scatter-gather"
 
 
 class DependencyType(StrEnum):
-    """What a run needs of a run before it: success (hard) or only an end (soft)."""
+    """A run's need of an upstream run: success (hard) or only the end (soft)."""
 
     HARD = "hard"
     SOFT = "soft"
@@ -50,7 +50,7 @@ class Hints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One named input of an executable, and where its value comes from.
+    """One named input of an executable, and the source of its value.
 
     The kinds are those of docs/lab-format.md, Input.
     """
@@ -67,7 +67,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executable:
-    """One program of a job: its path in the Lab, what goes in, what must come out.
+    """One program of a job: its path in the Lab, its inputs and required outputs.
 
     ``outputs`` maps a name to a template beginning ``$out/``; values that are not strings
     are descriptions (``worker__arg``), not files. ``deps`` names steps, without prefix.
@@ -84,7 +84,7 @@ class Executable:
 class Phase:
     """One program of a job, started on its own: ``main``, or ``scatter``, ``step-<s>``, ``gather``.
 
-    ``needs`` names phases of the same job. What is ``per_branch`` starts once for each branch
+    ``needs`` names phases of the same job. A ``per_branch`` phase starts once for each branch
     that scatter makes.
     """
 
@@ -103,9 +103,9 @@ class Phase:
 class Job:
     """One node of the job graph: a stage with one combination of parameters.
 
-    ``needs`` are the ids of the jobs whose outputs it reads, each once, sorted. ``own_names``
-    says what values that are stored files were called in the project. ``image`` is a path inside
-    the Lab, where the job has another image than its run.
+    ``needs`` are the ids of the jobs whose outputs the job reads, each once, sorted. ``own_names``
+    maps values that are stored files to their names in the project. ``image`` is a path inside
+    the Lab if the job has its own image, different from the run's.
     """
 
     id: JobId
@@ -119,7 +119,7 @@ class Job:
     needs: tuple[JobId, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the needs once; every walk over the graph asks for them."""
+        """Find the needs once, since every walk over the graph uses them."""
         found = {
             source.job_id
             for executable in self.executables.values()
@@ -130,10 +130,10 @@ class Job:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Return what the job does, each phase after those it needs.
+        """Return the phases of the job, each after those it needs.
 
-        Gather needs the one step that no other step needs. Raises LabError where the Lab lacks
-        a phase, or its steps have no order or no single last one.
+        Gather needs the only step that no other step needs. Raises LabError if a phase is
+        missing, or the steps have a cycle or several last steps.
         """
         if not self.is_scatter_gather:
             return (Phase(name="main", executable=self._executable("main")),)
@@ -171,7 +171,7 @@ class Job:
 
     @property
     def shown(self) -> Mapping[str, object]:
-        """Return the parameters as people know them: a file by its own name, not where it lies."""
+        """Return the parameters as users wrote them: files by their own names, not stored paths."""
         if not self.own_names:
             return self.params
         return {name: _own_name(value, self.own_names) for name, value in self.params.items()}
@@ -217,11 +217,11 @@ class Run:
 class Lab:
     """A whole Lab as its metadata describes it.
 
-    ``digest`` is the sha256 of the manifest, which holds the sums of all else: no other Lab has it.
+    ``digest`` is the sha256 of the manifest, which has the sums of all files: no two Labs share it.
     ``files`` maps each listed path to its sha256 (lower-case hex). ``manifest`` is the path
     of the entry point inside the Lab, ``metadata`` that of the root metadata, ``host_tools``
-    the one directory below ``host-tools/``. ``needs`` holds every job's ``needs``; reading
-    it is far cheaper than asking each of many jobs.
+    the only directory below ``host-tools/``. ``needs`` holds every job's ``needs``; reading it is
+    far cheaper than making many jobs.
     """
 
     id: str
@@ -243,13 +243,13 @@ class Lab:
         return job.image or self.runs[run].image
 
     def __post_init__(self) -> None:
-        """Fill in ``needs``, every job's, where the maker of the Lab does not know them yet."""
+        """Fill in ``needs`` from the jobs if the caller did not give them."""
         if not self.needs:
             found = {job_id: job.needs for job_id, job in self.jobs.items()}
             object.__setattr__(self, "needs", found)
 
     def runs_of_jobs(self) -> dict[JobId, tuple[RunName, ...]]:
-        """Return the names of the runs each job belongs to."""
+        """Return the names of the runs that each job belongs to."""
         found: dict[JobId, tuple[RunName, ...]] = {}
         for run in self.runs.values():
             for job in run.jobs:
@@ -268,20 +268,20 @@ def _own_name(value: object, own_names: Mapping[str, str]) -> object:
 
 
 def stage_of(job_id: JobId) -> str:
-    """Return the stage part of a job id: no hash in front, no version behind."""
+    """Return the stage part of a job id, without hash and version."""
     name = job_id.partition("-")[2] or job_id
     stem, dash, version = name.rpartition("-")
     return stem if dash and ("." in version or version.isdigit()) else name
 
 
 def value_text(value: object) -> str:
-    """Return a parameter's value as people read it: text as it is, everything else as JSON."""
-    if type(value) is int:  # most are, and JSON takes ten times as long
+    """Return a parameter's value for people: text unchanged, everything else as JSON."""
+    if type(value) is int:  # most values are text, and JSON takes ten times as long
         return str(value)
     return value if isinstance(value, str) else _AS_JSON(value)
 
 
 def short_id(job_id: JobId) -> str:
-    """Return the id as people read it: the first 12 characters of the hash, then the name."""
+    """Return the id for people: the first 12 characters of the hash, then the name."""
     digest, dash, name = job_id.partition("-")
     return f"{digest[:12]}{dash}{name}"

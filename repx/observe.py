@@ -1,4 +1,4 @@
-"""What is known of the jobs of a Lab: from markers, locks and schedulers, in one look."""
+"""The states of a Lab's jobs, from markers, locks and schedulers, in one look."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def states(lab: Lab, store: Store) -> dict[JobId, JobState]:
     alive = {job for job, said in reported.items() if said.state in ALIVE}
     marked = store.markers(lab.jobs)
     for job, name in marked.items():
-        # A marker counts more than what a scheduler says, unless the job runs again after it.
+        # A marker overrides the scheduler's state, unless the job runs again after the marker.
         if job not in alive or (name == SUCCESS and not reported[job].forced):
             reported[job] = _marked(store, job, name)
     untold = []
@@ -47,7 +47,7 @@ def states(lab: Lab, store: Store) -> dict[JobId, JobState]:
 
 
 def _foreseen(store: Store) -> Sequence[Question[Any]]:
-    """Return what the look should ask along, where that saves a round trip."""
+    """Return the questions to send along with the look if that saves a round trip."""
     if not store.place.name:
         return ()
     from repx.schedulers import queue
@@ -56,7 +56,7 @@ def _foreseen(store: Store) -> Sequence[Question[Any]]:
 
 
 def _scheduled(store: Store) -> dict[JobId, JobState]:
-    """Return what schedulers tell; where nothing was submitted lately, none has to be loaded."""
+    """Return the states from schedulers; load no scheduler if nothing was submitted lately."""
     if not submissions.ids(store) and store.read(submissions.RECORD) is None:
         return {}
     from repx.schedulers import queue
@@ -76,10 +76,10 @@ _SUCCEEDED: Final = JobState(state=State.SUCCEEDED)
 
 
 def _unmarked(store: Store, job: JobId) -> JobState | None:
-    """Return what is known of a job that was started and has no marker.
+    """Return the state of a job that was started and has no marker, None if unknown.
 
-    Its lock is held: it runs without an agent (by hand, or its agent was killed). Its lock is
-    free: it ended between two looks, or it was interrupted. Without a lock, RepX 0.5 ran it.
+    If its lock is held, the job runs without an agent (by hand, or its agent was killed). If its
+    lock is free, the job has just ended or was interrupted. Without a lock, RepX 0.5 ran the job.
     """
     lock = f"outputs/{job}/repx/lock"
     if store.locked(lock):

@@ -1,4 +1,4 @@
-"""Jobs in the queue of Labs that a project had before, and that no Lab of it needs any more."""
+"""Queued jobs of earlier Labs of a project that no current Lab of the project needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def jobs(store: Store, earlier: Collection[str], needed: Collection[JobId]) -> list[JobId]:
-    """Return the jobs that are queued or running for Labs with these ids, and not needed."""
+    """Return the jobs that are queued or running for Labs with these ids and are not needed."""
     if not earlier:
         return []
     there = seen.look(store, (), queue.foreseen(store))

@@ -1,4 +1,4 @@
-"""From a Lab, a target and the states of its jobs to what will run, in which order and why."""
+"""From a Lab, a target and the jobs' states to a plan: the jobs to run, their order and reasons."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from repx.target import Resources, Retries, RuntimeName
 class Gate:
     """A run whose end (soft) or success (hard) other jobs wait for.
 
-    ``jobs`` are those waited for: the run's final ones, or all of it when soft. Each is part of
-    the plan or alive elsewhere; those that succeeded already are left out.
+    ``jobs`` are the jobs to wait for: the run's final jobs, or all jobs if soft. Each is part of
+    the plan or alive in another submission; jobs that have already succeeded are left out.
     """
 
     run: RunName
@@ -27,10 +27,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One phase of a job that will run: what one process does.
+    """One phase of a job that will run: the work of one process.
 
-    ``ladder`` is what each attempt asks for: the first, the second, ...; the last one repeats.
-    The first of ``runtimes`` that works on a node is what the program runs in there.
+    ``ladder`` has the resources of each attempt: the first, the second, ...; the last one repeats.
+    On a node, the program runs in the first of ``runtimes`` that works there.
     """
 
     phase: Phase
@@ -39,7 +39,7 @@ class Unit:
 
     @property
     def resources(self) -> Resources:
-        """Return what the first attempt asks for."""
+        """Return the resources of the first attempt."""
         return self.ladder[0]
 
 
@@ -47,8 +47,8 @@ class Unit:
 class Task:
     """One job that will run; ``units`` are its phases, in the order of ``Job.phases``.
 
-    ``needs`` are the jobs of this plan (or alive from an earlier one) that must succeed
-    first, ``gates`` are indices into ``Plan.gates``. ``reason`` says why the job runs.
+    ``needs`` are the jobs of this plan (or alive from an earlier plan) that must succeed first,
+    ``gates`` are indices into ``Plan.gates``. ``reason`` says why the job runs.
     """
 
     job: Job
@@ -67,12 +67,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one submission does. ``tasks`` are in topological order, run by run.
+    """The plan of one submission. ``tasks`` are in topological order, run by run.
 
-    ``fetched`` are brought from elsewhere instead (job id to the reason, in words).
-    ``done`` have succeeded and are kept; ``outdated`` had succeeded, and stand on jobs that run
-    again, whether they do so, too, or are left; ``alive`` are queued or running for another
-    submission (job id to who answers for it) and are waited for, not started again.
+    ``fetched`` are jobs whose results are copied instead (job id to the reason, in words).
+    ``done`` have succeeded and are kept. ``outdated`` had succeeded, but an upstream job runs
+    again; they may run again or be left. ``alive`` are queued or running in another submission
+    (job id to its owner): the plan waits for them and does not start them again.
     """
 
     tasks: tuple[Task, ...]
@@ -85,11 +85,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the user asked for: ``jobs`` meant by name, and whether to run them again.
+    """The user's request: the named ``jobs``, and whether to run them again.
 
-    What stands on a job that runs again does so, too, unless ``only`` these are meant.
+    Jobs downstream of a job that runs again also run again, unless ``only`` is set.
     ``only_failed`` and ``only_gone`` narrow the jobs to those that failed, and to those whose
-    outputs were deleted. With ``remake`` jobs may run again whose deleted outputs others need now.
+    outputs were deleted. With ``remake``, jobs run again if other jobs need their deleted outputs.
     ``remade`` are jobs that run again for deleted outputs, with the reasons.
     """
 
@@ -103,7 +103,7 @@ class Wish:
 
 
 class ResourcesOf(Protocol):
-    """How the resources of a job's phase are found; equal ones are the same object."""
+    """A function that resolves the resources of a job's phase; equal resources are one object."""
 
     def __call__(self, job: Job, run: RunName, phase: Phase) -> Resources:
         """Return the resolved resources."""
@@ -124,12 +124,12 @@ def make(
     retries: Retries | None = None,
     explain: Explain = lambda _: {},
 ) -> Plan:
-    """Return what has to run for the wish, in topological order, run by run.
+    """Return the plan for the wish, with tasks in topological order, run by run.
 
     ``runtimes`` serve the jobs that have an image, or all if ``isolated``; others run
-    natively. A run that is needed hard is added where it has not succeeded; one that is needed
-    softly is waited for only if it is part of this plan or alive. ``explain`` says of jobs that
-    never ran what made them new. Raises GraphError for a cycle among jobs and runs.
+    natively. A hard dependency on a run adds the run if it has not succeeded; with a soft one, jobs
+    only wait if the run is part of this plan or alive. ``explain`` returns why jobs that never ran
+    are new. Raises GraphError for a cycle among jobs and runs.
     """
     run_of = waiting.primary_runs(lab)
     chosen = _choose(lab, wish, states, run_of)
@@ -175,9 +175,9 @@ def make(
 
 
 def fetchable(plan: Plan) -> list[JobId]:
-    """Return the jobs whose results may come from elsewhere: none depends on a job that is forced.
+    """Return the jobs whose results may be fetched: jobs that neither are nor need forced jobs.
 
-    A forced job is computed anew because its results do not count, nor do those made from them.
+    A forced job must be computed again because its results, and results made from them, are void.
     """
     anew: set[JobId] = set()
     for task in plan.tasks:
@@ -189,9 +189,9 @@ def fetchable(plan: Plan) -> list[JobId]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
-    """Which jobs run: ``needed`` with the reasons. ``forced`` are those whose success is void.
+    """The choice of jobs: ``needed`` run, with reasons. The success of ``forced`` jobs is void.
 
-    Each ``outdated`` result comes with a job on which it stands and that runs.
+    ``outdated`` maps each job with outdated results to an upstream job that runs.
     """
 
     wanted: tuple[JobId, ...]
@@ -204,7 +204,7 @@ class _Choice:
 def _choose(
     lab: Lab, wish: Wish, states: Mapping[JobId, JobState], run_of: Mapping[JobId, RunName]
 ) -> _Choice:
-    """Return which jobs run, once all results are known that these outdate."""
+    """Return the choice of jobs, after finding all results that become outdated."""
     wanted = meant_by(lab, wish, states)
     stale = {job for job, said in states.items() if said.state is State.STALE}
     forced = frozenset(wanted if wish.force else ()).union(wish.remade, stale)
@@ -222,9 +222,9 @@ def _choose(
 
 
 class _Ladders:
-    """The ladders of resources: equal ones are the same object, since few differ among many jobs.
+    """A cache of ladders of resources, since many jobs share few ladders. Mutable.
 
-    Mutable: a ladder is made when it is first asked for.
+    Equal ladders are one object.
     """
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class _Ladders:
 
 
 def meant_by(lab: Lab, wish: Wish, states: Mapping[JobId, JobState]) -> tuple[JobId, ...]:
-    """Return the jobs the user means, and those that may have failed for what is remade."""
+    """Return the jobs the user means, and failed jobs downstream of remade jobs."""
     wanted = wish.jobs
     if wish.only_failed:
         wanted = tuple(job for job in wanted if states[job].state in _FAILED)
@@ -257,10 +257,10 @@ def _alive(lab: Lab, states: Mapping[JobId, JobState]) -> Iterable[JobId]:
 
 
 def _promised(state: JobState) -> bool:
-    """Return whether a scheduler answers for the job's end.
+    """Return whether a scheduler is responsible for the job's end.
 
-    A job that runs by hand, or outlived its scheduler, may end without a marker. Its runner
-    here waits for its lock, and then runs it only if it did not succeed.
+    A job that runs by hand, or whose scheduler was killed, may end without a marker. This plan's
+    runner waits for the job's lock, and then runs the job only if it did not succeed.
     """
     return state.state in ALIVE and not isinstance(state.by, ByHand)
 
@@ -286,9 +286,9 @@ def _reason(state: JobState, *, forced: bool, needed_by: str | None) -> str:
 def _outdated(
     lab: Lab, runs: Collection[JobId], states: Mapping[JobId, JobState]
 ) -> dict[JobId, JobId]:
-    """Return the results that stand on jobs that run, each with one of these.
+    """Return the jobs with results downstream of jobs that run, each with one of the latter.
 
-    Also those that read a run of which some jobs failed: what these make now is not among it.
+    This includes jobs that read a run with failed jobs: they lack the results of these jobs.
     """
     if not runs or all(said.state not in _RESULTS for said in states.values()):
         return {}
@@ -306,7 +306,7 @@ _RESULTS: Final = (State.SUCCEEDED, State.STALE)
 def _stands_on(
     lab: Lab, outdated: Mapping[JobId, JobId], needed: Container[JobId]
 ) -> dict[JobId, str]:
-    """Return why outdated results are made anew."""
+    """Return the reasons of outdated jobs that run again."""
     return {
         job: f"{lab.jobs[culprit].stage}, on which it stands, runs again"
         for job, culprit in outdated.items()
@@ -320,7 +320,7 @@ def _explained(
     states: Mapping[JobId, JobState],
     explain: Explain,
 ) -> Mapping[JobId, str]:
-    """Return what made jobs new that never ran, where that is known."""
+    """Return the reasons, if known, why jobs that never ran are new."""
     fresh = [job for job in needed if job not in forced and states[job].state not in _RAN]
     return explain(fresh) if fresh else {}
 
@@ -332,9 +332,9 @@ def _needed(
     states: Mapping[JobId, JobState],
     run_of: Mapping[JobId, RunName],
 ) -> tuple[dict[JobId, str], set[JobId]]:
-    """Return the jobs that must run with their reasons, and those kept as they succeeded.
+    """Return the jobs that must run, with reasons, and the succeeded jobs that are kept.
 
-    Walks from the wanted jobs to what they need, and stops at what has succeeded or is alive.
+    Walks from the wanted jobs to their needs, and stops at jobs that have succeeded or are alive.
     """
     meant = frozenset(wanted)
     needed: dict[JobId, str] = {}
@@ -365,7 +365,7 @@ def _gates(
     alive: Mapping[JobId, Owner | None],
     run_of: Mapping[JobId, RunName],
 ) -> tuple[tuple[Gate, ...], dict[JobId, tuple[int, ...]]]:
-    """Return the gates that hold anything back, and per job the gates it waits for."""
+    """Return the gates that have jobs to wait for, and per job the gates it waits for."""
     index: dict[tuple[RunName, DependencyType], int | None] = {}
     gates: list[Gate] = []
     gates_of: dict[JobId, tuple[int, ...]] = {}
@@ -392,7 +392,7 @@ def _waited_for(
     needed: Mapping[JobId, str],
     alive: Mapping[JobId, Owner | None],
 ) -> tuple[JobId, ...]:
-    """Return the jobs of a run to wait for: all for its end, the final ones for success."""
+    """Return the jobs of a run to wait for: all jobs for its end, the final jobs for success."""
     jobs = lab.runs[run].jobs
     if kind is DependencyType.HARD:
         jobs = graph.finals(lab.needs, jobs)
@@ -406,7 +406,7 @@ def _order(
     gates_of: Mapping[JobId, tuple[int, ...]],
     run_of: Mapping[JobId, RunName],
 ) -> list[JobId]:
-    """Return the jobs in topological order, those of one run together where that is possible."""
+    """Return the jobs in topological order, with jobs of one run together if possible."""
     rank = {run: number for number, run in enumerate(lab.runs)}
     by_run = sorted(needed, key=lambda name: rank[run_of[name]])
     edges: dict[str, tuple[str, ...]] = {}

@@ -33,14 +33,14 @@ def document(plan: Plan, lab: Lab, target: Target, *, submission_id: str) -> dic
 
 
 class _Asks:
-    """The ladders of resources, each distinct one once. Mutable."""
+    """The distinct ladders of resources. Mutable."""
 
     def __init__(self) -> None:
         self.ladders: list[list[dict[str, int | None]]] = []
         self._places: dict[tuple[tuple[int, int | None, int | None, int], ...], int] = {}
 
     def place(self, ladder: Iterable[Resources]) -> int:
-        """Return the number of a ladder: what each attempt asks for, the last one repeats."""
+        """Return the number of a ladder; add the ladder if it is new."""
         key = tuple((each.cpus or 1, each.memory, each.time_s, each.gpus) for each in ladder)
         if key not in self._places:
             self._places[key] = len(self.ladders)

@@ -1,4 +1,4 @@
-"""What works on a target: its store, its schedulers and its runtimes, tried for real at once."""
+"""Test a target: its store, its schedulers and its runtimes, with real commands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _RUNTIMES: Final[Mapping[RuntimeName, str]] = {
     RuntimeName.DOCKER: "docker",
     RuntimeName.PODMAN: "podman",
 }
-# Each command is tried in a shell of its own, so that none can end or hang the others.
+# Each command is tried in its own shell, so that none can end or block the others.
 _TRY: Final = """
 limit=$1; shift
 if command -v timeout >/dev/null; then limit="timeout $limit"; else limit=; fi
@@ -57,7 +57,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 """
-# The folder itself need not exist: what counts is whether it can be made and used.
+# The folder may be missing: the test is whether it can be made and used.
 _STORE: Final = """
 folder=$1
 while [ -n "$folder" ] && [ ! -e "$folder" ] && [ ! -L "$folder" ]; do
@@ -80,7 +80,7 @@ exit 0
 
 
 class Part(StrEnum):
-    """What of a target was tried."""
+    """The tested part of a target."""
 
     CONNECTION = "connection"
     STORE = "store"
@@ -91,9 +91,9 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Whether one thing works there, and its version, its size or the reason why not.
+    """The result of one test: usable or not, and the version, the size or the reason.
 
-    ``ask`` is what the administrator of a node can do about it.
+    ``ask`` is the fix to ask the administrator of a node for.
     """
 
     part: Part
@@ -104,9 +104,9 @@ class Finding:
 
 
 def target(run: Run, profile: Target) -> list[Finding]:
-    """Try the store, what every job needs, each scheduler and each runtime.
+    """Test the store, the tools of every job, each scheduler and each runtime.
 
-    Raises CommandNotFoundError where there is no bash, CommandError when it does not answer.
+    Raises CommandNotFoundError if there is no bash, CommandError if bash does not answer.
     """
     needs = {name: MEMBERS[name].tools for name in SchedulerName}
     needs[profile.scheduler] = schedulers.of(profile).tools
@@ -122,7 +122,7 @@ def target(run: Run, profile: Target) -> list[Finding]:
 
 
 def with_host_tools(findings: Iterable[Finding], tools: Collection[str]) -> list[Finding]:
-    """Return what was found where a Lab brings tools along: they serve where others lack."""
+    """Return the findings for a Lab with host tools, which replace missing tools of the target."""
     return [
         replace(each, usable=True, why="missing there; that of the Lab's host tools is used")
         if each.part is Part.TOOL and not each.usable and each.name in tools
@@ -132,7 +132,7 @@ def with_host_tools(findings: Iterable[Finding], tools: Collection[str]) -> list
 
 
 def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
-    """Return what the target's jobs need and do not have; of several runtimes one is enough."""
+    """Return the failed findings that the target's jobs need; one working runtime is enough."""
     bad = {(each.part, each.name): each for each in findings if not each.usable}
     wanted = [
         (Part.STORE, profile.base_path),
@@ -147,7 +147,7 @@ def missing(profile: Target, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def store(run: Run, base_path: str) -> Finding:
-    """Try to write, rename, read back, lock and remove a file where the store is or would be."""
+    """Try to write, rename, read, lock and remove a file in the (future) folder of the store."""
     done = run(["bash", "-c", _STORE, "repx-probe", base_path], check=False)
     first, *more = done.stdout.splitlines() or [""]
     words = first.split()
@@ -159,9 +159,9 @@ def store(run: Run, base_path: str) -> Finding:
 
 
 def _quota(lines: Sequence[str]) -> str:
-    """Return how much of a quota is used, from the device of a folder and what `quota -w` says.
+    """Return the used part of a quota, from the device of a folder and the output of `quota -w`.
 
-    Its rows are: device, KiB used (`*` behind it: too much), soft limit, hard limit, ...
+    Rows of `quota -w`: device, KiB used (`*` after it: too much), soft limit, hard limit, ...
     """
     device = next((line[7:] for line in lines if line.startswith("device ")), "")
     for line in lines:
@@ -176,7 +176,7 @@ def _quota(lines: Sequence[str]) -> str:
 def _submitting(
     run: Run, profile: Target, tools: Mapping[str, tuple[int, str]]
 ) -> Iterator[Finding]:
-    """Say whether jobs in Slurm may submit others, as scatter-gather jobs and retries do."""
+    """Test whether Slurm jobs may submit jobs, which scatter-gather jobs and retries do."""
     if profile.scheduler is not SchedulerName.SLURM or tools["scontrol"][0] != 0:
         return
     asked = [rule.resources.partition for rule in profile.resources.defaults]
@@ -224,7 +224,7 @@ def _finding(part: Part, name: str, tool: str, tools: Mapping[str, tuple[int, st
 def _scheduler(
     name: SchedulerName, needed: Iterable[str], tools: Mapping[str, tuple[int, str]]
 ) -> Finding:
-    """Judge a scheduler by its tools: the first that does not work, or else the first."""
+    """Return the finding for a scheduler: that of its first failing tool, else its first tool."""
     first, *_ = needed
     tool = next((tool for tool in needed if tools[tool][0] != 0), first)
     return _finding(Part.SCHEDULER, name, tool, tools)
@@ -236,7 +236,7 @@ def _runtime(name: RuntimeName, tools: Mapping[str, tuple[int, str]]) -> Finding
 
 
 def _why(tool: str, code: int, said: str) -> str:
-    """Return a version, or the last thing a tool said before it failed."""
+    """Return the version of a tool, or its last message before it failed."""
     lines = said.splitlines() or [""]
     if code == 0:
         version = re.search(r"[0-9]+(\.[0-9]+)+", lines[0])
@@ -249,6 +249,6 @@ def _why(tool: str, code: int, said: str) -> str:
 
 
 def _complaint(done: Completed) -> str:
-    """Return the last thing a failed script said, without bash's own prefix."""
+    """Return the last message of a failed script, without bash's own prefix."""
     lines = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.code}"]
     return re.sub(r"^.*?: line [0-9]+: ", "", lines[-1])

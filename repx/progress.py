@@ -1,4 +1,4 @@
-"""How far long work has come: the rooms count, and the terminal shows it when it listens."""
+"""Progress of long work: modules count, and the terminal shows the counts if it listens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    Outgoing = tuple[str, int, Any, str]  # as `repx.places` has it
+    Outgoing = tuple[str, int, Any, str]  # the same type as in `repx.places`
     Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 Item = TypeVar("Item")
@@ -18,16 +18,16 @@ _bars: list[Bar] = []
 
 
 def listen(bar: Bar, in_bytes: Bar) -> None:
-    """Have work shown from now on, counted in items or in bytes.
+    """Show progress from now on, counted in items or in bytes.
 
-    A bar gets what is done and how many items it has, and gives a function to be told how many of
-    them are done.
+    A bar gets the name and the total of the work, and yields a function that takes the number of
+    items or bytes done.
     """
     _bars[:] = [bar, in_bytes]
 
 
 def through(items: Collection[Item], doing: str) -> Iterator[Item]:
-    """Yield the items, telling on the way how many are done; ``doing`` says of what."""
+    """Yield the items and report how many are done; ``doing`` is the name of the work."""
     if not _bars:
         yield from items
         return
@@ -38,7 +38,7 @@ def through(items: Collection[Item], doing: str) -> Iterator[Item]:
 
 
 def in_bytes(files: Iterable[Outgoing], total: int, doing: str) -> Iterator[Outgoing]:
-    """Yield files, telling while they are read how many of ``total`` bytes are done."""
+    """Yield files and report how many of ``total`` bytes were read."""
     if not _bars:
         yield from files
         return
@@ -53,7 +53,7 @@ def in_bytes(files: Iterable[Outgoing], total: int, doing: str) -> Iterator[Outg
 
 
 class _Count:
-    """How many bytes are done. Mutable."""
+    """The number of bytes done. Mutable."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self._tell = tell
@@ -65,7 +65,7 @@ class _Count:
 
 
 class _Counted:
-    """A file that tells how much of it was read."""
+    """A file that counts the bytes read from it."""
 
     def __init__(self, file: Any, count: _Count) -> None:  # noqa: ANN401  # what can be read
         self.start = getattr(file, "start", 0)

@@ -1,4 +1,4 @@
-"""Bring results from one store to another: what is there stays, a job's marker comes last."""
+"""Copy results from one store to another: existing files stay, a job's marker comes last."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from repx.places.carry import Rest
     from repx.store import Store
 
-# What only the place where a job runs needs.
+# Files that are only needed where a job runs.
 _LEFT: Final = ("lock", FAIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a pull came to.
+    """The result of a pull.
 
-    ``jobs`` have their results there now, ``files`` of them were brought, ``size_bytes`` came over
-    the connection; ``passed`` are jobs that a process works on there.
+    ``jobs`` is the number of jobs whose results are now at the target, ``files`` that of copied
+    files, ``size_bytes`` the bytes sent; ``passed`` are jobs that run at the target.
     """
 
     jobs: int
@@ -41,17 +41,17 @@ class Pulled:
 
 @dataclass(slots=True)
 class _Count:
-    """How many files were brought. Mutable."""
+    """The number of copied files. Mutable."""
 
     files: int = 0
 
 
 def pull(source: Store, target: Store, jobs: Collection[JobId], outputs: str | None) -> Pulled:
-    """Bring the results of jobs that have succeeded; takes three round trips.
+    """Copy the results of jobs that have succeeded, in three round trips.
 
-    ``outputs`` is a pattern for paths below ``out``; with one, jobs do not become complete, so
-    they get no marker. Of what is there already, in whole or in part, the sum is compared, and
-    only the rest is sent.
+    ``outputs`` is a pattern for paths below ``out``. With a pattern, jobs get no marker, since
+    they are not complete. Files that already exist, completely or in part, are compared by sum,
+    and only the rest is sent.
     """
     keys = {f"outputs/{job}/repx/{SUCCESS}": job for job in jobs}
     theirs = source.read_many(list(keys))
@@ -73,9 +73,9 @@ def bring(
     outputs: str | None = None,
     made: tuple[str, Mapping[JobId, Found]] | None = None,
 ) -> tuple[int, int, Sequence[JobId]]:
-    """Bring jobs as ``repx.places.carry`` says; return files, bytes and who was passed over.
+    """Copy jobs as ``repx.places.carry`` says; return files, bytes and the jobs passed over.
 
-    ``made`` is noted with each: how its source is called, and who made it.
+    ``made``, the source's name and its entries by job, is noted in each marker.
     """
     wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), outputs)
     return bring_files(source, target, wanted, how, made)
@@ -88,7 +88,7 @@ def bring_files(
     how: str,
     made: tuple[str, Mapping[JobId, Found]] | None = None,
 ) -> tuple[int, int, Sequence[JobId]]:
-    """Bring files by key, given with mode and size as a listing has them, as ``bring`` does."""
+    """Copy files like ``bring``; ``wanted`` maps keys to mode and size, as in a listing."""
     if not wanted:
         return 0, 0, ()
     sizes = {key: size for key, (mode, size) in wanted.items() if not stat.S_IFMT(mode)}
@@ -105,7 +105,7 @@ def bring_files(
 def _wanted(
     found: Mapping[str, tuple[int, int]], outputs: str | None
 ) -> dict[str, tuple[int, int]]:
-    """Return what to bring, job by job, each job's marker behind its files."""
+    """Return the files to copy, by job, with each job's marker after its files."""
     chosen = [key for key in found if _is_wanted(key, outputs)]
     chosen.sort(key=lambda key: (key.split("/")[1], key.split("/")[2:] == ["repx", SUCCESS]))
     return {key: found[key] for key in chosen}
@@ -132,7 +132,7 @@ def _brought(
 def _marked(
     files: Iterator[Outgoing], name: str, found: Mapping[JobId, Found]
 ) -> Iterator[Outgoing]:
-    """Yield files, in each job's marker a note of where its results come from."""
+    """Yield files, with a note about the source of results in each job's marker."""
     for key, mode, file, sha256 in files:
         _, job, *rest = key.split("/")
         if rest == ["repx", SUCCESS]:

@@ -38,7 +38,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Raw(str):
-    """Text that is shell code already and must not be quoted again."""
+    """Text that is already shell code and must not be quoted again."""
 
     __slots__ = ()
 
@@ -53,10 +53,11 @@ class RenderedFile:
 
 
 def environment(templates: str | None = None) -> jinja2.Environment:
-    """Return the template environment; ``templates`` is a site's folder that comes first.
+    """Return the template environment; ``templates`` is a site's folder that is searched first.
 
-    A site's template of the same name replaces ours, and reaches ours as ``repx/<name>``, so
-    ``{% extends "repx/job.sh.j2" %}`` overrides single blocks. Raises InputError without it.
+    A site's template replaces repx's template of the same name. It can refer to the latter as
+    ``repx/<name>``, so ``{% extends "repx/job.sh.j2" %}`` overrides single blocks. Raises
+    InputError if the site's folder does not exist.
     """
     import jinja2
 
@@ -81,7 +82,7 @@ def environment(templates: str | None = None) -> jinja2.Environment:
 
 
 def quote(value: object) -> str:
-    """Quote a value of a template for the shell, unless it is shell code already."""
+    """Quote a value of a template for the shell, unless it is already shell code."""
     if isinstance(value, Raw):
         return value
     if value is None:
@@ -91,7 +92,7 @@ def quote(value: object) -> str:
 
 
 def comment(value: object) -> Raw:
-    """Return a value as the text of a comment: one line, whatever it holds."""
+    """Return a value as the text of a comment, always on one line."""
     return Raw(_CONTROL.sub("?", str(value)))
 
 
@@ -125,7 +126,7 @@ def submission(
 
     ``artifact`` gives the absolute path on the target of a file of the Lab, ``rooms`` what
     isolated jobs run in, by image. Lazy, so that 100,000 scripts are never in memory together.
-    Raises LabError where the Lab contradicts itself.
+    Raises LabError if the Lab contradicts itself.
     """
     made = environment(target.templates)
     document = plan_file.document(plan, lab, target, submission_id=submission_id)
@@ -169,7 +170,7 @@ def job_scripts(
     artifact: Callable[[str], str],
     rooms: Mapping[str | None, Room] = NO_ROOMS,
 ) -> Iterator[RenderedFile]:
-    """Yield the job files of a plan. Those that hold a target's `environment:` are private."""
+    """Yield the job files of a plan; files with a target's `environment:` are private."""
     _check_environment(target)
     mode = _PRIVATE if target.environment else _SCRIPT
     for task in progress.through(plan.tasks, "writing scripts:"):

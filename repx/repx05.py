@@ -1,4 +1,4 @@
-"""One store for repx and RepX 0.5: what keeps our results there, and what a failed step means."""
+"""One store for repx and RepX 0.5: protect repx's results there, and read its failed steps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.store import Store
 
-# RepX 0.5 writes the time of each run here. Ours is alone in its folder, so any will do, and one
-# that never changes is made once.
+# RepX 0.5 writes the time of each run here. repx uses a constant time, so that each link is made
+# once; each link is alone in its folder.
 _ROOT_NAME: Final = "2000-01-01_00-00-00"
 _FAILED: Final = re.compile(
     rf"outputs/(?P<job>[^/]+)/(?:scatter|branch-(?P<branch>\d+)/{STEP_PREFIX}(?P<step>[^/]+))/repx/{FAIL}"
@@ -24,10 +24,10 @@ _FAILED: Final = re.compile(
 
 
 def root(lab: str) -> str:
-    """Return the key of the link to a Lab's manifest that RepX 0.5 keeps the Lab's results for.
+    """Return the key of the link to a Lab's manifest that protects its results from RepX 0.5.
 
-    Its ``gc`` deletes the outputs of every job that no link below ``gcroots`` leads to. It keeps
-    the five newest links of each folder, so each Lab has a folder of its own.
+    ``gc`` of RepX 0.5 deletes the outputs of every job without a link below ``gcroots``. It keeps
+    the five newest links of each folder, so each Lab has its own folder.
     """
     return f"gcroots/auto/repx_{lab}/{_ROOT_NAME}_{lab}"
 
@@ -35,7 +35,7 @@ def root(lab: str) -> str:
 def failed_phases(store: Store, jobs: Collection[JobId]) -> dict[JobId, str]:
     """Return why scatter-gather jobs without a marker failed, in words, if RepX 0.5 ran them.
 
-    It marks the scatter or the step that failed, and not the job.
+    RepX 0.5 marks the scatter or step that failed, but not the job.
     """
     if not jobs:
         return {}
@@ -43,7 +43,7 @@ def failed_phases(store: Store, jobs: Collection[JobId]) -> dict[JobId, str]:
     phases = ("scatter", f"branch-*/{STEP_PREFIX}*")
     found = store.glob(*(f"{home}/{phase}/repx/{FAIL}" for home in homes for phase in phases))
     reasons: dict[JobId, str] = {}
-    for key in sorted(found, reverse=True):  # the first of a job wins
+    for key in sorted(found, reverse=True):  # the first failure of a job wins
         place = _FAILED.fullmatch(key)
         if place is not None and _is_theirs(store, place["job"], key):
             step = f"step {place['step']} of branch {place['branch']} failed"
@@ -52,6 +52,6 @@ def failed_phases(store: Store, jobs: Collection[JobId]) -> dict[JobId, str]:
 
 
 def _is_theirs(store: Store, job: JobId, failed: str) -> bool:
-    """Return whether the mark of a failed phase counts: we leave a lock, and mark the job."""
+    """Return whether RepX 0.5 left a phase's FAIL: repx would leave a lock and mark the job."""
     locked = store.exists(f"outputs/{job}/repx/lock")
     return not locked and not store.exists(f"{failed.removesuffix(FAIL)}{SUCCESS}")

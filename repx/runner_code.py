@@ -14,7 +14,7 @@ _SOURCE: Final = Path(__file__).with_name("runner")
 
 @cache
 def files() -> dict[str, bytes]:
-    """Return the modules by their place in the folder; start.py, which needs the rest, is last."""
+    """Return the modules by path in the folder; start.py is last, since it needs the others."""
     names = sorted(path.name for path in _SOURCE.glob("*.py") if path.name != "start.py")
     return {f"{ROOM}/{name}": (_SOURCE / name).read_bytes() for name in [*names, "start.py"]}
 

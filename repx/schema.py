@@ -1,4 +1,4 @@
-"""What is wrong with data that a JSON Schema describes, in words for people."""
+"""Check data against a JSON Schema, with messages for people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TYPES: Final[Mapping[str, str]] = {
 
 
 def mistakes(data: object, name: str) -> list[Mistake]:
-    """Return where and what is wrong with ``data`` by ``schemas/<name>``, each mistake once."""
+    """Return the places and messages of mistakes in ``data`` by ``schemas/<name>``, each once."""
     found: dict[Mistake, None] = {}
     errors = [leaf for error in _validator(name).iter_errors(data) for leaf in _relevant(error)]
     mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
@@ -53,13 +53,13 @@ def mistakes(data: object, name: str) -> list[Mistake]:
 
 
 def shown(value: object) -> str:
-    """Return a value as it is shown in a message, on one line and cut when long."""
+    """Return a value for a message, on one line and shortened."""
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}..."
 
 
 def dotted(pointer: Pointer) -> str:
-    """Return a pointer as people write it, e.g. ``rules[1].mem``."""
+    """Return a pointer in dotted form, e.g. ``rules[1].mem``."""
     parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in pointer)
     return "".join(parts).removeprefix(".")
 
@@ -71,7 +71,7 @@ def _validator(name: str) -> _Validator:
     def shipped(uri: str) -> referencing.Resource[_Json]:
         return referencing.Resource.from_contents(_read(uri.rpartition("/")[2]))
 
-    # JSON Schema counts 2.0 as an integer; `cpus: 2.0` is more likely a slip.
+    # JSON Schema counts 2.0 as an integer, but `cpus: 2.0` is probably a mistake.
     strict = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
@@ -89,7 +89,7 @@ def _read(name: str) -> _Json:
 def _relevant(error: _Error) -> Iterator[_Error]:
     """Yield the errors of the alternative that was most likely meant, or ``error`` itself.
 
-    That is, of those whose type fits, the one with the fewest errors.
+    That is the alternative with the fewest errors among those whose type fits.
     """
     branches: dict[object, list[_Error]] = {}
     for inner in error.context or ():
@@ -110,7 +110,7 @@ _Described: TypeAlias = "Iterator[tuple[str | int | None, str]]"
 
 
 def _value(error: _Error, message: str) -> _Described:
-    """Say ``message`` of the value at the error's place, named by its key."""
+    """Yield ``message`` with the key of the value at the error's place in front."""
     pointer = tuple(error.absolute_path)
     keys = [index for index, step in enumerate(pointer) if isinstance(step, str)]
     name = dotted(pointer[keys[-1] :] if keys else pointer)
@@ -148,7 +148,7 @@ def _no_alternative(error: _Error) -> _Described:
 
 
 def _wanted(value: object, names: list[str], examples: str) -> str:
-    """Return what was found, what is wanted, and the usual cure."""
+    """Return a message with the found value, the wanted types and the usual fix."""
     wanted = " or ".join(_TYPES[name] for name in names if name != "null" or len(names) == 1)
     if value is None:
         return f"nothing is given, wanted {wanted}"
@@ -166,7 +166,7 @@ def _wanted(value: object, names: list[str], examples: str) -> str:
 
 
 def _examples(error: _Error) -> str:
-    """Return the schema's examples as one types them: text that looks like a number in quotes."""
+    """Return the schema's examples as typed by users: quoted if text looks like a number."""
     examples = error.schema.get("examples", ())
     return ", ".join(
         f'"{each}"' if isinstance(each, str) and _NUMBER.fullmatch(each) else str(each)
@@ -183,9 +183,9 @@ def _not_one_of(error: _Error) -> _Described:
 
 
 def _malformed(error: _Error) -> _Described:
-    """Describe text that a pattern refuses, by the schema's examples, its words or the pattern."""
+    """Describe text that a pattern rejects, with the schema's examples, its message or pattern."""
     value, examples = error.instance, _examples(error)
-    words = error.schema.get("patternErrorMessage")  # which editors show, too
+    words = error.schema.get("patternErrorMessage")  # editors show this message, too
     wanted = f", write it like {examples}" if examples else f": {words or error.validator_value}"
     if "propertyNames" in error.schema_path:
         both = f": {words}, like {examples}" if words and examples else wanted

@@ -1,4 +1,4 @@
-"""A store as one look saw it: what was seen is answered from memory, all else by the place."""
+"""A store after one look: seen files are answered from memory, the rest by the place."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SeenFiles:
-    """Files of which some were looked at before (``repx.places.look``).
+    """Files, some of which were seen by a look (``repx.places.look``).
 
-    Whatever is not among them, and whatever writes, goes to ``files``.
+    Other files, and all writes, go to ``files``.
     """
 
     files: Files
@@ -37,7 +37,7 @@ class SeenFiles:
     unread: Mapping[str, str]
 
     def __getattr__(self, verb: str) -> Any:  # noqa: ANN401  # a verb of the files
-        """Pass every other verb on."""
+        """Forward all other methods."""
         return getattr(self.files, verb)
 
     def names(self, key: str) -> list[str]:
@@ -45,7 +45,7 @@ class SeenFiles:
         return self.folders[key] if key in self.folders else self.files.names(key)
 
     def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return for each key that names anything what it is, and its size in bytes."""
+        """Return the kind and the size in bytes of each key that exists."""
         unseen = [key for key in keys if self.held.get(key) is not False]
         found = dict(self.files.kinds(unseen)) if unseen else {}
         return found | {key: self.there[key] for key in keys if key in self.there}
@@ -57,7 +57,7 @@ class SeenFiles:
         return [key for key in keys if self.held.get(key) or key in found]
 
     def read_many(self, keys: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Return the contents of the files that exist, and why others cannot be read."""
+        """Return the contents of the files that exist, and the reasons for unreadable files."""
         unseen = [key for key in keys if key not in self.contents]
         contents, problems = self.files.read_many(unseen) if unseen else ({}, {})
         for key in keys:
@@ -69,7 +69,7 @@ class SeenFiles:
         return contents, problems
 
     def markers(self, jobs: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Return SUCCESS or FAIL for each job that has a marker; why others cannot be read."""
+        """Return SUCCESS or FAIL for each job with a marker; the reasons for unreadable ones."""
         asked = list(jobs)
         unseen = [job for job in asked if job not in self.jobs]
         found, problems = self.files.markers(unseen) if unseen else ({}, {})
@@ -78,7 +78,7 @@ class SeenFiles:
 
 
 def closed(store: Store, name: str) -> Store:
-    """Return a store in which what is still asked of a closed submission stands as it stood."""
+    """Return a store with the files of a closed submission that are still needed, as before."""
     tables = store.files.tables(name)
     submission = name.removesuffix(".zip")
     home = f"{SUBMISSIONS}/{submission}"
@@ -95,13 +95,13 @@ def closed(store: Store, name: str) -> Store:
 
 @dataclass(frozen=True, slots=True)
 class SeenPlace:
-    """A place of which some questions were asked before: by their words, what was answered."""
+    """A place with known answers to some questions, by the words of the question."""
 
     place: Place
     answered: Mapping[tuple[str, ...], Completed] = field(default_factory=dict)
 
     def __getattr__(self, verb: str) -> Any:  # noqa: ANN401  # a verb of the place
-        """Pass every other verb on."""
+        """Forward all other methods."""
         return getattr(self.place, verb)
 
     def ask(self, questions: Sequence[Question[T]]) -> list[T]:
@@ -112,7 +112,7 @@ class SeenPlace:
 
 
 def look(store: Store, jobs: Collection[JobId], asked: Sequence[Question[Any]] = ()) -> Store:
-    """Look once at these jobs and at all live submissions; return the store as it was seen.
+    """Look once at these jobs and at all live submissions; return the seen store.
 
     ``asked`` are questions that are likely to be asked next.
     """

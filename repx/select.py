@@ -1,4 +1,4 @@
-"""From a user's words to the jobs they mean."""
+"""From a user's words to the jobs that the user means."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SHOWN: Final = 5
 
 
 def jobs(lab: Lab, words: Iterable[str], stages: Collection[str] = ()) -> tuple[JobId, ...]:
-    """Return the jobs of the named runs, ``@groups``, job ids and id prefixes; none named: all.
+    """Return the jobs of named runs, ``@groups``, job ids and id prefixes; all jobs without names.
 
-    Each once, in Lab order; what they need is not added. ``stages`` keeps only jobs of these
-    stages. Raises InputError for a word that names nothing or too much.
+    Each job once, in Lab order, without upstream jobs. ``stages`` keeps only jobs of these stages.
+    Raises InputError for a word that names nothing or several jobs.
     """
     named = tuple(words)
     runs: set[RunName] = set()
@@ -41,7 +41,7 @@ def jobs(lab: Lab, words: Iterable[str], stages: Collection[str] = ()) -> tuple[
 
 
 def one_job(lab: Lab, word: str) -> JobId:
-    """Return the one job a word means: a run's only final job, an id, or a unique prefix.
+    """Return the single job that a word names: a run's only final job, an id, or a unique prefix.
 
     Raises InputError for a word that names nothing or several jobs.
     """
@@ -58,7 +58,7 @@ def one_job(lab: Lab, word: str) -> JobId:
 
 
 def _runs(lab: Lab, word: str) -> tuple[RunName, ...] | None:
-    """Return the runs a word names, None if it names no run and no group."""
+    """Return the runs that a word names, None if it names no run and no group."""
     if word in lab.runs:
         return (word,)
     if not word.startswith("@"):
@@ -76,7 +76,7 @@ def _job(lab: Lab, word: str) -> JobId:
     if word in lab.jobs:
         return word
     found = [job for job in lab.jobs if job.startswith(word)] if word else []
-    if not found and "-" in word:  # as tables show ids
+    if not found and "-" in word:  # the form of ids in tables
         found = [job for job in lab.jobs if short_id(job).startswith(word)]
     if len(found) == 1:
         return found[0]

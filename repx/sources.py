@@ -1,4 +1,4 @@
-"""Where results may come from instead of being computed: archives, and stores of other targets."""
+"""Sources of results that need not be computed: archives, and stores of other targets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OtherTarget:
-    """The store of another target. Stale results, and jobs that run again there, do not count."""
+    """The store of another target, without stale results and jobs that run again there."""
 
     name: str
     store: Store
     lab: Lab
 
     def has(self, jobs: Collection[JobId]) -> dict[JobId, Found]:
-        """Return those of the jobs that have succeeded there, in three round trips at most."""
+        """Return the jobs that have succeeded there, in at most three round trips."""
         store = seen.look(self.store, jobs)
         done = [job for job, name in store.markers(jobs).items() if name == SUCCESS]
         old = stale.culprits(store, self.lab, done)
@@ -44,7 +44,7 @@ class OtherTarget:
         return {keys[key]: _made(as_object(text)) for key, text in texts.items()}
 
     def bring(self, found: Mapping[JobId, Found], target: Store) -> Brought:
-        """Bring results; the files go from there through this machine."""
+        """Copy results; the files go through this machine."""
         jobs = list(found)
         _, size, passed = pulling.bring(
             self.store, target, jobs, carry.NEW, made=(self.name, found)
@@ -54,14 +54,14 @@ class OtherTarget:
 
 
 def _made(marker: Mapping[str, object]) -> Found:
-    """Return what a success says of who made it."""
+    """Return the host and the time of a success."""
     return Found.of({"host": marker.get("host"), "at": marker.get("end")})
 
 
 def named(word: str, targets: Mapping[str, Target], lab: Lab, target: Target) -> Source:
-    """Return what a person means by the name of a target, a folder, or a URL.
+    """Return the source that a word names: a target, a folder, or a URL.
 
-    Raises InputError for a word that is none of these, or the target itself.
+    Raises InputError for any other word, or for the target itself.
     """
     if word == target.name:
         raise InputError(
@@ -76,20 +76,20 @@ def named(word: str, targets: Mapping[str, Target], lab: Lab, target: Target) ->
 
 
 class Supply:
-    """What can be brought instead of being computed, and from where. Mutable.
+    """The results that can be fetched instead of computed, with their sources. Mutable.
 
-    Each job is asked for once; what could not be brought is not offered again.
+    Asks for each job once; does not offer a job again after its results could not be fetched.
     """
 
     def __init__(self, caches: Sequence[Source], named: Source | None = None) -> None:
-        """Ask ``named`` first, which must answer; a cache that does not is passed over."""
+        """Ask ``named`` first, which must answer; skip a cache that does not answer."""
         self._named = named
         self._caches = caches
         self._asked: set[JobId] = set()
         self._found: dict[JobId, tuple[Source, Found]] = {}
 
     def reasons(self, jobs: Collection[JobId]) -> dict[JobId, str]:
-        """Return which of the jobs can be brought, and from where, in words."""
+        """Return the jobs that can be fetched, each with its source in words."""
         new = [job for job in jobs if job not in self._asked]
         self._asked.update(new)
         if new and self._named is not None:
@@ -103,7 +103,7 @@ class Supply:
         return {job: _reason(*self._found[job]) for job in jobs if job in self._found}
 
     def bring(self, jobs: Collection[JobId], store: Store) -> list[tuple[Source, Brought]]:
-        """Bring the results of jobs to a store; return what came from each source."""
+        """Copy the results of jobs to a store; return the copied results by source."""
         groups: dict[str, tuple[Source, dict[JobId, Found]]] = {}
         for job in jobs:
             source, found = self._found.pop(job)
@@ -120,7 +120,7 @@ def _reason(source: Source, found: Found) -> str:
 
 
 def supply(target: Target, named: Source | None) -> Supply:
-    """Return what a target's jobs may be brought from: its caches and what the user named."""
+    """Return the supply of a target: its caches and the source that the user named."""
     caches: list[Source] = []
     for url in target.cache:
         try:

@@ -1,9 +1,8 @@
-"""Results that stand on a job which has run again since: who they are, kept in the store.
+"""Stale results: an upstream job has run again since. The store keeps records of them.
 
-Before jobs run on which results stand, ``stale/<submission>.json`` notes their markers and those
-of the results. A job is stale while its own marker is still that one and the marker of something it
-stands on is another. No clock is asked, and where there never were such results there is nothing
-to read.
+Before jobs run that have results downstream, ``stale/<submission>.json`` notes the markers of these
+jobs and of the results. A job is stale while its own marker is unchanged and the marker of one of
+its upstream jobs has changed. This needs no clock, and no reading if there never were such results.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ log = logging.getLogger(__name__)
 FOLDER: Final = look.STALE
 
 Record: TypeAlias = "Mapping[str, Mapping[JobId, str]]"  # jobs, because: markers by job
-_READ: Final[dict[tuple[str, str], Record]] = {}  # by place and path
+_READ: Final[dict[tuple[str, str], Record]] = {}  # by target and path
 
 
 def note(store: Store, lab: Lab, made: Plan, submission: str) -> None:
-    """Note, before a plan starts, what will stand on jobs that run again; drop what is settled."""
+    """Record, before a plan starts, the results it makes stale; delete outdated records."""
     before = _records(store)
     markers = _markers(store, (job for record in before.values() for job in record["jobs"]))
     settled = [
@@ -55,7 +54,7 @@ def note(store: Store, lab: Lab, made: Plan, submission: str) -> None:
 
 
 def states(store: Store, lab: Lab, reported: Mapping[JobId, JobState]) -> dict[JobId, JobState]:
-    """Return the states of the jobs that are stale, of those that were reported as succeeded."""
+    """Return the states of stale jobs among those that were reported as succeeded."""
     return {
         job: JobState(state=State.STALE, reason=culprit)
         for job, culprit in culprits(store, lab).items()
@@ -64,9 +63,9 @@ def states(store: Store, lab: Lab, reported: Mapping[JobId, JobState]) -> dict[J
 
 
 def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> dict[JobId, JobId]:
-    """Return jobs of a Lab whose results are of before, each with a job that ran again since.
+    """Return the stale jobs of a Lab, each with an upstream job that ran again since.
 
-    Where ``jobs`` are given, the others are not looked at.
+    If ``jobs`` are given, only these are checked.
     """
     records = _records(store)
     asked = _noted(records, "jobs", lab.jobs if jobs is None else jobs)
@@ -86,12 +85,12 @@ def culprits(store: Store, lab: Lab, jobs: Collection[JobId] | None = None) -> d
 
 
 def _noted(records: Mapping[str, Record], part: str, jobs: Collection[JobId]) -> set[JobId]:
-    """Return those of the jobs that records name. Cheap for one job and for all of them."""
+    """Return the jobs that records name, at little cost for one job or for all jobs."""
     return {job for record in records.values() for job in jobs if job in record[part]}
 
 
 def _records(store: Store) -> dict[str, Record]:
-    """Return the records of a store. One that was read before is not read again: none changes."""
+    """Return the records of a store. Each is read once, since records never change."""
     keys = [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name.endswith(".json")]
     known = {key: (store.place.name, store.path(key)) for key in keys}
     for key, content in store.read_many([key for key in keys if known[key] not in _READ]).items():
@@ -112,7 +111,7 @@ def _parsed(content: bytes) -> Record | None:
 
 
 def _markers(store: Store, jobs: Iterable[JobId]) -> Mapping[JobId, str]:
-    """Return the text of each job's success: another one means that the job ran again."""
+    """Return the text of each job's SUCCESS: a different text means that the job ran again."""
     keys = {f"outputs/{job}/repx/{SUCCESS}": job for job in jobs}
     texts = store.read_many(list(keys))
     return {keys[key]: text.decode(errors="replace") for key, text in texts.items()}

@@ -27,9 +27,9 @@ class State(StrEnum):
 
 
 ALIVE: Final = frozenset({State.RUNNING, State.QUEUED})
-GATE: Final = "\0gate "  # begins the node of a graph that stands for all jobs of a run
+GATE: Final = "\0gate "  # prefix of graph nodes that stand for all jobs of a run
 
-# What a run's state is: the first of these that any of its jobs has.
+# The state of a run is the first of these states that any of its jobs has.
 _RUN_ORDER: Final = (
     State.RUNNING,
     State.FAILED,
@@ -56,11 +56,11 @@ class Agent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A job of a batch system, or one element of an array there.
+    """A job of a batch system, or one element of its array.
 
-    ``system`` names the scheduler, ``cluster`` which one of that kind; empty where there is only
-    one. Of a job inside a ``bundle`` the batch system knows no end of its own. ``again`` is the job
-    there that submits it once more if it fails.
+    ``system`` names the scheduler, ``cluster`` one of several clusters (empty if there is one). For
+    a job inside a ``bundle``, the batch system does not know when the job ends. ``again`` is the
+    batch job that submits the job once more if it fails.
     """
 
     system: str
@@ -71,7 +71,7 @@ class Batch:
     again: str = ""
 
     def __str__(self) -> str:
-        """Return the id as the batch system writes it: ``4711``, ``4711_3``, ``bundle:4711``."""
+        """Return the id in the batch system: ``4711``, ``4711_3``, or ``bundle:4711``."""
         element = self.id if self.index is None else f"{self.id}_{self.index}"
         return f"bundle:{element}" if self.bundle else element
 
@@ -84,7 +84,7 @@ class ByHand:
     pid: int | None = None
 
     def __str__(self) -> str:
-        """Return the words that tables and ``--json`` have for it."""
+        """Return the words for tables and ``--json``."""
         return "by hand"
 
 
@@ -93,12 +93,12 @@ Owner: TypeAlias = Agent | Batch | ByHand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """A job's state and, in ``reason``, why: the exit code, the culprit, what it waits for.
+    """A job's state and its ``reason``: an exit code, the failed job, or what the job waits for.
 
-    ``by`` is who answers for a live job, ``since`` its start in seconds since the epoch,
-    ``where`` the node it runs on. ``forced``: a success that it left before does not count.
-    What a marker or a scheduler *reported* is the state of one job before its upstream jobs are
-    considered: never blocked or pending.
+    ``by`` is the owner of a live job, ``since`` its start in seconds since the epoch, ``where`` the
+    node it runs on. ``forced``: an earlier success of the job does not count. A *reported* state is
+    the state of one job from a marker or a scheduler, without its upstream jobs: never blocked or
+    pending.
     """
 
     state: State
@@ -119,9 +119,9 @@ def derive(
 ) -> dict[JobId, JobState]:
     """Return every job's state; ``order`` is topological.
 
-    A job of which nothing was reported is skipped when an upstream job failed (the reason names
-    that job), blocked while an upstream job has not succeeded, else pending. A node whose
-    name begins with ``GATE`` is no job and has no state: it stands for all that it needs.
+    A job without a reported state is skipped if an upstream job failed (the reason names that job),
+    blocked while an upstream job has not succeeded, else pending. A node whose name begins with
+    ``GATE`` is no job and has no state of its own: it stands for all its needs.
     """
     states: dict[JobId, JobState] = {}
     for job in order:
@@ -129,7 +129,7 @@ def derive(
         states[job] = _from_upstream(needs[job], states) if said is None else said
         if said is not None and said.state in (State.LOST, State.SKIPPED):
             derived = _from_upstream(needs[job], states)
-            if derived.state is State.SKIPPED:  # it names the culprit
+            if derived.state is State.SKIPPED:  # its reason names the failed job
                 states[job] = derived
     return {job: said for job, said in states.items() if not job.startswith(GATE)}
 
@@ -156,7 +156,7 @@ def of_run(states: Iterable[State]) -> State:
 
 
 def counts(states: Iterable[State]) -> dict[State, int]:
-    """Return how many jobs are in each state, in the order of ``State``, zeros included."""
+    """Return the number of jobs in each state, in the order of ``State``, zeros included."""
     total = dict.fromkeys(State, 0)
     for state in states:
         total[state] += 1

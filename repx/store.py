@@ -35,9 +35,9 @@ FAIL: Final = tree.FAIL
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One ``base_path`` at a place. Keys are POSIX paths relative to it.
+    """One ``base_path`` on a machine. Keys are POSIX paths relative to it.
 
-    Every verb is one round trip. What cannot be read or written raises StorageError.
+    Every method takes one round trip and raises StorageError for read and write errors.
     """
 
     place: Place = field(compare=False, repr=False)
@@ -59,7 +59,7 @@ class Store:
         return self._markers(job for job in seen if job in started)
 
     def mark(self, job: JobId) -> str | None:
-        """Return SUCCESS or FAIL for one job; None while it has no marker."""
+        """Return SUCCESS or FAIL for one job; None while the job has no marker."""
         return self._markers([job]).get(job)
 
     def _markers(self, jobs: Iterable[JobId]) -> dict[JobId, str]:
@@ -69,11 +69,11 @@ class Store:
         return found
 
     def started(self) -> set[JobId]:
-        """Return the ids that have a folder under ``outputs``, from one listing."""
+        """Return the job ids that have a folder under ``outputs``, from one listing."""
         return set(self.names("outputs"))
 
     def names(self, key: str) -> list[str]:
-        """Return the names in a folder, sorted; nothing when there is no such folder."""
+        """Return the names in a folder, sorted; empty when there is no such folder."""
         try:
             return self.files.names(key)
         except OSError as error:
@@ -87,9 +87,9 @@ class Store:
         return self._do("list", "", lambda: self.files.glob(patterns))
 
     def marker(self, job: JobId, name: str) -> Mapping[str, Any]:
-        """Return what a job's marker says; empty when it is absent, empty or not ours.
+        """Return the content of a job's marker; empty when it is absent, empty or not repx's.
 
-        ``job`` may lead on to a phase of it: ``<job>/scatter``.
+        ``job`` may name a phase: ``<job>/scatter``.
         """
         return as_object(self.read(f"outputs/{job}/repx/{name}"))
 
@@ -106,7 +106,7 @@ class Store:
         return contents.get(key)
 
     def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the contents of the files that exist; what cannot be read is named in the log."""
+        """Return the contents of the files that exist; log a warning for unreadable files."""
         if not keys:
             return {}
         contents, problems = self._do("read", keys[0], lambda: self.files.read_many(keys))
@@ -116,7 +116,7 @@ class Store:
         return contents
 
     def _is_passed_over(self, key: str, why: str) -> bool:
-        """Name a submission that cannot be read, once: another user's stops nobody else's work."""
+        """Warn once of an unreadable submission: another user's must not stop this user's work."""
         folder = "/".join(key.split("/")[:2])
         if not folder.startswith(f"{walk.SUBMISSIONS}/"):
             return False
@@ -126,11 +126,11 @@ class Store:
         return True
 
     def exists(self, key: str) -> bool:
-        """Return whether the key names anything."""
+        """Return whether the key exists."""
         return bool(self.files.kinds([key]))
 
     def holds(self, wanted: Mapping[str, Facts]) -> list[str]:
-        """Return the keys whose file is there with mode, size and sha256 as wanted."""
+        """Return the keys whose file exists with the wanted mode, size and sha256."""
         return self._do("read", "", lambda: self.files.holds(wanted))
 
     def tail_text(self, key: str, lines: int) -> str:
@@ -145,12 +145,12 @@ class Store:
             raise _error("read", self.path(key), error.strerror or str(error)) from error
 
     def present(self, keys: Sequence[str]) -> set[str]:
-        """Return the keys that name a file or a folder; a link that leads nowhere is none."""
+        """Return the keys that name a file or a folder; broken links do not count."""
         kinds = self._do("read", "", lambda: self.files.kinds(keys)) if keys else {}
         return {key for key, (kind, _) in kinds.items() if kind != "link"}
 
     def sizes_of(self, keys: Sequence[str]) -> dict[str, int]:
-        """Return the size of each of the files that is there."""
+        """Return the size of each file that exists."""
         kinds = self._do("read", keys[0], lambda: self.files.kinds(keys))
         return {key: size for key, (_, size) in kinds.items()}
 
@@ -159,17 +159,17 @@ class Store:
         return self._do("list", "", lambda: self.files.sizes(folders))
 
     def kinds(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return for each key that names anything what it is, and its size in bytes."""
+        """Return the kind and the size in bytes of each key that exists."""
         return self._do("read", keys[0], lambda: self.files.kinds(keys))
 
     def part(self, key: str, offset: int, size: int) -> bytes:
-        """Return so many bytes of a file, fewer at its end."""
+        """Return up to the given number of bytes of a file, fewer at its end."""
         return self._do("read", key, lambda: self.files.part(key, offset, size))
 
     def fetch(
         self, keys: Sequence[str], begun: Mapping[str, tuple[int, str]] = _NOTHING
     ) -> Iterator[tuple[str, int, Rest]]:
-        """Yield files, of each what the receiver lacks (``repx.places.Files.fetch``)."""
+        """Yield files, each without the receiver's part of it (``repx.places.Files.fetch``)."""
         try:
             yield from self.files.fetch(keys, begun)
         except OSError as error:
@@ -177,55 +177,55 @@ class Store:
             raise _error("read", path, error.strerror or str(error)) from error
 
     def listing(self, folders: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return mode and size of what is in folders of jobs (``repx.places.carry``)."""
+        """Return mode and size of each file in folders of jobs (``repx.places.carry``)."""
         return self._do("list", "", lambda: self.files.listing(folders))
 
     def receive(self, how: str, files: Iterable[Outgoing]) -> tuple[int, list[JobId]]:
-        """Write the files of jobs (``repx.places.carry``); return the bytes, and who was not."""
+        """Write the files of jobs (``repx.places.carry``); return bytes and skipped jobs."""
         return self._do("write", "", lambda: self.files.receive(how, files))
 
     def write(self, key: str, content: bytes, mode: int = 0o644) -> int:
-        """Write a file whole, or not at all; return its size in bytes."""
+        """Write a file, completely or not at all; return its size in bytes."""
         return self.write_many([(key, mode, content, "")])
 
     def write_many(self, files: Iterable[Outgoing]) -> int:
-        """Write ``(key, mode, content, sha256)`` each whole or not at all; return the bytes."""
+        """Write each ``(key, mode, content, sha256)`` as ``write`` does; return the bytes."""
         return self._do("write", "", lambda: self.files.write_many(files))
 
     def append(self, key: str, content: bytes) -> None:
-        """Add to the end of a file, which is made if need be."""
+        """Append to a file; make it if it does not exist."""
         self._do("write", key, lambda: self.files.append(key, content))
 
     def link_many(self, links: Mapping[str, str]) -> int:
-        """Make symbolic links by key unless they are there; return how many."""
+        """Make symbolic links by key unless they exist; return the number of new ones."""
         return self._do("write", "", lambda: self.files.link_many(links))
 
     def name_many(self, names: Mapping[str, str]) -> None:
-        """Give files further names by key; where that is impossible, they are copied."""
+        """Make hard links to files by key; copy files if links are not possible."""
         self._do("write", "", lambda: self.files.name_many(names))
 
     def write_new(self, folder: str, files: Iterable[tuple[str, int, bytes]]) -> None:
-        """Make a folder of ``(name below it, mode, content)``, all of it or nothing."""
+        """Make a folder of ``(name below it, mode, content)``, completely or not at all."""
         self._do("write", folder, lambda: self.files.write_new(folder, files))
 
     def remove(self, *keys: str) -> None:
-        """Remove files and folders with all they hold; what is not there is no error."""
+        """Remove files, and folders with their content; missing ones are no error."""
         self._do("remove", keys[0], lambda: self.files.remove(keys))
 
     def look(
         self, jobs: Iterable[JobId], asked: Sequence[Asked] = ()
     ) -> tuple[Any, list[Answered]]:
-        """Return what one look sees of jobs and of all live submissions, for ``repx.seen``."""
+        """Return the result of one look at jobs and all live submissions, for ``repx.seen``."""
         return self._do("list", "", lambda: self.files.look(jobs, asked))
 
     def grown(
         self, key: str, at: tuple[int, int], lock: str, pid: int = 0
     ) -> tuple[bool, int, int, bytes]:
-        """Return whether a file's writer has ended, and what was added to the file."""
+        """Return whether a file's writer has ended, and the content that was added to the file."""
         return self._do("read", key, lambda: self.files.grown(key, at, lock, pid))
 
     def locked(self, key: str) -> bool:
-        """Return whether a process holds the lock file; False where there are no locks."""
+        """Return whether a process holds the lock file; False if locks are not supported."""
         return bool(self.files.locked([key]))
 
     def _do(self, verb: str, key: str, call: Callable[[], T]) -> T:
@@ -243,13 +243,13 @@ def local(root: str, share: str = "") -> Store:
 
 
 def of(target: Target) -> Store:
-    """Return the store of a target. Raises InputError for one that repx cannot reach."""
+    """Return the store of a target. Raises InputError for a target that repx cannot reach."""
     place = places.of(target)
     return Store(place, place.root, place.files(place.root, target.share))
 
 
 def as_object(content: bytes | None) -> Mapping[str, Any]:
-    """Return the JSON object that a file holds; empty for anything else."""
+    """Return the JSON object in a file's content; empty for anything else."""
     try:
         document = json.loads(content or b"{}")
     except (ValueError, RecursionError):

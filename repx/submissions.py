@@ -1,4 +1,4 @@
-"""The submission folders of a store: which there are, what they planned, what happened in them."""
+"""The submission folders of a store: their ids, plans and events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORD: Final = closed_at_place.RECORD
 class Event:
     """One line of events.jsonl: ``time_s`` since the epoch, ``phase`` None for a whole job.
 
-    ``unmarked`` says why jobs failed that left no marker; the last event has it.
+    ``unmarked``, only in the last event, has the reasons of failed jobs without a marker.
     """
 
     time_s: float
@@ -45,7 +45,7 @@ class Event:
 
 
 def parse_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events of complete lines; a line cut off by a full disk is passed over."""
+    """Yield the events of complete lines; skip a line cut off by a full disk."""
     for line in lines:
         try:
             record = json.loads(line)
@@ -70,7 +70,7 @@ def _event(record: Mapping[str, Any]) -> Event:
 
 
 def _texts(value: object) -> Mapping[str, str]:
-    """Return a mapping of texts; nothing of what somebody else has put there."""
+    """Return a mapping of texts; empty for other values."""
     items = value.items() if isinstance(value, dict) else ()
     return {str(key): str(each) for key, each in items}
 
@@ -96,13 +96,13 @@ def plan(store: Store, submission: str) -> Mapping[str, Any]:
 
 
 def events(store: Store, submission: str) -> list[Event]:
-    """Return what has happened in a submission so far."""
+    """Return the events of a submission so far."""
     text = store.read_text(f"{FOLDER}/{submission}/events.jsonl") or ""
     return list(parse_events(text.splitlines()))
 
 
 def agent_lock(submission: str) -> str:
-    """Return where a submission's local scheduler, while it works, locks ``HOST PID``."""
+    """Return the key of the lock of a submission's local scheduler; its content is ``HOST PID``."""
     return f"{FOLDER}/{submission}/agent.lock"
 
 
@@ -118,9 +118,9 @@ def reported(
     *,
     by: Owner | None = None,
 ) -> dict[JobId, JobState]:
-    """Return what an active submission tells of its jobs; nothing of those that have ended.
+    """Return the states of an active submission's jobs, without jobs that have ended.
 
-    ``by`` answers for them, where that is not the submission's own agent.
+    ``by`` is their owner, by default the submission's own agent.
     """
     owner = by or Agent(submission)
     waiting = JobState(state=State.QUEUED, reason="waits for its turn", by=owner)
@@ -141,6 +141,6 @@ def reported(
             known.pop(event.job, None)
         elif event.kind == "agent-start":
             known = dict.fromkeys(jobs, waiting)
-        elif event.kind == "agent-end":  # it holds its lock a moment longer
+        elif event.kind == "agent-end":  # the agent holds its lock a moment longer
             known = {}
     return known

@@ -1,4 +1,4 @@
-"""What a target profile says, and what a job may ask of it. Data only."""
+"""A target profile, and the resources that a job may ask for. Data only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class SchedulerName(StrEnum):
-    """Who decides when a job starts."""
+    """The scheduler that starts jobs."""
 
     LOCAL = "local"
     SLURM = "slurm"
@@ -18,7 +18,7 @@ class SchedulerName(StrEnum):
 
 
 class RuntimeName(StrEnum):
-    """What a job's program runs in."""
+    """The runtime that a job's program runs in."""
 
     NATIVE = "native"
     BWRAP = "bwrap"
@@ -28,12 +28,12 @@ class RuntimeName(StrEnum):
     DOCKER = "docker"
 
 
-# What jobs with an image run in where a target does not say: whatever isolates.
+# The default runtimes for jobs with an image: all that isolate.
 ISOLATING: Final = tuple(name for name in RuntimeName if name is not RuntimeName.NATIVE)
 
 
 class RootName(StrEnum):
-    """What an isolated program sees as its root: that of its image, or the node's own."""
+    """The root that an isolated program sees: that of its image, or the node's own."""
 
     IMAGE = "image"
     HOST = "host"
@@ -41,10 +41,10 @@ class RootName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a batch system without job arrays is spoken to: command lines, patterns, states.
+    """The commands of a batch system without job arrays: command lines, patterns, states.
 
-    ``submit``, ``after`` and ``resources`` have holes like ``{ids}``; ``states`` maps the system's
-    words to ``queued``, ``running`` or ``ended``.
+    ``submit``, ``after`` and ``resources`` have placeholders like ``{ids}``; ``states`` maps the
+    system's words to ``queued``, ``running`` or ``ended``.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Dialect:
 
 
 class RetryReason(StrEnum):
-    """Why a job may be tried again."""
+    """The kinds of failure after which a job may be tried again."""
 
     OOM = "oom"
     TIMEOUT = "timeout"
@@ -72,7 +72,7 @@ class RetryReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often a job that failed is tried again, for which reasons, and with how much more.
+    """How often, after which failures and with how many more resources a job is tried again.
 
     ``mem`` and ``time`` are factors from one attempt to the next, up to ``max_mem_bytes`` and
     ``max_time_s``.
@@ -86,14 +86,14 @@ class Retries:
     max_time_s: int | None = None
 
     def __str__(self) -> str:
-        """Return what a profile says: ``3``, ``3 on oom, mem x2``."""
+        """Return the retries in words: ``3``, ``3 on oom, mem x2``."""
         on = () if self.on == tuple(RetryReason) else (f"on {' '.join(self.on)}",)
         given = (("mem", self.mem), ("time", self.time))
         more = (f"{name} x{factor:g}" for name, factor in given if factor != 1)
         return ", ".join((" ".join((str(self.n), *on)), *more))
 
     def ladder(self, first: Resources) -> tuple[Resources, ...]:
-        """Return what each attempt asks for; the last entry repeats."""
+        """Return the resources of each attempt; the last entry repeats."""
         found = [first]
         for _ in range(self.n):
             before = found[-1]
@@ -110,12 +110,12 @@ class Retries:
         return tuple(found)
 
     def _share(self, count: int | None) -> int | None:
-        """Return what one of so many may have of the most memory."""
+        """Return the memory limit for one of ``count`` cores or GPUs."""
         return self.max_mem_bytes and self.max_mem_bytes // max(1, count or 1)
 
 
 def _more(amount: int | None, factor: float, most: int | None) -> int | None:
-    """Return an amount times a factor, at most ``most`` unless it was more at first."""
+    """Return an amount times a factor, at most ``most``, but not less than the amount."""
     if amount is None:
         return None
     more = math.ceil(amount * factor)
@@ -124,14 +124,13 @@ def _more(amount: int | None, factor: float, most: int | None) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one job asks for; None means nothing was asked.
+    """The resources that one job asks for; None means that nothing was asked.
 
-    ``mem_bytes`` per job, or ``mem_per_cpu`` or ``mem_per_gpu`` in its place, ``time_s`` wall time
-    in seconds, ``cpus`` cores, ``after`` Slurm jobs of others to wait for. ``slurm`` holds further
-    sbatch options by long name without dashes (``{"gres": "gpu:1"}``);
-    ``sbatch_opts`` are whole options as a Lab writes them (``--account=x``), each one word.
-    ``sources`` names, per field, where its value came from; ``taken_back`` the fields for which
-    what was said before counts no more.
+    ``mem_bytes`` is memory per job, with ``mem_per_cpu`` or ``mem_per_gpu`` as alternatives,
+    ``time_s`` wall time in seconds, ``cpus`` cores, ``after`` other Slurm jobs to wait for.
+    ``slurm`` holds further sbatch options by long name without dashes (``{"gres": "gpu:1"}``),
+    ``sbatch_opts`` complete options from a Lab (``--account=x``), each one word. ``sources`` has
+    the origin of each field's value; ``taken_back`` are fields whose earlier values are dropped.
     """
 
     cpus: int | None = None
@@ -150,7 +149,7 @@ class Resources:
 
     @property
     def gpus(self) -> int:
-        """Return how many GPUs are asked for: 2 of ``2``, ``a100:2`` or a ``gres`` of ``gpu:2``."""
+        """Return the number of GPUs: 2 for ``2``, ``a100:2`` or a ``gres`` of ``gpu:2``."""
         if (asked := self.slurm.get("gpus")) not in (None, False):
             return sum(_last_number(part) for part in str(asked).split(","))
         parts = str(self.slurm.get("gres") or "").split(",")
@@ -165,17 +164,17 @@ class Resources:
 
 
 def _last_number(text: str) -> int:
-    """Return the count of ``a100:2``; 1 of ``a100``."""
+    """Return the count in ``a100:2``; 1 for ``a100``."""
     last = text.rpartition(":")[2]
     return int(last) if last.isdecimal() else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Resources for the jobs that meet every condition; ``origin`` is where it is written.
+    """Resources for jobs that meet every condition; ``origin`` is the rule's place in a file.
 
-    Conditions are globs of which one must match; no globs match everything. ``steps`` is
-    what the steps of a scatter-gather job get instead.
+    A condition is a list of globs, one of which must match; an empty list matches everything. The
+    steps of a scatter-gather job get ``steps`` instead.
     """
 
     origin: str
@@ -189,13 +188,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What files say about resources: ``defaults`` come before a Lab's hints, ``rules`` after."""
+    """Resources from files: a Lab's hints override ``defaults``, and ``rules`` override hints."""
 
     defaults: tuple[Rule, ...] = ()
     rules: tuple[Rule, ...] = ()
 
     def __add__(self, later: Rules) -> Rules:
-        """Return both, the ones of ``later`` winning."""
+        """Return both; those of ``later`` win."""
         return Rules(defaults=self.defaults + later.defaults, rules=self.rules + later.rules)
 
 
@@ -235,19 +234,19 @@ class SlurmOptions:
     bundles: tuple[Bundle, ...] = ()
 
 
-# What processes of a target let others do with the files they make, by ``share``.
+# The umask of a target's processes, by ``share``.
 _UMASKS: Final[Mapping[str, str]] = {"group": "0002", "read": "0022", "private": "0077"}
 
 
 class MissingOutputs(StrEnum):
-    """What a job whose program ended well, but left an output away, has done."""
+    """The result of a job whose program ended well without a declared output."""
 
     FAIL = "fail"
     WARN = "warn"
 
 
 class Durability(StrEnum):
-    """Whether a success is marked only when its outputs are on the disk."""
+    """Whether a success is marked only after its outputs are on the disk."""
 
     FULL = "full"
     FAST = "fast"
@@ -255,7 +254,7 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A value that is read at the target: of a file (``source`` its path) or of a variable."""
+    """A value read on the target, from a file (``source`` is its path) or a variable."""
 
     kind: str
     source: str
@@ -265,12 +264,11 @@ class Secret:
 class Target:
     """One profile of targets.yaml, complete: every default filled in, every path expanded.
 
-    ``base_path``, ``node_local_path`` and ``mount_paths`` are absolute POSIX paths on the target,
-    where it is this machine; on another one ``~`` and variables expand there (``Place.settled``).
-    ``templates`` is an absolute path on this machine. ``share`` is group, read, private or
-    empty: then the umask decides. ``cache`` are URLs of archives.
-    ``runtimes`` is what the profile says, in order of preference;
-    nothing where it does not.
+    ``base_path``, ``node_local_path`` and ``mount_paths`` are POSIX paths on the target, absolute
+    on this machine; on another machine ``~`` and variables expand there (``Place.settled``).
+    ``templates`` is an absolute path on this machine. ``share`` is group, read, private or empty,
+    which leaves the user's umask. ``cache`` are URLs of archives. ``runtimes`` are those of the
+    profile, in order of preference; empty if the profile has none.
     """
 
     name: str
@@ -301,15 +299,15 @@ class Target:
 
     @property
     def isolating(self) -> tuple[RuntimeName, ...]:
-        """Return what jobs with an image run in: natively only where the profile says so."""
+        """Return the runtimes for jobs with an image: native only if the profile says so."""
         return self.runtimes or ISOLATING
 
     @property
     def usual(self) -> tuple[RuntimeName, ...]:
-        """Return what jobs run in as far as the profile tells."""
+        """Return the runtimes of the profile, by default native."""
         return self.runtimes or (RuntimeName.NATIVE,)
 
     @property
     def umask(self) -> str:
-        """Return what ``umask`` of a shell takes where ``share`` is given; empty: the user's."""
+        """Return the argument of ``umask`` for ``share``; empty for the user's own umask."""
         return _UMASKS.get(self.share, "")

@@ -1,4 +1,4 @@
-"""Bring to a store what it lacks of a Lab: contents once, under the Lab's own names."""
+"""Send the missing files of a Lab to a store: contents once, under the Lab's own names."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """How much a transfer wrote; 0 files when the store had everything."""
+    """The number of files and bytes that a transfer wrote; 0 files if none was missing."""
 
     files: int = 0
     size_bytes: int = 0
 
     def __add__(self, other: Sent) -> Sent:
-        """Return both together."""
+        """Return the sum of both."""
         return Sent(files=self.files + other.files, size_bytes=self.size_bytes + other.size_bytes)
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """What a store must have of a Lab: files by path, links by key. Mutable."""
+    """The files (by path) and links (by key) of a Lab that a store must have. Mutable."""
 
     files: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
@@ -56,9 +56,9 @@ class _Wanted:
 def places(lab: Lab, files: LabFiles) -> Callable[[str], str]:
     """Return a function from an executable's path in the Lab to its key in a store.
 
-    A link into the Lab's ``store/`` that stands alone leads to the one shared copy, so no job
-    folder is needed. Beside other files it is run where it stands: it may look for them there.
-    Remembers its answers.
+    A link into the Lab's ``store/`` that is alone in its folder gives the shared copy, so no job
+    folder is needed. An executable beside other files runs from its own folder, since it may look
+    for them there. The function caches its results.
     """
     home = lab_folder(lab)
 
@@ -72,12 +72,12 @@ def places(lab: Lab, files: LabFiles) -> Callable[[str], str]:
 
 
 def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[str], str]) -> Sent:
-    """Copy what the plan's jobs need and the store lacks, each file whole or not at all.
+    """Copy the missing files that the plan's jobs need, each completely or not at all.
 
-    A file goes to ``content``, named by its sum, unless it is there; then it gets its name in the
-    Lab's own folder. ``place`` says where executables go (``places``). Takes a constant number of
-    round trips. Raises StorageError when the store cannot be written, LabError when the Lab cannot
-    be read or is not what it was built as: every byte that is sent is hashed on the way.
+    A file goes to ``content``, named by its sum, unless it already exists there; then it gets its
+    name in the Lab's own folder. ``place`` gives the keys of executables (``places``). Takes a
+    constant number of round trips. Raises StorageError when the store cannot be written, LabError
+    when the Lab cannot be read or was changed: every byte that is sent is hashed.
     """
     home = lab_folder(lab)
     wanted = _wanted(files, home, _folders(plan, home, place))
@@ -101,15 +101,15 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
 
 
 def _content(fact: Facts) -> str:
-    """Return the key of a content; what may be executed is a file of its own."""
+    """Return the key of a content; executable files have a separate key."""
     mode, _, sha256 = fact
     return f"content/{sha256}{'x' if mode & 0o100 else ''}"
 
 
 def send_runner(store: Store) -> None:
-    """Bring the runner's own code to a store that lacks it. Raises StorageError.
+    """Send the runner's own code to a store that lacks it. Raises StorageError.
 
-    What is there is looked at: a power cut may have left it empty.
+    Existing files are checked, since a power cut may have left them empty.
     """
     folder = runner_code.folder()
     contents = {f"{folder}/{name}": content for name, content in runner_code.files().items()}
@@ -136,20 +136,20 @@ def _stands_alone(files: LabFiles, path: str) -> bool:
 
 
 def _wanted(files: LabFiles, home: str, folders: Iterable[str]) -> _Wanted:
-    """Find what is shared, the folders programs run from, and what links there lead to."""
+    """Find the shared files, the folders that programs run from, and the targets of links there."""
     wanted = _Wanted()
     todo = [*_SHARED, *folders]
     done: set[str] = set()
-    for folder in todo:  # it grows on the way
+    for folder in todo:  # grows inside the loop
         if folder in done:
             continue
         done.add(folder)
         for path in _paths(files, folder):
             resolved = files.resolve(path)
             if resolved == path:
-                if not path.endswith(_LAYER_SUFFIX):  # images go apart
+                if not path.endswith(_LAYER_SUFFIX):  # images are sent separately
                     wanted.files.append(path)
-            elif files.kind(resolved):  # a link to nothing helps no job
+            elif files.kind(resolved):  # skip broken links
                 todo.append(_folder(resolved))
                 wanted.links[f"{home}/{path}"] = "../" * path.count("/") + resolved
     return wanted
@@ -166,7 +166,7 @@ def _paths(files: LabFiles, folder: str) -> Iterator[str]:
 
 
 def _folders(plan: Plan, home: str, place: Callable[[str], str]) -> Iterator[str]:
-    """Yield the folders of the Lab that the plan's programs run from; some more than once."""
+    """Yield the folders of the Lab that the plan's programs run from, some more than once."""
     for task in progress.through(plan.tasks, "looking for programs:"):
         for executable in task.job.executables.values():
             folder = _folder(place(executable.path).removeprefix(f"{home}/"))
@@ -176,13 +176,13 @@ def _folders(plan: Plan, home: str, place: Callable[[str], str]) -> Iterator[str
 
 
 def _folder(path: str) -> str:
-    """Return what is sent as a whole: one job's folder, else what stands at the Lab's root."""
+    """Return the folder that is sent as a whole: one job's folder, or one at the Lab's root."""
     names = parts(path)
     return "/".join(names[: 2 if names[:1] == ["jobs"] else 1])
 
 
 def _facts(lab: Lab, files: LabFiles, path: str) -> Facts:
-    """Return what a copy must have: a file may be cut off or lose its mode, whatever its name."""
+    """Return mode, size and sha256 of a copy: a copy may be cut off or have lost its mode."""
     mode = _EXECUTABLE if files.is_executable(path) else _PLAIN
     return mode, files.size(path), lab.files.get(path) or _sum(files, path)
 
@@ -195,7 +195,7 @@ def _sum(files: LabFiles, path: str) -> str:
 def _outgoing(
     files: LabFiles, paths: Mapping[str, str], facts: Mapping[str, Facts]
 ) -> Iterator[Outgoing]:
-    """Yield the contents by key; ``paths`` says where in the Lab each is found."""
+    """Yield the contents by key; ``paths`` has their paths in the Lab."""
     for key, path in paths.items():
         mode, _, expected = facts[key]
         with files.open(path) as source:
@@ -204,7 +204,7 @@ def _outgoing(
 
 
 class _Checked:
-    """A file of a Lab that raises LabError at its end unless it is what the Lab was built with."""
+    """A file of a Lab that raises LabError at its end if its sum differs from the Lab's."""
 
     def __init__(self, source: BinaryIO, expected: str, name: str) -> None:
         self._source = source
@@ -221,15 +221,16 @@ class _Checked:
 
 
 def _entry(lab: Lab, files: LabFiles) -> bytes:
-    """Return the manifest as it stands in a store.
+    """Return the manifest in its form for a store.
 
-    It holds the sums of the rest and is written last: where it is the same, so is the rest.
+    The manifest has the sums of all other files and is written last: if a store has the same
+    manifest, it has the same metadata.
     """
     return _json(json.loads(files.read(lab.manifest)) | {"metadata": metadata_name(lab, "top")})
 
 
 def _metadata(lab: Lab, files: LabFiles) -> list[Outgoing]:
-    """Return the metadata, but for the manifest, under names that carry the Lab's id."""
+    """Return the metadata without the manifest, under names with the Lab's id."""
     renamed = {run.metadata: metadata_name(lab, run.name) for run in lab.runs.values()}
     written = {}
     for path, name in renamed.items():

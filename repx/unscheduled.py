@@ -20,10 +20,10 @@ _END_S: Final = 600
 
 
 def end(store: Store, jobs: Collection[JobId] | None) -> int:
-    """End those of the jobs, or of all, that run without a scheduler; return how many.
+    """End the jobs, by default all, that run without a scheduler; return their number.
 
-    Somebody started them by hand, or their scheduler was killed. They are ended where the store
-    is. Raises SchedulerError naming the processes that cannot be ended.
+    Such jobs were started by hand, or their scheduler was killed. Ends jobs on the machine of the
+    store. Raises SchedulerError naming the processes that cannot be ended.
     """
     then = seen.look(store, jobs or (), queue.foreseen(store))
     alive = {job for job, said in queue.reported(then).items() if said.state in ALIVE}

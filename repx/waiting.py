@@ -1,4 +1,4 @@
-"""Which runs a job waits for, and the needs of a Lab with these runs as nodes: gates."""
+"""The runs that a job waits for, and the needs of a Lab with these runs as nodes (gates)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ANY: Final = frozenset(DependencyType)
 def gated(
     lab: Lab, known: Container[JobId], kinds: Container[DependencyType] = HARD
 ) -> Mapping[str, tuple[str, ...]]:
-    """Return the Lab's needs, with gates for runs that jobs which are not ``known`` wait for.
+    """Return the Lab's needs, with gates for runs that jobs wait for, except ``known`` jobs.
 
-    A run's gate needs the jobs of the run that no other job of it needs.
+    A run's gate needs the run's final jobs, which no other job of the run needs.
     """
     if not any(run.dependencies for run in lab.runs.values()):
         return lab.needs
@@ -42,7 +42,7 @@ def gated(
 
 
 def primary_runs(lab: Lab) -> dict[JobId, RunName]:
-    """Return the run each job counts for: the first, and of these one that waits for no other."""
+    """Return each job's primary run: its first run without dependencies, else its first run."""
     run_of: dict[JobId, RunName] = {}
     for run in sorted(lab.runs.values(), key=lambda run: bool(run.dependencies)):
         for job in run.jobs:
@@ -53,9 +53,9 @@ def primary_runs(lab: Lab) -> dict[JobId, RunName]:
 def upstream_runs(
     lab: Lab, job: Job, run_of: Mapping[JobId, RunName]
 ) -> dict[RunName, DependencyType]:
-    """Return the runs a job waits for: those of its inputs and, for a run's first jobs, its run's.
+    """Return the runs a job waits for: those of its inputs and, for first jobs, its run's.
 
-    A first job needs no other job that counts for the same run.
+    A first job needs no other job with the same primary run.
     """
     run = run_of[job.id]
     if not lab.runs[run].dependencies:

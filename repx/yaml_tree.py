@@ -1,4 +1,4 @@
-"""Read YAML into values that remember their places, safely whoever wrote the text.
+"""Read YAML, also from untrusted authors, into values with their places.
 
 Scalars mean what YAML 1.2's core schema says, so parameters hold no surprises: only ``true`` and
 ``false`` are booleans (``on``, ``yes``, ``no`` are strings), ``012`` is 12, ``0o12`` is 10,
@@ -30,7 +30,7 @@ _TOO_DEEP: Final = f"nested deeper than {_MAX_DEPTH} levels"
 _MAX_ALIASED: Final = 1_000_000
 _OPENING: Final = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
 _CLOSING: Final = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
-_MOST_DIGITS: Final = 310  # a float's largest number has 309
+_MOST_DIGITS: Final = 310  # the largest float has 309 digits
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...]] = (
     ("null", re.compile(r"~|null|Null|NULL|"), lambda _: None),
@@ -60,9 +60,9 @@ class Node:
 
 
 def parse(text: str, file: str, problems: list[Problem] | None = None) -> Node:
-    """Return the one document of ``text``; raises ProblemsError with every mistake found.
+    """Return the only document of ``text``. Raises ProblemsError with every mistake found.
 
-    With ``problems``, mistakes after which the rest is sound are added there instead.
+    With ``problems``, mistakes that leave the rest readable are added there instead.
     """
     composer = _Composer(text, file)
     try:
@@ -80,7 +80,7 @@ def parse(text: str, file: str, problems: list[Problem] | None = None) -> Node:
 
 
 class _StopReadingError(Exception):
-    """A problem was reported after which the rest of the text cannot be read."""
+    """A reported problem makes the rest of the text unreadable."""
 
 
 class _Composer:
@@ -94,15 +94,15 @@ class _Composer:
         self._events: Iterator[_Event] = yaml.parse(text, Loader=loader)
         self._anchors: dict[str, Node | None] = {}
         self._aliased = 0
-        self._open = 0  # collections that have begun and not ended
-        self._read = 0  # how far into the text the events have come
+        self._open = 0  # number of open collections
+        self._read = 0  # position of the events in the text
 
     def report(self, place: Place, message: str) -> None:
-        """Note one problem and read on."""
+        """Note one problem and continue."""
         self.problems.append(Problem(self._file, *place, message))
 
     def syntax(self, error: yaml.MarkedYAMLError) -> None:
-        """Note a mistake the YAML parser found, with what to do about the usual ones."""
+        """Note a mistake that the YAML parser found; common mistakes get a fix."""
         place = _place(error.problem_mark or error.context_mark)
         line = "".join(self._text.split("\n")[place[0] - 1 : place[0]])
         indent = line[: len(line) - len(line.lstrip())]
@@ -122,10 +122,10 @@ class _Composer:
         self.report(place, problem)
 
     def _too_deep_before(self, error: yaml.MarkedYAMLError) -> Place | None:
-        """Return the place of the first bracket that is one too many, if there is one.
+        """Return the place of the first bracket that is nested too deep, if there is one.
 
-        The parser reads up to a line ahead of its events, and versions of it have limits of
-        their own for what they find there.
+        The parser reads up to a line ahead of its events, and some versions have their own limits
+        of depth there.
         """
         end = error.problem_mark.index if error.problem_mark else 0
         depth = self._open
@@ -259,7 +259,7 @@ class _Composer:
         return node
 
     def _merged(self, child: Node, place: Place) -> list[Node]:
-        """Return the mappings a merge key names: one, or a list of them."""
+        """Return the mappings that a merge key names: one mapping, or a list of mappings."""
         bases = [child]
         if isinstance(child.data, list):
             bases = [base for _, base in child.children.values()]
