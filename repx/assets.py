@@ -1,4 +1,4 @@
-"""Where the files shipped beside the code are: ``schemas/``, ``templates/``."""
+"""Paths of the files that are shipped with the code: ``schemas/``, ``templates/``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 def path(name: str) -> Path:
     """Return the place of a shipped file or folder, e.g. ``path("templates/job.sh.j2")``.
 
-    An installed wheel carries them in ``repx/_data``; a checkout beside the package.
+    An installed wheel has these files in ``repx/_data``, a checkout has them beside the package.
     """
     installed = _PACKAGE / "_data" / name
     return installed if installed.exists() else _PACKAGE.parent / name

@@ -1,4 +1,4 @@
-"""Files people write (YAML, TOML): their data, the place of each value, and all their mistakes."""
+"""Files written by users (YAML, TOML): their data, the place of each value, and all mistakes."""
 
 from __future__ import annotations
 

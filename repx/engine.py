@@ -157,7 +157,7 @@ def _write(
     stale.note(store, opened.lab, plan, submission)
     rendered = ((file.path, file.mode, file.text.encode()) for file in files)
     log = [("agent.log", 0o644, b"")] if scheduler.attended and where is store else []
-    where.write_new(folder, chain(rendered, log))  # so the log's mode is as `share:` says
+    where.write_new(folder, chain(rendered, log))  # gives the log the mode of `share:`
     return sent
 
 

@@ -3,7 +3,7 @@
 The tree, with exit codes::
 
     RepxError                 3   the target or a tool failed; the base of all
-      InputError              2   what the user gave is wrong
+      InputError              2   the user's input is wrong
         ProblemsError         2   many mistakes in files, shown together
         LabError              2   the Lab is missing, broken or tampered with
         GraphError            2   a cycle, or a need that nothing provides

@@ -60,7 +60,7 @@ def of_runs(
 ) -> dict[JobId, tuple[str, ...]]:
     """Return, of the last jobs of runs that jobs read as a whole, the outputs that are gone.
 
-    Those ``running`` make theirs anew.
+    Outputs of ``running`` jobs do not count, since these jobs make them again.
     """
     runs = {source.source_run for job in jobs for source in job.entry.inputs if source.source_run}
     read = {

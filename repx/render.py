@@ -1,7 +1,7 @@
-"""A Plan as a submission folder: the one owner of quoting.
+"""Render a plan as a submission folder, with values quoted for the shell.
 
-Every ``{{ value }}`` of a template is quoted for the shell unless it is a ``Raw``, and only this
-module makes those. Templates hold no decisions; what they show is computed here.
+Every ``{{ value }}`` of a template is quoted for the shell unless it is a ``Raw``. Templates
+contain no decisions; their values are computed here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One state per job, from its marker and from what a scheduler reported."""
+"""One state per job, from its marker and the scheduler's report."""
 
 from __future__ import annotations
 

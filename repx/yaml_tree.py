@@ -1,8 +1,8 @@
 """Read YAML, also from untrusted authors, into values with their places.
 
-Scalars mean what YAML 1.2's core schema says, so parameters hold no surprises: only ``true`` and
-``false`` are booleans (``on``, ``yes``, ``no`` are strings), ``012`` is 12, ``0o12`` is 10,
-``1e3`` is the number 1000.0, and ``1:30``, ``1_000`` and dates are strings. Keys are always
+Scalars follow the core schema of YAML 1.2, so that parameters have the expected types: only
+``true`` and ``false`` are booleans (``on``, ``yes``, ``no`` are strings), ``012`` is 12, ``0o12``
+is 10, ``1e3`` is the number 1000.0, and ``1:30``, ``1_000`` and dates are strings. Keys are always
 strings, as written. Merge keys (``<<: *base``) work as in YAML 1.1.
 """
 

@@ -1,7 +1,7 @@
-"""Analysis of a Lab's results in Python, and what a stage written in Python needs.
+"""Analysis of a Lab's results in Python, and the interface for stages written in Python.
 
 ``from repx_py import Lab; lab = Lab.from_path("result")`` (docs/analyse.md). Names are
-loaded when first used: a stage that only wants ``stage`` does not pay for the rest.
+loaded at first use, so that a stage that only needs ``stage`` loads nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where RepX 0.5 keeps the classes of an analysis: ``from repx_py.models import Experiment``."""
+"""The module of RepX 0.5's analysis classes: ``from repx_py.models import Experiment``."""
 
 from repx.results.experiment import Experiment, JobCollection, JobView
 from repx.results.resolvers import ArtifactResolver, LocalCacheResolver, ManifestResolver

@@ -1,4 +1,4 @@
-"""The shape of a blueprint: what definitions (lab.yaml, Nix) hand to ``expand``, as JSON.
+"""The form of a blueprint, the JSON that definitions (lab.yaml, Nix) pass to ``expand``.
 
 Data only. ``expand`` runs where repx is not installed, so it reads the same JSON untyped.
 """

@@ -47,7 +47,7 @@ class Tool(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """One use of an array in a stage's lines; ``name`` is None for any or all of its keys."""
+    """One use of an array in a stage's lines; ``name`` is the key, None for any or all keys."""
 
     array: str
     name: str | None
@@ -225,7 +225,7 @@ def _unused_parameters(definition: Definition, stage: Stage) -> None:
 
 
 def syntax(definition: Definition, tool: Tool) -> None:
-    """Note lines that bash cannot read, and what shellcheck finds where it is installed."""
+    """Note lines that bash cannot parse, and findings of shellcheck if it is installed."""
     for stage in definition.stages.values():
         for program in stage.programs.values():
             if program.run is not None:

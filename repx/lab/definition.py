@@ -1,4 +1,4 @@
-"""What lab.yaml says: stages, pipelines and runs as data, each with its place in the file."""
+"""The content of lab.yaml: stages, pipelines and runs, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Definition:
         self.errors.append(self.doc.problem(at, message))
 
     def warn(self, at: Pointer, message: str) -> None:
-        """Note what may be a mistake."""
+        """Note a possible mistake."""
         self.warnings.append(self.doc.problem(at, message))
 
     def known(self, at: Pointer, message: str, name: str, names: Iterable[str]) -> bool:

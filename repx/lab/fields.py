@@ -1,4 +1,4 @@
-"""Typed look-ups in parsed JSON that know where they are when something is wrong."""
+"""Typed look-ups in parsed JSON; errors name the field's path."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _SHOWN: Final = 60
 
 
 class FieldError(Exception):
-    """A field that is not what the format says; its path grows on the way up."""
+    """A field that breaks the format; callers add the outer parts of its path."""
 
     def __init__(self, field: str, problem: str) -> None:
-        """Remember the field's path (``jobs.x.params``) and what is wrong with it."""
+        """Keep the field's path (``jobs.x.params``) and the problem."""
         super().__init__(field, problem)
         self.field = field
         self.problem = problem
 
     def within(self, outer: str) -> FieldError:
-        """Return the same error as seen from the object around it."""
+        """Return the same error with the name of the enclosing object in its path."""
         return FieldError(f"{outer}.{self.field}" if outer else self.field, self.problem)
 
 
@@ -49,7 +49,7 @@ def wrong(field: str, expected: str, value: object) -> FieldError:
 
 
 def optional(obj: Object, key: str, kind: type[T]) -> T | None:
-    """Return a field of that JSON type, None when it is absent or null."""
+    """Return a field of the given JSON type, None when absent or null."""
     value = obj.get(key)
     if value is None or type(value) is kind:
         return value
@@ -57,7 +57,7 @@ def optional(obj: Object, key: str, kind: type[T]) -> T | None:
 
 
 def required(obj: Object, key: str, kind: type[T]) -> T:
-    """Return a field of that JSON type that must be there."""
+    """Return a required field of the given JSON type."""
     value = obj.get(key)
     if type(value) is kind:
         return value

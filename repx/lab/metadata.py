@@ -116,7 +116,7 @@ def _own_names(names: Object) -> dict[str, str]:
 
 
 def run(obj: Object) -> RunMetadata:
-    """Read one run's metadata; of its jobs, only the ids are checked."""
+    """Read one run's metadata; of its jobs, only ids and stage types are checked."""
     run_name = name("name", required(obj, "name", str))
     if run_name in RESERVED_RUNS:
         raise FieldError("name", f"'{run_name}' is reserved and cannot name a run")

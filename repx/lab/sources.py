@@ -37,7 +37,7 @@ LONGEST_SCRIPT_LABEL: Final = 11
 
 
 class SourceError(Exception):
-    """A file that the user named is not there or cannot be part of a Lab."""
+    """A file that the user named does not exist or cannot be part of a Lab."""
 
 
 def reason(error: SourceError | OSError) -> str:

@@ -52,7 +52,7 @@ class TarFiles:
         return printable(f"{self._path}:{path}")
 
     def kind(self, path: str) -> Kind | None:
-        """Return what is there, None for nothing."""
+        """Return the kind of a file, None if it is missing."""
         folder, _, name = path.rstrip("/").rpartition("/")
         member = self._members.get("/".join(parts(f"{self.resolve(folder)}/{name}")))
         return _KINDS[member.type] if member else None

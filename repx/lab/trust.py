@@ -49,9 +49,9 @@ def remember(manifest: bytes, state: Path | None) -> None:
 
 
 def _entry(manifest: bytes, state: Path) -> Path:
-    """Return the file that stands for trust in a Lab.
+    """Return the file whose existence means trust in a Lab.
 
-    Its name is a digest of the manifest, which holds the sums of all other files: an id alone
-    can be given to other programs.
+    Its name is a digest of the manifest, which has the sums of all other files. A Lab's id is not
+    enough: another Lab with other programs could have the same id.
     """
     return state / "trusted" / hashlib.sha256(manifest).hexdigest()

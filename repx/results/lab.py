@@ -53,7 +53,7 @@ class Lab:
     ) -> None:
         """Join a Lab that was read with the store (``base_path``) of its results.
 
-        ``target`` is the name by which the store was found, if it was named.
+        ``target`` is the target's name if the user named it.
         """
         self._target = target
         self.model: Final = definition
@@ -212,7 +212,7 @@ class Lab:
         return self.path, self.store.root, self.model.id, named
 
     def _usual(self) -> str:
-        """Return the name of the target that is used where none is named."""
+        """Return the name of the default target."""
         from repx.config import targets
 
         env = os.environ  # noqa: TID251  # as above

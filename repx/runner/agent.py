@@ -65,7 +65,7 @@ class Agent:
         self.locks: dict[int, int] = {}  # by task, only jobs of several units
         self.running: dict[int, Running] = {}
         self.deferred: list[Unit] = []  # units that wait, mostly for another runner's lock
-        self.limits: list[tuple[float, int, Running, bool]] = []  # when, pid, what, kill
+        self.limits: list[tuple[float, int, Running, bool]] = []  # time, pid, unit, whether to kill
         self.look_at = self.said_at = 0.0
         self.cancel_from = files.size(f"{folder}/cancel")
         self.stopping = 0  # the signal that ends everything

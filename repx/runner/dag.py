@@ -117,7 +117,7 @@ class Dag:
                 self._wait(node, [n for n in before if self.state[n] != SUCCEEDED], ())
         self.nodes[task] = [*self.nodes[task], *added]
 
-    # --- what happens
+    # --- events
 
     def placed(self, node: int) -> tuple[int, int, int]:
         """Return task, unit and branch of a node that is a unit."""
@@ -165,7 +165,7 @@ class Dag:
                         self.skipped.append((behind, culprit))
 
     def _met(self, node: int) -> list[int]:
-        """Make a unit ready, or end a gate or a foreign job; return the nodes that ended."""
+        """Make a unit ready, or end a gate; return the gate, if it ended."""
         if self.place[node] is None:
             return [node] if self.move(node, SEEN_DONE) else []
         if self.state[node] == WAITING:

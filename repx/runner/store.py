@@ -1,4 +1,4 @@
-"""The markers of jobs below ``base``, and what they mean for one plan."""
+"""The markers of jobs below ``base``, interpreted for one plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a blueprint as data: executables, parameters and what feeds them."""
+"""The stages of a blueprint as data: executables, parameters and input mappings."""
 
 from __future__ import annotations
 

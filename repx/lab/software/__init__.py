@@ -1,1 +1,1 @@
-"""What jobs need beside their scripts: packages of one file, modules, images of registries."""
+"""Software that jobs need besides scripts: packages of one file, modules, registry images."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from repx.lab.blueprint import File, Source
     from repx.lab.software.packages import Pins
 
-# Compiled files are validated by the source's checksum: copying changes its time.
+# Compiled files record the source's checksum, not its time, which copying changes.
 COMPILE: Final = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
 _LABEL: Final = "python"
 _LAUNCHERS: Final = ("python", "python3")

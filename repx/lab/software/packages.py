@@ -27,7 +27,7 @@ class Pins:
     """The packages to install: each with its version and sums, as lines of requirements.
 
     ``sums`` are those of the files that named the packages, ``python`` is a version like 3.11,
-    ``platform`` what Python's sysconfig calls it.
+    ``platform`` the name from Python's sysconfig.
     """
 
     sums: Mapping[str, str]

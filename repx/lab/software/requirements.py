@@ -18,7 +18,7 @@ _PLACES: Final = (
 
 
 def files(top: Path) -> tuple[Path, ...]:
-    """Return a file of requirements and all that it includes. Raises OSError, ValueError."""
+    """Return a file of requirements and all files it includes. Raises OSError, ValueError."""
     found = [top]
     for file in found:  # grows inside the loop
         for option, value in _options(file):
@@ -29,7 +29,7 @@ def files(top: Path) -> tuple[Path, ...]:
 
 
 def places(top: Path) -> tuple[str, ...]:
-    """Return the options of requirements that say where packages are found, a line each.
+    """Return the options in requirements that say where pip finds packages, one per line.
 
     Folders in them are absolute.
     """
@@ -44,12 +44,12 @@ def places(top: Path) -> tuple[str, ...]:
 
 
 def _options(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield each line that is an option, and its value."""
+    """Yield each option and its value, from the lines that begin with an option."""
     for line in file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         words = shlex.split(line.strip(), comments=True) if line.lstrip().startswith("-") else []
         if words:
             option, equals, value = words[0].partition("=")
             known = option in (*_FILES, *_PLACES)
-            if not known and option[:2] in ("-r", "-c", "-i", "-f"):  # -rfile.txt
+            if not known and option[:2] in ("-r", "-c", "-i", "-f"):  # e.g. -rfile.txt
                 option, value, equals = option[:2], words[0][2:], "="
             yield option, value if equals else " ".join(words[1:])
