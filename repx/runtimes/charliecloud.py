@@ -85,7 +85,7 @@ repx_prepare_charliecloud() {
   repx_spared=1
   # Inside, root would have the powers to mount and to make the image writable.
   ((EUID != 0)) || repx_at_user=(--uid 1000 --gid 1000)
-  repx_image_root || return
+  repx_image_root && repx_once "$repx_root" repx_charliecloud_points || return
   repx_gpu_devices
   for path in "${repx_devices[@]}"; do repx_at_gpus+=(rw "$path"); done
   for path in "${repx_host_paths[@]}"; do
@@ -93,6 +93,39 @@ repx_prepare_charliecloud() {
     repx_at_binds+=(--bind "$repx_node/view/root$path:$path")
   done
   repx_at_root=("$repx_root")
+}
+
+# ch-run makes nothing to mount upon in an image, but for what lies below /tmp, which is the job's.
+repx_charliecloud_points() {
+  local point
+  for point in "${repx_mountpoints[@]}" "${repx_host_paths[@]}"; do
+    case $point in
+      /tmp/* | /dev/*) ;;
+      *) [[ -e $repx_root$point ]] || repx_charliecloud_point "$point" || return ;;
+    esac
+  done
+}
+
+# PATH: make it in the image, and follow none of the image's links for it.
+repx_charliecloud_point() {
+  local above=$repx_root frozen name
+  local -a names
+  IFS=/ read -r -a names <<<"${1#/}"
+  for name in "${names[@]}"; do
+    repx_why="charliecloud cannot mount $1 on the image: cannot make $above/$name"
+    [[ ! -L $above/$name ]] || return
+    if [[ ! -d $above/$name ]]; then
+      frozen=''
+      [[ -w $above ]] || { frozen=1 && chmod u+w -- "$above"; } || return
+      if [[ $above/$name == "$repx_root$1" && ! -d $1 ]]; then
+        : >>"$above/$name"
+      else
+        mkdir -m 755 -- "$above/$name"
+      fi || return
+      [[ -z $frozen ]] || chmod u-w -- "$above"
+    fi
+    above+=/$name
+  done
 }
 
 # TERM for the program and what it started, below the first process of its namespace.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.server
 import os
+import shutil
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.runtime_place import RUNTIMES
+from tests import image_labs
+from tests.real.runtime_place import RUNTIMES, UNPRIVILEGED, run_as_user
 
 if TYPE_CHECKING:
     from tests.real.place import Place
@@ -114,3 +118,64 @@ def test_devices_of_gpus_are_there_where_the_target_says(
     here.repx("run", "--trust")
 
     assert [seen] == here.output("*/out/seen")
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """Return a folder of data in one of the folders at the root of this machine."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make folders there")
+    folder = Path(tempfile.mkdtemp(prefix="repx-tests-", dir="/srv"))
+    folder.chmod(0o755)
+    (folder / "file").write_text("data\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+WIDE = """
+cat {data}/file >"$out/seen"
+echo mine >{data}/written
+for hidden in /root/.repx-tests {tmp}; do
+  if [ -e "$hidden" ]; then echo "sees $hidden" >>"$out/seen"; fi
+done
+if echo x >/bin/written; then echo "the image is writable" >>"$out/seen"; fi
+"""
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_all_folders_for_data_open_where_the_target_says(
+    isolated: Callable[..., Place], runtime: str, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").touch()
+    look = WIDE.format(data=data, tmp=tmp_path / "other")
+    lab = {
+        "stages": {"look": {"outputs": {"seen": "$out/seen"}, "run": look}},
+        "pipelines": {"p": ["look"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    here = isolated(lab, runtime, mount_host_paths=True)
+
+    here.repx("run", "--trust")
+
+    assert ["data\n"] == here.output("*/out/seen")
+    assert "mine\n" == (data / "written").read_text()
+
+
+@pytest.mark.parametrize("runtime", UNPRIVILEGED)
+def test_a_store_lies_where_the_image_has_no_folder_and_lets_nobody_make_one(
+    isolated: Callable[..., Place], runtime: str, data: Path
+) -> None:
+    lab = {
+        "stages": {"say": {"outputs": {"o": "$out/o"}, "run": 'echo "$out" >"$out/o"'}},
+        "pipelines": {"p": ["say"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    layers = [image_labs.shell_layer(), image_labs.layer({"./": "", "etc/": ""}, mode=0o555)]
+    here = isolated(lab, runtime, layers, base_path=str(data / "store"))
+    here = dataclasses.replace(here, store=data / "store")
+
+    done = run_as_user(here)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (out,) = here.store.glob("outputs/*/out")
+    assert [f"{out}\n"] == here.output("*/out/o")
