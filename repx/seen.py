@@ -114,7 +114,7 @@ class SeenPlace:
 def look(store: Store, jobs: Collection[JobId], asked: Sequence[Question[Any]] = ()) -> Store:
     """Look once at these jobs and at all live submissions; return the seen store.
 
-    ``asked`` are questions that are likely to be asked next.
+    ``asked`` are questions that callers are likely to ask next.
     """
     words = [(question.words, question.timeout_s) for question in asked]
     seen, answers = store.look(progress.through(jobs, "looking at jobs:"), words)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """The state of a job, as tables and ``--json`` spell it."""
+    """The state of a job, with its name in tables and ``--json``."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""Jobs that run without a scheduler: by hand, or because theirs was killed."""
+"""Jobs that run without a scheduler: started by hand, or their scheduler was killed."""
 
 from __future__ import annotations
 

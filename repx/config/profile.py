@@ -110,7 +110,7 @@ class Places:
 def read(
     name: str, entry: Entry, places: Places, shared: Rules, dialect: Dialect | None = None
 ) -> Target:
-    """Return one profile; mistakes are noted in ``entry``, unusable places in ``places``."""
+    """Return one profile; note mistakes in ``entry``, unusable paths in ``places``."""
     slurm = entry.at("slurm")
     bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
     environment = entry.get("environment", {})

@@ -1,4 +1,4 @@
-"""Mistakes in lab.yaml that no schema can see: names, templates and the lines of bash."""
+"""Mistakes in lab.yaml that a schema cannot find: names, templates and lines of bash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WHOLE: Final = {
 }
 _COMMENT: Final = re.compile(r"(?:^|(?<=[\s;]))#.*$", re.MULTILINE)
 _BASH_LINE: Final = re.compile(r"bash: line (\d+): (.*)$", re.MULTILINE)
-# SC2154: `inputs` and its like are set before these lines.
+# SC2154: `inputs` and similar arrays are set before these lines.
 _SHELLCHECK: Final = (
     *("shellcheck", "--shell=bash", "--severity=warning", "--exclude=SC2154"),
     *("--format=json1", "-"),

@@ -1,4 +1,4 @@
-"""Whether the parts of a Lab fit together: jobs, outputs, steps, runs and executables."""
+"""Check that the parts of a Lab fit together: jobs, outputs, steps, runs and executables."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _source_runs(job: Job) -> list[tuple[RunName, DependencyType]]:
 
 
 def _problem(scope: Scope, job: Job) -> str | None:
-    """Say why a job could not run, or None if it could."""
+    """Return why a job could not run, or None if it could."""
     if job.is_scatter_gather and job.executables:
         problem = _steps_problem(job)
         if problem is not None:

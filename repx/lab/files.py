@@ -103,7 +103,7 @@ def fault(path: str) -> str | None:
 
 
 def follow(path: str, link: Callable[[str], str | None], describe: Callable[[str], str]) -> str:
-    """Return where ``path`` leads when every link on the way is followed.
+    """Return ``path`` with every link in it followed.
 
     ``link`` returns a link's target, relative to the link's directory or, beginning with
     ``/``, to the Lab's root; None if the path is no link. Raises LabError for a path that

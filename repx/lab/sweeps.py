@@ -56,7 +56,7 @@ def zip_groups(definition: Definition, run: Run, sources: Sources) -> list[ZipGr
 
 
 def check(definition: Definition, run: Run, stages: Mapping[str, Stage]) -> None:
-    """Note parameters that no stage declares, and stages that miss a value."""
+    """Note parameters that no stage declares, and stages that lack a value."""
     declared = {name for stage in stages.values() for name in stage.parameters}
     own = {f"{key}.{name}" for key, stage in stages.items() for name in stage.parameters}
     given: dict[str, Pointer] = {name: (*run.at, "parameters", name) for name in run.parameters}

@@ -96,7 +96,7 @@ class _Wires:
         self._feeds: dict[str, Feed] = {}
 
     def by_name_alone(self, outputs: Mapping[str, Mapping[str, object]]) -> None:
-        """Feed each input from the one stage that has an output of its name."""
+        """Feed each input from the only stage that has an output of the same name."""
         for name in self._inputs:
             producers = [key for key, theirs in outputs.items() if name in theirs]
             if len(producers) > 1:

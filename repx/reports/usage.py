@@ -107,7 +107,7 @@ def _measure(
 
 
 def _ranked(values: Sequence[float], share: float) -> float | None:
-    """Return the least value that this share of all does not exceed (nearest rank)."""
+    """Return the smallest value that this share of values does not exceed (nearest rank)."""
     return values[max(math.ceil(share * len(values)), 1) - 1] if values else None
 
 

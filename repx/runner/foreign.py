@@ -18,7 +18,7 @@ LOOKS: Final = 3  # checks without a runner after which a job counts as ended
 
 
 class ForeignJobs:
-    """Jobs of other runners that this one waits for. Mutable."""
+    """Jobs of other runners that this runner waits for. Mutable."""
 
     def __init__(self, store: Store, submissions: str, own: str, jobs: Iterable[str]) -> None:
         """Watch ``jobs``; ``own`` is this runner's folder, whose plan is ignored."""

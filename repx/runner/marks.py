@@ -4,7 +4,7 @@ repx's marker is one complete line of JSON; a partial line had not reached the d
 cut. Every unit of repx first creates ``lock`` beside its marker. Without ``lock``, the existence of
 a marker is enough: the markers of RepX 0.5 are empty.
 
-Standard library only, Python 3.6: it is also sent to places (``repx.places.channel``).
+Standard library only, Python 3.6: this file is also sent to targets (``repx.places.channel``).
 """
 
 import errno

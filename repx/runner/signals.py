@@ -1,4 +1,4 @@
-"""Sleep until something happens: a signal, an answer, the next time limit. Nothing polls."""
+"""Sleep until a signal, an answer or the next time limit, without polling."""
 
 from __future__ import annotations
 

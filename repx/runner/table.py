@@ -9,7 +9,7 @@ of another runner is ``FOREIGN`` until it has ended.
        │ need failed         │ │ └─ retry ──────────┘ │
        ▼          look again │ ▼ seen elsewhere       └ stop, cancel: it is told, and runs on
     SKIPPED                 FOREIGN
-    STOPPED   a unit of a run that does not go on
+    STOPPED   a unit of a run that was stopped
 """
 
 from __future__ import annotations

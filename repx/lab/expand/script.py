@@ -116,7 +116,7 @@ def _script(title: str, source: Mapping[str, Any], outputs: Mapping[str, Any]) -
 def render(title: str, notes: Sequence[str], outputs: Mapping[str, str], body: Body) -> str:
     """Return the whole script; ``notes`` are comments on its inputs and outputs."""
     comments = [f"Stage {title}. Usage: NAME OUT INPUTS.json PARAMETERS.json", *notes]
-    # A line break in a comment would end it.
+    # A line break would end the comment.
     head = "".join(f"# {' '.join(line.split())}\n" for line in comments)
     needs_parameters = body.lines is not None or any(map(_placeholders, outputs.values()))
     parts = [
