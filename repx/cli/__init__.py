@@ -117,12 +117,14 @@ def _outcome(arguments: list[str]) -> int:
     except (OSError, ImportError):
         raise
     except Exception as problem:  # noqa: BLE001  # the last resort; all foreseen is above
-        if _lacks_memory(problem):
-            console.error("not enough memory", hint="`ulimit -v` shows the limit of this shell")
-            return _FAILED
-        _report_bug(arguments)
-        code = _BUG
+        code = _unforeseen(problem, arguments)
     return code
+
+
+def _lacks_part(problem: Exception) -> bool:
+    """Tell whether a package is empty because Python could not see its ``__init__.py``."""
+    package = problem.obj if isinstance(problem, AttributeError) else None
+    return hasattr(package, "__path__") and getattr(package, "__file__", None) is None
 
 
 def _not_whole(problem: ImportError) -> int:
@@ -139,6 +141,19 @@ def _not_whole(problem: ImportError) -> int:
         )
         sys.stderr.flush()
     return _FAILED
+
+
+def _unforeseen(problem: Exception, arguments: list[str]) -> int:
+    """Tell what has gone wrong, mostly a mistake of ours, and return the exit code."""
+    from repx import console
+
+    if _lacks_memory(problem):
+        console.error("not enough memory", hint="`ulimit -v` shows the limit of this shell")
+        return _FAILED
+    if _lacks_part(problem):
+        raise ImportError(str(problem)) from problem
+    _report_bug(arguments)
+    return _BUG
 
 
 def _lacks_memory(problem: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import subprocess
@@ -140,6 +141,19 @@ def test_each_kind_of_error_has_its_exit_code(
     given(raising(error))
 
     assert repx("list") == (code, "", err)
+
+
+def test_a_package_that_cannot_be_read_is_no_bug(
+    repx: Repx, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "without_init").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    given(lambda _: importlib.import_module("without_init").Something)
+
+    said = repx("list")
+
+    assert said.code == 3
+    assert "cannot be read in full: module 'without_init' has no attribute" in said.err
 
 
 def test_a_bug_shows_a_traceback_and_what_to_report(repx: Repx, given: Given) -> None:
