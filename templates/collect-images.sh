@@ -46,6 +46,10 @@ collect() {
 # ROOT: whoever unpacks or looks for it meanwhile finds it whole or not at all.
 remove_root() {
   local gone=$1.gone.$$
+  if [[ -L $1.lock ]]; then
+    echo "$1.lock is a link"
+    return 1
+  fi
   exec 9>>"$1.lock" || return
   if type -P flock >/dev/null && ! flock -n 9; then
     echo 'it is being unpacked'
@@ -57,12 +61,16 @@ remove_root() {
 
 collect_roots() {
   local root image used
+  for root in "$node" "$node/images"; do # what it leads to is not ours to remove
+    [[ ! -L $root ]] || { say unpacked '*' 0 0 "kept: $root is a link" && return; }
+  done
   for root in "$node"/images/*.gone.*; do
+    [[ ! -L $root ]] || continue
     rm -rf -- "$root" 2>/dev/null || { chmod -R u+rwX -- "$root" && rm -rf -- "$root"; }
   done
   for root in "$node"/images/*; do
     image=${root##*/}
-    [[ -d $root && $image != *.* ]] || continue
+    [[ -d $root && ! -L $root && $image != *.* ]] || continue
     used=$((now - $(stat -c %Y -- "$root")))
     collect unpacked "$image" "$(size "$root")" "$used" remove_root "$root"
   done

@@ -172,11 +172,20 @@ repx_tool() (
   "${repx_at_tool[@]}" "$@" </dev/null
 )
 
+# PATH...: a link could lead anywhere.
+repx_plain_paths() {
+  local path
+  for path; do
+    repx_why="a link stands where a folder of the node belongs: $path"
+    [[ ! -L $path ]] || return
+  done
+}
+
 # LOCK COMMAND...: run it while nobody else on this file system holds LOCK.lock.
 repx_once() {
   local descriptor
+  repx_plain_paths "$repx_node" "${1%/*}" "$1" "$1.lock" || return
   repx_why="cannot write to ${1%/*}"
-  repx_no_links "$repx_node" "${1%/*}" "$1" "$1.lock"
   mkdir -p -- "${1%/*}" && exec {descriptor}>>"$1.lock" || return
   chmod go= -- "${1%/*}"
   ! type -P flock >/dev/null || flock "$descriptor"
@@ -186,6 +195,7 @@ repx_once() {
 # Unpack the image, once for all jobs that share its folder; set repx_root to where it is.
 repx_image_root() {
   repx_root=$repx_node/images/$repx_image
+  repx_plain_paths "$repx_node" "${repx_root%/*}" "$repx_root" || return
   [[ -d $repx_root ]] || repx_once "$repx_root" repx_unpack_image || return
   touch -c -- "$repx_root" 2>/dev/null || true # `repx gc --images` asks when it was used
 }

@@ -301,10 +301,11 @@ class _Job:
         except OSError as error:
             if error.errno not in _IN_THE_WAY:
                 raise
-        for depth in range(3, len(folders) + 1):
-            path = self._tree.path("/".join(folders[:depth]))
-            if os.path.lexists(path) and not stat.S_ISDIR(os.lstat(path).st_mode):
-                os.unlink(path)
+        for depth in range(2, len(folders)):
+            above, name = self._walk.enter(folders[:depth]), folders[depth]
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
+                    os.unlink(name, dir_fd=above)
         return self._walk.enter(folders)
 
     def _link(self, key: str, to: bytes, name: str, into: int) -> None:
