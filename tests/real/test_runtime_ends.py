@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import image_labs
 from tests.real.runtime_place import RUNTIMES
 
 if TYPE_CHECKING:
@@ -187,3 +188,38 @@ def test_memory_of_a_job_is_limited_and_said(isolated: Callable[..., Place], run
     here.repx("run", "--trust", code=1)
 
     assert here.marker("long")["reason"] in {"out of memory", "killed by signal 9"}
+
+
+def test_an_unpacking_that_was_killed_halfway_is_done_anew(
+    isolated: Callable[..., Place], tmp_path: Path
+) -> None:
+    big: dict[str, image_labs.Content] = {
+        "data/": "",
+        **{f"data/{number}": bytes(100_000) for number in range(200)},
+    }
+    count = 'ls /data | wc -l >"$out/begun"'
+    here = isolated(lab(count), "bwrap", [image_labs.shell_layer(), image_labs.layer(big)])
+    # tar itself stops in the middle of the big layer; whoever is killed has the store in its words.
+    pause = tmp_path / "pause"
+    pause.write_text(f"#!/bin/sh\nexec tail -f /dev/null {here.store}/\n")
+    pause.chmod(0o755)
+    halfway = f"--checkpoint=800 --checkpoint-action=exec={pause}"
+    process = here.start("run", "--trust", TAR_OPTIONS=halfway)
+    wait_for(
+        lambda: (
+            bool(list(here.store.glob("cache/images/*.part.layer/data/9")))
+            or process.poll() is not None
+        ),
+        "the big layer is not unpacked",
+    )
+    assert process.poll() is None, process.communicate()
+
+    kill_all(here, process)
+
+    left = [path.name for path in here.store.glob("cache/images/*") if path.is_dir()]
+    assert left, "half an image"
+    assert all(".part" in name for name in left), left
+    here.repx("run", "--trust")
+    assert ["200\n"] == here.output("*/out/begun")
+    (image,) = (path for path in here.store.glob("cache/images/*") if path.is_dir())
+    assert {100_000} == {path.stat().st_size for path in image.glob("data/*")}
