@@ -28,6 +28,13 @@ _TIMED_OUT: Final = 124
 TOOLS: Final = ("bash", "flock", "tar", "rsync")
 _SANDBOX: Final = "bwrap --unshare-all --ro-bind / / --tmpfs /tmp --proc /proc --dev /dev true"
 _NAMESPACES: Final = "unshare --user --map-current-user --keep-caps setpriv --version"
+_SUBORDINATE: Final = """
+if (($(id -u))); then
+    ids=$(podman unshare cat /proc/self/uid_map)
+    [[ $ids == *$'\\n'* || $(podman info) == *ignore_chown_errors*true* ]] ||
+        { echo "the user has no subordinate ids"; exit 1; }
+fi
+"""
 _COMMANDS: Final = {
     "bash": "bash --version",
     "flock": "flock --version",
@@ -36,8 +43,8 @@ _COMMANDS: Final = {
     "bwrap": f"bwrap --version && {_SANDBOX}",
     "apptainer": "apptainer --version",
     "ch-run": f"export USER=${{USER:-nobody}}; ch-run --version && {_NAMESPACES}",
-    "docker": "docker --version && docker info",
-    "podman": "podman --version && podman info",
+    "docker": "docker --version && docker version --format {{.Server.Version}}",
+    "podman": f"podman --version && podman info && {_SUBORDINATE.strip()}",
 }
 _RUNTIMES: Final[Mapping[RuntimeName, str]] = {
     RuntimeName.NATIVE: "bash",

@@ -72,6 +72,8 @@ repx_load_now() {
   ! repx_has_image || return 0
   repx_why=$(repx_sums && repx_docker_archive |
     (repx_export_environment && exec "${repx_at_tool[@]}" load) 2>&1) && repx_has_image && return
+  # podman tells this in the midst of other words.
+  [[ $repx_why != *'insufficient UIDs'* ]] || repx_why='no subordinate ids (/etc/subuid)'
   repx_why="${repx_at_tool[0]##*/} cannot load the image ${repx_image_name:-}: ${repx_why##*$'\n'}"
   return 1
 }

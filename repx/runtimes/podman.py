@@ -55,6 +55,7 @@ PODMAN: Final = Runtime(
     run=containers.run,
     functions=(containers.SHELL, _SHELL),
     inherits_lock=False,
-    ask="give the user subordinate ids (usermod --add-subuids 100000-165535 --add-subgids "
-    "100000-165535 USER) and install uidmap; `loginctl enable-linger USER` keeps /run/user/UID",
+    ask="install uidmap, give the user subordinate ids (usermod --add-subuids 100000-165535 "
+    "--add-subgids 100000-165535 USER), and `loginctl enable-linger USER`, which keeps "
+    "/run/user/UID; then the user runs `podman system migrate`",
 )

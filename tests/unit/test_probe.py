@@ -210,7 +210,7 @@ def test_slurm_is_asked_whether_jobs_may_submit_others(
 
 
 def test_runtimes_are_tried_and_what_is_missing_is_not_usable(machine: Machine) -> None:
-    machine.install("docker", "[ $1 = info ] && { echo 'no daemon' >&2; exit 1; }; echo v 24.0.5")
+    machine.install("docker", "[ $1 = version ] && { echo no daemon >&2; exit 1; }; echo v 24.0.5")
     machine.install("podman", "echo podman version 4.3.1")
 
     tried = [
@@ -275,3 +275,25 @@ def test_a_runtime_that_does_not_work_says_what_to_ask_for() -> None:
     asks = {each.name: each.ask for each in findings if each.part is Part.RUNTIME}
     assert "user namespaces" in asks["bwrap"]
     assert all(asks[name] for name in RuntimeName if name is not RuntimeName.NATIVE)
+
+
+@pytest.mark.parametrize(
+    ("user", "ids", "info", "usable"),
+    [
+        (1000, "0 1000 1", "graphOptions: {}", False),
+        (1000, "0 1000 1", 'overlay.ignore_chown_errors: "true"', True),
+        (1000, "0 1000 1\n1 100000 65536", "graphOptions: {}", True),
+        (0, "", "graphOptions: {}", True),
+    ],
+)
+def test_podman_of_an_ordinary_user_needs_subordinate_ids(
+    machine: Machine, user: int, ids: str, info: str, *, usable: bool
+) -> None:
+    machine.install("id", f"echo {user}")
+    says = f"--version) echo podman 4.3.1 ;; info) echo '{info}' ;; unshare) echo '{ids}' ;;"
+    machine.install("podman", f"case $1 in {says} esac")
+
+    finding = found(machine, Target(name="t", base_path="/"), Part.RUNTIME, "podman")
+
+    why = "podman 4.3.1" if usable else "podman: the user has no subordinate ids"
+    assert (usable, why) == (finding.usable, finding.why)
