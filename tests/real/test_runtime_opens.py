@@ -179,3 +179,24 @@ def test_a_store_lies_where_the_image_has_no_folder_and_lets_nobody_make_one(
     assert 0 == done.returncode, done.stdout + done.stderr
     (out,) = here.store.glob("outputs/*/out")
     assert [f"{out}\n"] == here.output("*/out/o")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_program_writes_to_what_is_its_own_and_nowhere_else(
+    isolated: Callable[..., Place], runtime: str
+) -> None:
+    places = "/ /bin /etc /home /mnt /root /run /usr /tmp /var /var/tmp /dev/shm"
+    write = f'for place in {places} "$out"; do (echo >$place/new) && echo $place; done >"$out/o"'
+    lab = {
+        "stages": {"write": {"outputs": {"o": "$out/o"}, "run": f"{write} || :"}},
+        "pipelines": {"p": ["write"]},
+        "runs": {"r": {"pipelines": ["p"]}},
+    }
+    here = isolated(lab, runtime, [image_labs.shell_layer(), image_labs.layer({"var/tmp/": ""})])
+
+    here.repx("run", "--trust")
+
+    (out,) = here.store.glob("outputs/*/out")
+    thrown_away = " /run /var/tmp" if runtime == "podman" else ""
+    own = f"{out} /tmp /dev/shm{thrown_away}".split()
+    assert set(own) == set((out / "o").read_text().split())
