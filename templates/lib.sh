@@ -95,16 +95,19 @@ repx_main() {
 # FILE ARGUMENT...: become this job file anew, as the parent of whatever loses its own (a child
 # subreaper, prctl(2)). Only python3 can ask for that here; without it, marks alone tell what is left.
 repx_adopt() {
-  local given=() entry
+  # Whatever python3 on PATH is, be it a script of a version manager, no variable of the caller
+  # changes it, and what it adds to its own environment does not reach the program.
+  local given=() entry python=(env -i "PATH=$PATH" ${HOME+"HOME=$HOME"} python3 -I -S -c)
   [[ -r /proc/self/environ && -r /proc/self/task/$$/children ]] || return 0
-  python3 -I -S -c 'import ctypes' 2>/dev/null || return 0
+  "${python[@]}" 'import ctypes' 2>/dev/null || return 0
   while IFS= read -r -d '' entry; do [[ $entry != *=* ]] || given+=("$entry"); done </proc/self/environ
-  # Python adds to its environment; what the job file was started with goes on unchanged.
-  exec env -i -- "${given[@]}" "REPX_REAPER=$$" python3 -I -S -c '
+  exec "${python[@]}" '
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-given = open("/proc/self/environ", "rb").read().split(b"\0")[:-1]
-os.execve(sys.argv[1], sys.argv[2:], dict(entry.split(b"=", 1) for entry in given))' "$BASH" bash "$@"
+bash, size, *words = map(os.fsencode, sys.argv[1:])
+size = int(size)
+os.execve(bash, words[size:], dict(entry.split(b"=", 1) for entry in words[:size]))' \
+    "$BASH" "$((${#given[@]} + 1))" "${given[@]}" "REPX_REAPER=$$" bash "$@"
 }
 
 # Run the command once. Leaves FAIL and returns 1 when it did not do its work.

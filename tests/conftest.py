@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
+import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
@@ -67,6 +69,11 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("repx")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Every session of pytest closes the folder of all its sessions to others, also while tests of
+    # another session let ordinary users in. So each checkout has a folder of its own.
+    own = Path(tempfile.gettempdir(), f"rt{os.geteuid()}-{zlib.crc32(__file__.encode()):08x}")
+    own.mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(own))
     if unknown := REQUIRED - {"all", *PROGRAMS}:
         message = f"REPX_REQUIRE names unknown components: {', '.join(sorted(unknown))}"
         raise pytest.UsageError(message)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests import image_labs
 from tests.real.runtime_place import RUNTIMES
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def short() -> Iterator[Path]:
 def test_what_no_job_used_for_long_goes_and_comes_back(
     isolated: Callable[..., Place], short: Path, runtime: str
 ) -> None:
-    here = isolated(LAB, runtime, node_local_path=str(short))
+    # An image of this test alone: docker's daemon has what other tests brought.
+    mine = (image_labs.shell_layer(), image_labs.layer({"mine": str(short)}))
+    here = isolated(LAB, runtime, mine, node_local_path=str(short))
     here.repx("run")
     submissions = here.store / "submissions"
     if any(submissions.iterdir()):
