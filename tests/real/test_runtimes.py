@@ -196,7 +196,7 @@ def test_concurrent_jobs_unpack_an_image_once(isolated: Callable[..., Place]) ->
     assert 0o700 == image.parent.stat().st_mode & 0o777
 
 
-@pytest.mark.parametrize("runtime", UNPRIVILEGED)
+@pytest.mark.parametrize("runtime", RUNTIMES[:2])
 def test_the_runner_starts_all_but_the_first_job_itself(
     isolated: Callable[..., Place], runtime: str
 ) -> None:
