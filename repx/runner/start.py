@@ -10,6 +10,10 @@ the search for the module would take longer than the rest.
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback until the scheduler handles the signal
 if sys.version_info < (3, 9):  # noqa: UP036  # this file runs where repx is not installed
     sys.stderr.write(
@@ -18,15 +22,33 @@ if sys.version_info < (3, 9):  # noqa: UP036  # this file runs where repx is not
     )
     sys.exit(3)
 sys.path.insert(0, __file__.rpartition("/repx/runner/")[0])
+
+
+def load(name: str) -> "Any":  # noqa: ANN401  # a module
+    """Return a module of the runner.
+
+    On a full disk Python keeps bytecode of which only a part was written, and cannot read it
+    (EOFError). It is removed, and the module is compiled again.
+    """
+    try:
+        return __import__("repx.runner." + name, fromlist=["main"])
+    except EOFError:
+        import contextlib
+        import os
+
+        cache = os.path.join(os.path.dirname(__file__), "__pycache__")
+        for each in os.listdir(cache):
+            with contextlib.suppress(OSError):  # another runner was faster
+                os.unlink(os.path.join(cache, each))
+        sys.dont_write_bytecode = True  # the disk may still be full
+        for each in [each for each in sys.modules if each.startswith("repx.")]:
+            del sys.modules[each]
+        return __import__("repx.runner." + name, fromlist=["main"])
+
+
 if sys.argv[1:2] == ["--worker"]:
-    from repx.runner import worker
-
-    worker.main(*sys.argv[2:])
+    load("worker").main(*sys.argv[2:])
 elif sys.argv[1:2] == ["--end"]:
-    from repx.runner import ending
-
-    sys.exit(ending.main(*sys.argv[2:]))
+    sys.exit(load("ending").main(*sys.argv[2:]))
 else:
-    from repx.runner import main
-
-    sys.exit(main.main(sys.argv[1:]))
+    sys.exit(load("main").main(sys.argv[1:]))
