@@ -60,10 +60,7 @@ def _series(
         study.kill_all()
         client.communicate()
         machine.boot()
-        again = finished & (study.told("start") - before).keys()
-        verdict.repeats += len(again)
-        if again:
-            verdict.notes.append(f"{study.folder}: run again: {sorted(again)}")
+        study.note_repeats(finished, before, verdict)
         finished = study.succeeded(verdict)
     study.check_end(verdict)
 

@@ -45,4 +45,4 @@ def _fill(study: Study, verdict: Verdict, store: Path) -> None:
     more = "remount,size=64m,nr_inodes=100000"
     subprocess.run(["mount", "-o", more, str(store)], check=True)
     study.check_end(verdict)
-    verdict.repeats += len(finished & (study.told("start") - before).keys())
+    study.note_repeats(finished, before, verdict)

@@ -45,4 +45,4 @@ def _inject(study: Study, chance: random.Random, verdict: Verdict) -> None:
     study.wait_for_quiet(verdict)
     finished, told = study.succeeded(verdict), study.told("start")
     study.check_end(verdict)
-    verdict.repeats += len(finished & (study.told("start") - told).keys())
+    study.note_repeats(finished, told, verdict)

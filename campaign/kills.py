@@ -37,10 +37,7 @@ def _series(study: Study, chance: random.Random, verdict: Verdict, kills: int) -
         _kill(study, client.pid, chance.choice(_KINDS), chance)
         study.finish(client, verdict)
         study.wait_for_quiet(verdict)
-        again = finished & (study.told("start") - before).keys()
-        verdict.repeats += len(again)
-        if again:
-            verdict.notes.append(f"{study.folder}: run again: {sorted(again)}")
+        study.note_repeats(finished, before, verdict)
         finished = study.succeeded(verdict)
     study.check_end(verdict)
 

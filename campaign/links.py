@@ -76,10 +76,7 @@ def _series(study: Study, chance: random.Random, verdict: Verdict, kills: int) -
                 os.kill(victim, signal.SIGKILL)
         study.finish(client, verdict)
         _wait_for_quiet(study, verdict)
-        again = finished & (study.told("start") - before).keys()
-        verdict.repeats += len(again)
-        if again:
-            verdict.notes.append(f"{study.folder}: run again: {sorted(again)}")
+        study.note_repeats(finished, before, verdict)
         finished = study.succeeded(verdict)
     study.check_end(verdict)
 

@@ -225,6 +225,13 @@ class Study:
                 found.add(self._who(folder))
         return found
 
+    def note_repeats(self, finished: set[str], before: Counter[str], verdict: Verdict) -> None:
+        """Note which finished jobs have started since ``before`` was counted."""
+        again = finished & (self.told("start") - before).keys()
+        verdict.repeats += len(again)
+        if again:
+            verdict.notes.append(f"{self.folder}: run again: {sorted(again)}")
+
     def check_end(self, verdict: Verdict) -> None:
         """Run what is left, undisturbed, and count what is still not done and what ran twice."""
         said = ""

@@ -308,7 +308,7 @@ def _stands_on(
 ) -> dict[JobId, str]:
     """Return the reasons of outdated jobs that run again."""
     return {
-        job: f"{lab.jobs[culprit].stage}, on which it stands, runs again"
+        job: f"{lab.jobs[culprit].stage}, upstream of this job, runs again"
         for job, culprit in outdated.items()
         if job in needed
     }

@@ -102,7 +102,7 @@ scheduler_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_remember_scheduler,
-    help=f"Not the target's scheduler, but {' or '.join(SchedulerName)}.",
+    help=f"Use this scheduler instead of the target's: {' or '.join(SchedulerName)}.",
 )
 isolate_option = click.option(
     "--isolate",

@@ -53,7 +53,10 @@ class _Found:
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @click.option(
-    "--via", metavar="COMMAND", default="", help="What runs a command on the nodes, e.g. srun."
+    "--via",
+    metavar="COMMAND",
+    default="",
+    help="The command that runs a script on the nodes, e.g. srun.",
 )
 def gc(context: Context, *, images: bool, unused_for: str, dry_run: bool, via: str) -> int:
     """Remove images from nodes: unpacked folders, and what podman and docker loaded.

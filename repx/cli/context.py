@@ -370,7 +370,7 @@ def _common_options() -> list[click.Option]:
         click.Option(
             ["-v", "--verbose", "verbose"],
             count=True,
-            help="Say what is decided; twice: each command too.",
+            help="Print decisions; given twice, print each command too.",
             **shared,
         ),
     ]

@@ -36,7 +36,7 @@ _INTERACTIVE: Final = r"PS1='(repx debug) \W $ ' exec bash --noprofile --norc"
         """,
 )
 @click.argument("name", metavar="JOB", shell_complete=complete.one_job)
-@click.option("-c", "--command", "line", metavar="CMD", help="Run this instead of a shell.")
+@click.option("-c", "--command", "line", metavar="CMD", help="Run CMD instead of a shell.")
 @click.option(
     "-p",
     "--phase",

@@ -37,7 +37,7 @@ _SHOWN: Final = 10
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=50, help="Number of lines.  [50]"
 )
-@click.option("-e", "--stderr", is_flag=True, help="What went to stderr, not to stdout.")
+@click.option("-e", "--stderr", is_flag=True, help="Print stderr instead of stdout.")
 @click.option("-f", "--follow", is_flag=True, help="Print more as it comes, until the job ends.")
 @click.option(
     "-p",

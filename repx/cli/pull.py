@@ -46,7 +46,7 @@ _SHOWN: Final = 5
     metavar="DIR",
     help="The store to bring them to.  [default: ./pulled; with --from, the target's]",
 )
-@click.option("--outputs", metavar="PATTERN", help="Only output files like this: '*.csv'.")
+@click.option("--outputs", metavar="PATTERN", help="Only output files that match, e.g. '*.csv'.")
 @click.option(
     "--where",
     "conditions",

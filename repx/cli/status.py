@@ -42,12 +42,12 @@ _TOLD_EACH: Final = 10
     "-f",
     "--follow",
     is_flag=True,
-    help="Watch what runs now, to its end. With --json: print the states then.",
+    help="Watch running jobs until they end. With --json: print the states then.",
 )
 @click.option(
     "--check",
     is_flag=True,
-    help="Look whether the outputs of jobs that succeeded are still there; exit code 1 if not.",
+    help="Check that the outputs of succeeded jobs are still there; exit code 1 if not.",
 )
 def status(context: Context, names: tuple[str, ...], follow: bool, check: bool) -> int:
     """Show what is done, what runs, what failed and why.

@@ -75,7 +75,7 @@ _TIMEOUT_S: Final = 300
 @click.option("--groups", is_flag=True, help="Draw frames around groups.")
 @click.option("--no-intra-edges", is_flag=True, help="Draw no arrows within a run.")
 @click.option("--no-inter-edges", is_flag=True, help="Draw no arrows between runs.")
-@click.option("--show-params", is_flag=True, help="Name the parameters with several values.")
+@click.option("--show-params", is_flag=True, help="Show the parameters that have several values.")
 @click.option("--status", is_flag=True, help="Colour each stage by the state of its jobs.")
 def viz(
     context: Context,

@@ -42,7 +42,7 @@ def test_force_runs_what_stands_on_a_job_again(chain: tuple[Place, str, str, str
     said = here.repx("run", first, "--force", "--dry-run")
     here.repx("run", first, "--force")
 
-    assert "first, on which it stands, runs again" in said
+    assert "first, upstream of this job, runs again" in said
     assert ["2", "2", "2"] == [here.out(job) for job in (first, second, third)]
     assert {"succeeded"} == set(here.states().values())
 

@@ -152,7 +152,7 @@ def test_force_runs_the_wanted_jobs_again_and_what_stands_on_them_but_not_what_t
 
     assert [(task.job.id, task.reason, task.forced) for task in made.tasks] == [
         ("b", "forced", True),
-        ("c", "b, on which it stands, runs again", True),
+        ("c", "b, upstream of this job, runs again", True),
     ]
 
 
