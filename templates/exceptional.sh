@@ -246,11 +246,23 @@ repx_secret() {
 # ENTRY...: become the program, where its environment is not just these entries: a site's own
 # lines change it, or secrets must not stand in a command line that everybody sees.
 repx_become_otherwise() {
-  local index path=${PATH-/usr/bin:/bin} secrets='' REPLY
+  local index path=${PATH-/usr/bin:/bin} secrets='' entry open=() REPLY
+  local -A hidden=()
   for ((index = 0; index < ${#repx_secrets[@]}; index += 3)); do
     repx_secret "$index" || exit 1
     printf -v secrets '%sexport %s=%q\n' "$secrets" "${repx_secrets[index]}" "$REPLY"
+    hidden[_${repx_secrets[index]}]=1
+    [[ ${repx_secrets[index + 1]} != env ]] || hidden[_${repx_secrets[index + 2]}]=1
   done
+  # What is secret is in the caller's environment, too; everybody can read a command line.
+  for entry; do
+    if [[ -z ${hidden[_${entry%%=*}]-} ]]; then
+      open+=("$entry")
+    else
+      printf -v secrets 'export %s=%q\n%s' "${entry%%=*}" "${entry#*=}" "$secrets"
+    fi
+  done
+  set -- "${open[@]}"
   if [[ $(type -t repx_site) == function || ! -r /proc/self/environ ]]; then
     set +C
     repx_unset_ours

@@ -95,19 +95,23 @@ repx_main() {
 # FILE ARGUMENT...: become this job file anew, as the parent of whatever loses its own (a child
 # subreaper, prctl(2)). Only python3 can ask for that here; without it, marks alone tell what is left.
 repx_adopt() {
-  # Whatever python3 on PATH is, be it a script of a version manager, no variable of the caller
-  # changes it, and what it adds to its own environment does not reach the program.
-  local given=() entry python=(env -i "PATH=$PATH" ${HOME+"HOME=$HOME"} python3 -I -S -c)
+  # python3 may be a script of a version manager: no variable of the caller changes it, and what it
+  # adds does not reach the program. The caller's environment, which may hold secrets, comes through
+  # a pipe: everybody can read a command line.
+  local given=() entry pipe python=(env -i "PATH=$PATH" ${HOME+"HOME=$HOME"} python3 -I -S -c)
   [[ -r /proc/self/environ && -r /proc/self/task/$$/children ]] || return 0
   "${python[@]}" 'import ctypes' 2>/dev/null || return 0
   while IFS= read -r -d '' entry; do [[ $entry != *=* ]] || given+=("$entry"); done </proc/self/environ
+  exec {pipe}< <(printf '%s\0' "${given[@]}" "REPX_REAPER=$$")
   exec "${python[@]}" '
-import ctypes, os, sys
+import contextlib, ctypes, os, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-bash, size, *words = map(os.fsencode, sys.argv[1:])
-size = int(size)
-os.execve(bash, words[size:], dict(entry.split(b"=", 1) for entry in words[:size]))' \
-    "$BASH" "$((${#given[@]} + 1))" "${given[@]}" "REPX_REAPER=$$" bash "$@"
+with open(int(sys.argv[1]), "rb") as pipe:
+    given = pipe.read().split(b"\0")[:-1]
+with contextlib.suppress(ChildProcessError):  # a script that stands for python3 may have waited
+    os.wait()  # for the process that wrote
+os.execve(sys.argv[2], sys.argv[3:], dict(entry.split(b"=", 1) for entry in given))' \
+    "$pipe" "$BASH" bash "$@"
 }
 
 # Run the command once. Leaves FAIL and returns 1 when it did not do its work.

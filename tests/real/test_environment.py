@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -149,6 +150,27 @@ def test_secrets_are_read_at_the_target_and_written_nowhere(
 
     files = [path for path in made.base.rglob("*") if path.is_file() and "bin" not in path.parts]
     assert [] == [path for path in files if b"s3cr3t" in path.read_bytes()]
+
+
+def test_no_command_line_holds_the_value_of_a_secret(folder: MakeFolder, tmp_path: Path) -> None:
+    record, tools = tmp_path / "words", tmp_path / "tools"
+    tools.mkdir()
+    for name in ("env", "python3"):
+        real = shutil.which(name)
+        text = f'#!/bin/bash\nprintf "%s\\n" "$0 $@" >>{record}\nexec {real} "$@"\n'
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    secrets = {"B": Secret(kind="env", source="GIVEN")}
+    body = f'[[ $B == s3cr3t && $GIVEN == s3cr3t && $OTHER == "a b" ]]\n{TOUCH}'
+    made = folder({"job": Work(body=body)}, secrets=secrets)
+
+    path = f"{tools}:{os.environ['PATH']}"
+    assert (0, "") == made.script("job", GIVEN="s3cr3t", OTHER="a b", PATH=path)
+
+    seen = record.read_text()
+    assert f"{tools}/env -i" in seen
+    assert f"{tools}/python3" in seen
+    assert "s3cr3t" not in seen
 
 
 def test_a_secret_that_is_not_there_fails_the_job_and_is_named(

@@ -272,7 +272,7 @@ def test_signals_at_any_moment_leave_one_marker_and_nothing_running(folder: Make
     for step in range(25):
         made = folder({"job": Work(body=f"sleep 0.02\n{TOUCH}")}, name=f"s{step}")
         process = made.start_script("job")
-        time.sleep(step * 0.004)
+        time.sleep(step * 0.012)
         process.terminate()
         code, said = ended(process)
 
@@ -313,7 +313,8 @@ def test_waiting_for_another_runner_can_be_given_up(folder: MakeFolder) -> None:
     first = made.start_script("job")
     _pid(made)
     second = made.start_script("job")
-    time.sleep(0.3)
+    lock = made.record("job") / "lock"
+    wait_until(lambda: lock in map(Path.resolve, Path(f"/proc/{second.pid}/fd").iterdir()))
 
     second.terminate()
 
