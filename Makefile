@@ -26,7 +26,7 @@ TEST_PACKAGES += shellcheck
 TEST_PACKAGES += libmpich-dev mpich
 TEST_PACKAGES += munge slurm-wlm slurmctld slurmd
 TEST_PACKAGES += mariadb-server-core slurmdbd
-TEST_PACKAGES += tmux
+TEST_PACKAGES += strace tmux
 REAL_TESTS := tests/contract tests/real tests/nix
 # More than one, for they mostly wait; few, for some look at the clock.
 REAL_WORKERS := 3

@@ -14,6 +14,7 @@ repx_stopped() {
   trap '' TERM INT HUP USR1
   repx_stopped=$1
   [[ -z $repx_unit_child ]] || kill -s "${2:-TERM}" "$repx_unit_child" 2>/dev/null
+  [[ -z $repx_waiter ]] || kill -KILL "$repx_waiter" # before exec, bash would forget a TERM
   [[ -z $repx_child ]] || repx_end_group
   [[ $1 != cancelled || -z $repx_by ]] || repx_slurm_said
 }
@@ -160,6 +161,18 @@ repx_fail() {
   return 1
 }
 
+# FILE: `sync` could not bring the outputs and this marker to the disk; REPLY is what it said. What
+# the disk did not take is told only once. An old or another `sync` knows no files: all goes there.
+repx_lost() {
+  case $REPLY in
+    *"Input/output error"* | *"No space left"* | *"uota exceeded"* | *"Stale file"* | *"Read-only file"* | \
+      *"needs cleaning"* | *"Transport endpoint"*) ;;
+    *) sync || true; return 0 ;;
+  esac
+  rm -f -- "$1"
+  repx_fail "$repx_status" "the disk did not take the outputs: ${REPLY##*: }"
+}
+
 # ended STATUS STOPPED START TICKS RSS: what the runner has seen of the program, of which
 # nothing is left: its exit status, why it was stopped if it was, when it began, what it used.
 # Judges as `repx_try` does.
@@ -202,8 +215,11 @@ repx_wait_for_lock() {
   read -r REPLY <"$3/lock"
   repx_say "another runner has this job; waiting for it${REPLY:+ ($REPLY)}"
   "$4" "$1" "$2" &
-  wait $!
-  [[ -z $repx_stopped ]] || { kill $! && exit 75; }
+  repx_waiter=$! # a signal ends it: one that comes before `wait` does not end that
+  [[ -z $repx_stopped ]] || kill -KILL "$repx_waiter"
+  wait "$repx_waiter" 2>/dev/null
+  repx_waiter=''
+  [[ -z $repx_stopped ]] || exit 75
 }
 
 # FOLDER: wait for what an attempt before has left running: it was begun, and nothing marked it.
@@ -322,7 +338,10 @@ repx_drop() {
   for file; do
     [[ ! -e $file && ! -L $file ]] || found+=("$file")
   done
-  ((${#found[@]} == 0)) || rm -f -- "${found[@]}" || repx_broken "cannot remove ${found[*]}"
+  ((${#found[@]})) || return 0
+  rm -f -- "${found[@]}" || repx_broken "cannot remove ${found[*]}"
+  # After a power cut, a marker must not be there again beside what is written from now on.
+  [[ $repx_durability != full || ${found[0]} != */SUCCESS ]] || sync -- "${found[0]%/*}" 2>/dev/null || true
 }
 
 # FOLDER: empty it, also of files its owner may not write.

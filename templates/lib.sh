@@ -54,6 +54,7 @@ repx_child=''   # the process group of the unit's program while it runs
 repx_ticks=0    # cpu time of earlier programs, in clock ticks
 repx_rss=null   # the largest memory of its processes, in bytes, where that is known
 repx_unit_child='' # the job file of a unit that this one runs
+repx_waiter=''  # the process that waits for the lock
 repx_runtime='' # what the program runs in, when that isolates it
 repx_isolated='' # members of the marker that tell so
 repx_oom=''     # it was killed for memory, its runtime says
@@ -234,7 +235,7 @@ repx_succeed() {
   local part=$repx_record/SUCCESS.$$.part
   if [[ $repx_durability == full ]]; then
     repx_write_success "$part" "$1"
-    repx_flush "$part"
+    repx_flush "$part" || repx_exceptional lost "$part" || return
     mv -fT -- "$part" "$repx_record/SUCCESS" || repx_exceptional broken "cannot write $repx_record/SUCCESS"
   else
     repx_write_success "$repx_record/SUCCESS" "$1"
@@ -250,28 +251,28 @@ repx_write_success() {
   repx_exceptional broken "cannot write $repx_record/SUCCESS"
 }
 
-# FILE: bring it and the outputs to the disk. An output that is a folder takes its whole file
-# system along. Phases are kept as long as their inputs are the same, so those go there, too; the
-# work items of a scatter are many.
+# FILE: bring it and the outputs to the disk, with the folders that they are in; where that fails,
+# REPLY is what `sync` said. An output that is a folder or a link takes its whole file system along.
+# Phases are kept as long as their inputs are the same, so those go there, too; the work items of a
+# scatter are many.
 repx_flush() {
-  local index files=("$1" "$repx_out") folders=()
+  local index path files=("$1" "$repx_out" "$repx_folder") folders=()
   case $repx_unit in
     main) ;;
     scatter) folders=("$repx_home") ;;
     *) files+=("$repx_inputs_file") ;;
   esac
   for ((index = 1; index < ${#repx_outputs[@]}; index += 2)); do
-    if [[ -d ${repx_outputs[index]} ]]; then
-      folders+=("${repx_outputs[index]}")
-    elif [[ -e ${repx_outputs[index]} ]]; then
-      files+=("${repx_outputs[index]}")
+    path=${repx_outputs[index]}
+    if [[ -d $path || -L $path ]]; then
+      [[ ! -e $path ]] || folders+=("$path")
+    elif [[ -e $path ]]; then
+      files+=("$path")
     fi
+    while path=${path%/*} && [[ $path == "$repx_out"/* ]]; do files+=("$path"); done
   done
-  if ((${#folders[@]})); then
-    sync -f -- "$1" "${folders[@]}"
-  else
-    sync -- "${files[@]}"
-  fi 2>/dev/null || sync || true # an old or another sync knows no files
+  ((${#folders[@]} == 0)) || files=(-f -- "$1" "${folders[@]}")
+  REPLY=$(LC_ALL=C sync "${files[@]}" 2>&1)
 }
 
 # FILE OUTCOME EXIT REASON MEMBERS: write a marker, one line of JSON.

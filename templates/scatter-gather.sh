@@ -96,11 +96,7 @@ repx_scatter() {
   repx_done "$repx_home/repx" && return
   repx_drop "$repx_home/repx/FAIL" "$repx_home/repx/SUCCESS"
   repx_scatter_kept && return
-  if repx_try && repx_split; then
-    repx_succeed "\"branches\":$repx_count"
-  else
-    repx_fail_job "scatter failed"
-  fi
+  { repx_try && repx_split && repx_succeed "\"branches\":$repx_count"; } || repx_fail_job "scatter failed"
 }
 
 # Are the branches there, made from these very inputs and parameters? A success of another
@@ -190,11 +186,7 @@ repx_step() {
     repx_try
   fi
   # shellcheck disable=SC2181 # of either way
-  if (($? == 0)); then
-    repx_succeed ""
-  else
-    repx_fail_job "step ${repx_unit#step-} of branch $1 failed"
-  fi
+  { (($? == 0)) && repx_succeed ""; } || repx_fail_job "step ${repx_unit#step-} of branch $1 failed"
 }
 
 # REASON: a unit failed, so the job did. Nothing if the job has succeeded after all.

@@ -35,6 +35,7 @@ PROGRAMS: Final = {
     "slurm-accounting": ("slurmdbd", "mariadbd"),
     "ssh": ("ssh", "sshd"),
     "skopeo": ("skopeo",),
+    "strace": ("strace",),
     "tmux": ("tmux",),
     "zstd": ("zstd",),
 }

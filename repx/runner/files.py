@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def grace_s() -> float:
 
 
 def write(path: bytes, text: bytes) -> None:
-    """Write a file in one call. Raises OSError, also if the disk has no room for all of it."""
-    _put(path, text, os.O_TRUNC)
+    """Write a new file in one call. Raises OSError, also if the disk has no room for all of it."""
+    _put(path, text, os.O_EXCL)
 
 
 def append(path: bytes, text: bytes) -> None:
@@ -51,24 +52,38 @@ def refuse_links(*folders: bytes) -> None:
             raise OSError(errno.ELOOP, why, os.fsdecode(folder))
 
 
+class LostError(OSError):
+    """The disk did not take what was written. The kernel says so only once (fsync(2))."""
+
+
 def flush(path: bytes) -> None:
-    """Flush a file, or all files of a folder, to the disk. Raises OSError."""
-    for folder, _, names in os.walk(path) if os.path.isdir(path) else ():
+    """Flush a file, or a folder with all that is below it, to the disk. Raises LostError."""
+    for folder, _, names in os.walk(path, onerror=_flush_all) if os.path.isdir(path) else ():
         for name in names:
-            _flush(os.path.join(folder, name))
-    _flush(path)
+            flush_one(os.path.join(folder, name))
+        flush_one(folder)
+    flush_one(path)
 
 
-def _flush(path: bytes) -> None:
+def _flush_all(_error: OSError) -> None:
+    os.sync()
+
+
+def flush_one(path: bytes) -> None:
+    """Flush one file, or the names in one folder. Raises LostError."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError as error:  # a program may write files that even it may not read
+        _flush_all(error)
+        return
     except OSError:
         return  # a socket or a broken link has no data to lose
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EROFS):  # special files have nothing to flush
-            raise
+        has_data = stat.S_ISREG(os.fstat(file).st_mode) or error.errno != errno.EROFS
+        if has_data and error.errno != errno.EINVAL:  # of pipes, and folders of some file systems
+            raise LostError(*error.args, os.fsdecode(path)) from error
     finally:
         os.close(file)
 

@@ -97,10 +97,11 @@ class Program:
         return all(map(os.path.exists, self.outputs))
 
     def flush(self) -> None:
-        """Flush the outputs to the disk. Raises OSError."""
+        """Flush the outputs to the disk. Raises LostError."""
         texts = [path for path, _ in self.texts] if self.unit != b"main" else []  # a phase's input
         for path in (*texts, *self.outputs, self.out):
             files.flush(path)
+        files.flush_one(os.path.dirname(self.out))
 
     def asked(self, rung: int) -> list[bytes]:
         """Return the cpus, memory and time that the program was given, as JSON."""

@@ -202,8 +202,13 @@ class Worker:
         if not reason and not ended.code and program.is_complete():
             if program.durable:
                 self._answer(b'"outcome":"flushing"')
-            with contextlib.suppress(OSError):  # the job file in bash reports the error
+            try:
                 mark(given, program, success(given, program, start, ended))
+            except files.LostError as error:
+                reason = f"the disk did not take the outputs: {error.strerror}"
+            except OSError:
+                pass  # the job file in bash reports the error
+            else:
                 self._answer(b'"outcome":"done",' + ended.used)
                 program.complete()
                 return
@@ -322,9 +327,13 @@ def mark(given: Assignment, program: Program, text: bytes) -> None:
         return
     part = marker + b".part"
     files.write(part, text)
-    program.flush()
-    files.flush(part)
-    os.rename(part, marker)
+    try:
+        program.flush()
+        files.flush_one(part)
+        os.rename(part, marker)
+    except OSError:
+        os.unlink(part)
+        raise
 
 
 def stamp(record: bytes) -> int:
