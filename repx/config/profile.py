@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from repx import address
 from repx.config import rules, xdg
 from repx.config.entry import Entry
 from repx.errors import did_you_mean
@@ -118,7 +119,7 @@ def read(
         name=name,
         base_path=places.remote("base_path") or "",
         node_local_path=places.remote("node_local_path"),
-        address=entry.get("address"),
+        address=_address(entry),
         scheduler=SchedulerName(_scheduler(entry)),
         dialect=dialect,
         runtimes=tuple(map(RuntimeName, entry.words("runtime"))),
@@ -146,6 +147,13 @@ def read(
             + _own_rules(entry.at("resources"), bundles)
         ),
     )
+
+
+def _address(entry: Entry) -> str | None:
+    text: str | None = entry.get("address")
+    if text and (problem := address.problem(text)):
+        entry.report("address", f"address: '{text}': {problem}")
+    return text
 
 
 def _gpus(said: bool | str) -> str | None:  # noqa: FBT001  # as YAML writes it

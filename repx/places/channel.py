@@ -36,6 +36,7 @@ _FIRST_PAUSES_S: Final = (2, 5)
 _BUSY: Final = "kex_exchange_identification"  # a server with too many logins at once
 _REFUSALS: Final = ("Permission denied", "verification failed", "Too many authentication failures")
 _SILENT_S: Final = 3
+_SAID_LINES: Final = 3  # of ssh's last words, the indented ones left out: they explain the others
 _BOOT: Final = """
 import sys, types
 for name in ("repx", "repx.runner", "repx.places"):
@@ -302,8 +303,9 @@ class Channel:
                 hint="load its module in your login shell's start-up file there, or install"
                 " python3 (3.6 or newer); docs/remote.md says how to run jobs by hand without it",
             )
-        lines = said.strip().splitlines()[-3:] or [f"ssh ended with exit code {code}"]
-        return ConnectionLostError(self._name, "\n".join(lines), self._argv())
+        lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
+        why = "\n".join(lines[-_SAID_LINES:]) or f"ssh ended with exit code {code}"
+        return ConnectionLostError(self._name, why, self._argv())
 
     def _lost(self, error: Exception) -> ConnectionLostError:
         return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv())

@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from repx.address import destination
 from repx.errors import ConnectionLostError, StorageError
 from repx.places import command
 
@@ -35,6 +36,7 @@ class Shared:
         """Name the machine; ``ssh`` is the command line up to its options."""
         self._name = target.address or ""
         self._ssh = ssh
+        self._to = destination(self._name)
         digest = hashlib.sha256(f"{target.ssh_config}\0{self._name}".encode()).hexdigest()
         self._file = f"repx-{digest[:24]}"
 
@@ -54,7 +56,7 @@ class Shared:
         options = self.options()
         if not options:
             return False
-        argv = [*self._ssh, *options, "-O", "check", "--", self._name]
+        argv = [*self._ssh, *options, "-O", "check", *self._to]
         return command.run(argv, timeout_s=_ASK_S, check=False).code == 0
 
     def open(self, idle: str) -> None:
@@ -66,17 +68,17 @@ class Shared:
         _make_private(socket.parent)
         socket.unlink(missing_ok=True)  # nobody answered there
         master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={socket}")
-        argv = [*self._ssh, *master, "-o", f"ControlPersist={idle}", "-f", "-N", "--", self._name]
+        argv = [*self._ssh, *master, "-o", f"ControlPersist={idle}", "-f", "-N", *self._to]
         code = command.attended(argv)
         if code != 0:
             said = f"ssh ended with exit code {code}; what it said stands above"
-            raise ConnectionLostError(self._name, said, [*self._ssh, "--", self._name, "true"])
+            raise ConnectionLostError(self._name, said, [*self._ssh, *self._to, "true"])
 
     def close(self) -> None:
         """End the connection, and whatever uses it."""
         options = self.options()
         if options:
-            argv = [*self._ssh, *options, "-O", "exit", "--", self._name]
+            argv = [*self._ssh, *options, "-O", "exit", *self._to]
             command.run(argv, timeout_s=_ASK_S, check=False)
             self.socket.unlink(missing_ok=True)
 
@@ -85,7 +87,7 @@ class Shared:
 
         ``MaxSessions`` of the server decides.
         """
-        argv = [*self._ssh, *self.options(), *_ONLY_SHARED, "-T", "--", self._name]
+        argv = [*self._ssh, *self.options(), *_ONLY_SHARED, "-T", *self._to]
         first = command.pipe([*argv, f"echo {_READY}; cat"])
         try:
             for line in first.output:  # a banner may come first
@@ -99,7 +101,7 @@ class Shared:
 
 def is_configured(target: Target, ssh: Sequence[str]) -> bool:
     """Tell whether the user's own configuration shares connections already."""
-    argv = [*ssh, "-G", "--", target.address or ""]
+    argv = [*ssh, "-G", *destination(target.address or "")]
     said = command.run(argv, timeout_s=_ASK_S, check=False).stdout.splitlines()
     own = dict(line.partition(" ")[::2] for line in said)
     master, path = own.get("controlmaster", "false"), own.get("controlpath", "none")

@@ -9,6 +9,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from repx.address import destination
 from repx.errors import CommandError, CommandNotFoundError, InputError
 from repx.places import command, shared
 from repx.places.channel import REMOTE, Channel
@@ -56,7 +57,7 @@ class Ssh:
     def _argv(self, *last: str) -> list[str]:
         """Return a call of ssh: options after the destination are none of ssh's."""
         option, *remote = last
-        return [*self._ssh, *self.shared.options(), option, "--", self.name, *remote]
+        return [*self._ssh, *self.shared.options(), option, *destination(self.name), *remote]
 
     @property
     def root(self) -> str:

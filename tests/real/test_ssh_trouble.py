@@ -161,6 +161,41 @@ def test_a_server_that_allows_one_session_is_enough(tmp_path: Path) -> None:
         made.process.wait()
 
 
+def test_an_ipv6_address_in_brackets_is_reached(tmp_path: Path) -> None:
+    made = sshds.start(tmp_path, "ListenAddress ::1")
+    known, config = tmp_path / "known_hosts", made.config
+    known.write_text(known.read_text().replace("127.0.0.1", "::1"))
+    config.write_text(config.read_text().replace("Host far\n    HostName 127.0.0.1", "Host ::1"))
+    address = f"ssh://[::1]:{made.port}"
+    far = places.of(Target(name="t", base_path="/", address=address, ssh_config=str(config)))
+    try:
+        assert "said\n" == far.run(["echo", "said"]).stdout
+    finally:
+        far.close()
+        made.stop()
+
+
+def test_a_host_key_that_has_changed_is_named_and_not_taken(tmp_path: Path) -> None:
+    made = sshds.start(tmp_path)
+    other = (tmp_path / "client.pub").read_text().split()[1]
+    known = tmp_path / "known_hosts"
+    words = known.read_text().split()
+    known.write_text(f"{words[0]} {words[1]} {other}\n")
+    far = reached(made)
+    try:
+        with pytest.raises(ConnectionLostError) as caught:
+            far.run(["true"])
+        said = caught.value.message.splitlines()
+        assert "cannot reach far: Offending ED25519 key in " in said[0]
+        assert "has changed and you have requested strict checking" in said[1]
+        assert "Host key verification failed." == said[2]
+        assert f"try: ssh -F {made.config} " in str(caught.value.hint)
+        assert known.read_text().split()[2] == other
+    finally:
+        far.close()
+        made.stop()
+
+
 def _read_back(far: Ssh, folder: Path) -> bytes:
     files = far.files(str(folder))
     files.write_many([("file", 0o644, b"x", "")])

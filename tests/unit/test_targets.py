@@ -383,6 +383,10 @@ def test_mistakes_in_retries(tmp_path: Path, field: str, message: str) -> None:
             "address: -oX=y",
             "address: '-oX=y' is not understood, write it like me@login.example.org, cluster",
         ),
+        (
+            "address: me@login:22",
+            "address: 'me@login:22': for a port, write ssh://me@login:22",
+        ),
     ],
 )
 def test_mistake_has_a_place_and_a_way_out(tmp_path: Path, field: str, message: str) -> None:
