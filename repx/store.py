@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from repx.model import JobId
     from repx.places import Answered, Asked, Facts, Files, Outgoing, Place
     from repx.places.carry import Rest
-    from repx.target import Target
+    from repx.target import Dialect, Target
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,14 @@ FAIL: Final = tree.FAIL
 class Store:
     """One ``base_path`` on a machine. Keys are POSIX paths relative to it.
 
-    Every method takes one round trip and raises StorageError for read and write errors.
+    A look asks the batch system of ``dialect``, the target's own, along. Every method takes one
+    round trip and raises StorageError for read and write errors.
     """
 
     place: Place = field(compare=False, repr=False)
     root: str
     files: Files = field(compare=False, repr=False)
+    dialect: Dialect | None = field(default=None, compare=False, repr=False)
 
     def path(self, key: str) -> str:
         """Return the absolute path of a key on the target."""
@@ -245,7 +247,8 @@ def local(root: str, share: str = "") -> Store:
 def of(target: Target) -> Store:
     """Return the store of a target. Raises InputError for a target that repx cannot reach."""
     place = places.of(target)
-    return Store(place, place.root, place.files(place.root, target.share))
+    files = place.files(place.root, target.share)
+    return Store(place, place.root, files, target.dialect)
 
 
 def as_object(content: bytes | None) -> Mapping[str, Any]:

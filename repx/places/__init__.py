@@ -82,7 +82,7 @@ class Files(Protocol):
     def look(self, jobs: Iterable[str], asked: Sequence[Asked]) -> tuple[Any, list[Answered]]:
         """Return what ``repx.places.look`` sees of these jobs and of all live submissions.
 
-        And what Slurm answers to ``asked`` where it may have jobs and that saves a round trip.
+        And what the batch system answers to ``asked`` where it may have jobs, in the same trip.
         """
 
     def locked(self, keys: Sequence[str]) -> list[str]:

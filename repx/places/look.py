@@ -14,6 +14,7 @@ FAIL = "FAIL"
 STALE = "stale"
 AGENT = ("agent.lock", "plan.json", "events.jsonl")
 DIALECT = "dialect.json"
+BATCH = ("batch.tsv", "ids.tsv", "forced")
 TABLES = ("arrays.tsv", "cluster", "forced", "unseen", "tries.tsv")
 # Keys of no file: the last line of events, and whether nothing happens any more.
 LAST_EVENT = "events.jsonl: last line"
@@ -26,7 +27,7 @@ class Seen:
     ``names`` are those of folders, ``contents`` those of files (None: there is none), ``problems``
     tell why others cannot be read. ``held`` tells of lock files whether a process has them, and
     ``there`` of those that none has whether they exist. ``marks`` are markers by job, and
-    ``unread`` says why others cannot be read. ``batches``: Slurm may have jobs.
+    ``unread`` says why others cannot be read. ``batches``: a batch system may have jobs.
     """
 
     def __init__(self, tree: "Tree") -> None:
@@ -82,10 +83,13 @@ class Seen:
         elif lock in self.there:
             last = self._tree.ending(f"{folder}/events.jsonl", 1)[2]
             self.contents[f"{folder}/{LAST_EVENT}"] = last
+        if self.contents[f"{folder}/{DIALECT}"] is not None:
+            self._read([f"{folder}/{name}" for name in BATCH])
+            self.batches |= self.contents[f"{folder}/ids.tsv"] is not None
         begun = self.contents[submitted]
         over = b"%d\n" % len(begun or b"")
         if begun is not None and not (self.contents[ended] or b"").startswith(over):
-            self.batches |= self.contents[f"{folder}/{DIALECT}"] is None
+            self.batches = True
             children, again = (self._list(f"{folder}/{name}") for name in ("children", "again"))
             self._list(f"{folder}/logs")
             bundles = self._list(f"{folder}/bundles")
@@ -120,7 +124,8 @@ def look(
 ) -> "tuple[tuple[object, ...], list[tuple[int, str, str]]]":
     """Return what one look at a store sees of these jobs and of all live submissions.
 
-    Slurm is asked before markers are looked at: what it has forgotten by then has left its marker.
+    The batch system is asked before markers are looked at: what it has forgotten by then has left
+    its marker.
     """
     seen = Seen(tree)
     seen.submissions()

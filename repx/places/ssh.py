@@ -232,7 +232,7 @@ class FarFiles:
         return found, problems
 
     def look(self, jobs: Iterable[str], asked: Sequence[Asked]) -> tuple[Any, list[Answered]]:
-        """Return what one look sees, and what Slurm answers where it may have jobs."""
+        """Return what one look sees, and what the batch system answers for live jobs."""
         seen, answers = self._ask("look", list(jobs), asked)
         return seen, answers
 

@@ -129,7 +129,7 @@ class Tree:
     ) -> "tuple[tuple[object, ...], list[tuple[int, str, str]]]":
         """Return what one look sees of these jobs and of all live submissions.
 
-        Where Slurm may have jobs and the place has a way to ask, also its answers.
+        Where the batch system may have jobs and the place has a way to ask, also its answers.
         """
         return look.look(self, jobs, asked)
 

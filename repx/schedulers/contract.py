@@ -158,8 +158,8 @@ class Scheduler(Protocol):
         """Return what to ask the place about all jobs that may be alive."""
         ...
 
-    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
-        """Return what is likely to be asked where ``user`` has jobs; a look at the store asks it.
+    def foreseen(self, store: Store) -> Sequence[Question[Answer]]:
+        """Return what is likely to be asked of live jobs; a look at the store asks it along.
 
         Words of ``questions`` that are the same are answered without a further round trip.
         """

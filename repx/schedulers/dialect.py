@@ -126,10 +126,11 @@ class DialectScheduler:
             by_dialect.setdefault(each.dialect.name, []).append(each)
         return tuple(_question(ours) for ours in by_dialect.values())
 
-    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
-        """Return none: which system is to be asked stands in the store."""
-        del user
-        return ()
+    def foreseen(self, store: Store) -> Sequence[Question[Answer]]:
+        """Return the query of the target's own batch system."""
+        if store.dialect is None:
+            return ()
+        return (Question(store.dialect.query, lambda _: Answer(jobs={})),)
 
     def joined(self, told: Sequence[Answer]) -> Answer:
         """Return the answers of all batch systems as one."""
@@ -144,7 +145,7 @@ class DialectScheduler:
         for each in cast("Sequence[Known]", known):
             if each.submission in answer.ended:
                 _write_down(store, each)
-        return {job: _with_log(store, known, job, state) for job, state in found.items()}
+        return found | _ends(store, known, [job for job in found if found[job].state not in ALIVE])
 
     def ended(self, store: Store, submission: str) -> str | None:
         """Return what was written down when nothing of a submission was alive any more."""
@@ -389,30 +390,35 @@ def _state(
         return JobState(state=State.QUEUED, reason=reason, by=by, forced=forced)
     state = listed.get(id_)
     if state is None:
-        return JobState(state=State.LOST, reason="ended without a marker", by=by)
+        return JobState(state=State.LOST, reason=_UNMARKED, by=by)
     return JobState(state=state, by=by, forced=forced)
 
 
+_UNMARKED: Final = "ended without a marker"
 _SKIP: Final = "repx: skipped, since this job did not succeed: "
 
 
-def _with_log(
-    store: Store, known: Sequence[contract.Known], job: JobId, state: JobState
-) -> JobState:
-    """Return the state of a job that has ended with what its log says, where it has one."""
-    if state.state in ALIVE:
-        return state
-    numbers = ((each, cast("Known", each).numbers.get(job)) for each in known)
-    for each, number in numbers:
-        key = f"{submissions.FOLDER}/{each.submission}/logs/{number}.out"
-        said = (store.read_text(key) or "") if number else ""
+def _ends(
+    store: Store, known: Sequence[contract.Known], ended: Collection[JobId]
+) -> dict[JobId, JobState]:
+    """Return the states of jobs that have ended: what the logs say of those without a marker."""
+    marked = store.markers(ended)
+    logs = {
+        f"{submissions.FOLDER}/{each.submission}/logs/{each.numbers[job]}.out": job
+        for each in cast("Sequence[Known]", known)
+        for job in ended
+        if job in each.numbers and job not in marked
+    }
+    found = dict.fromkeys(ended, JobState(state=State.LOST, reason=_UNMARKED))
+    for key, content in store.read_many(list(logs)).items():
+        said = content.decode(errors="replace")
         if _SKIP in said:
             culprit = said.rpartition(_SKIP)[2].partition("\n")[0]
-            return JobState(state=State.SKIPPED, reason=culprit)
-        if said:
-            reason = f"{state.reason}; see {store.path(key)}"
-            return dataclasses.replace(state, reason=reason, by=None)
-    return dataclasses.replace(state, by=None)
+            found[logs[key]] = JobState(state=State.SKIPPED, reason=culprit)
+        elif said:
+            reason = f"{_UNMARKED}; see {store.path(key)}"
+            found[logs[key]] = JobState(state=State.LOST, reason=reason)
+    return found
 
 
 _LOOK_AGAIN_S: Final = 600

@@ -98,9 +98,9 @@ class Local:
         del known
         return ()
 
-    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
+    def foreseen(self, store: Store) -> Sequence[Question[Answer]]:
         """Return none: nobody is asked."""
-        del user
+        del store
         return ()
 
     def joined(self, told: Sequence[Answer]) -> Answer:

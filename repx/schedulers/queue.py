@@ -53,8 +53,7 @@ def reported(store: Store) -> dict[JobId, JobState]:
 
 def foreseen(store: Store) -> list[Question[Answer]]:
     """Return the questions that a look at the store should ask along."""
-    user = store.place.user
-    return [each for scheduler in MEMBERS.values() for each in scheduler.foreseen(user)]
+    return [each for scheduler in MEMBERS.values() for each in scheduler.foreseen(store)]
 
 
 def _known(store: Store, scheduler: Scheduler, names: Sequence[str]) -> list[Known]:

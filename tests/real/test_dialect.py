@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.real import sshd as sshds
 from tests.real.slurm_place import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.real.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -54,12 +58,16 @@ class FakeCluster:
         """Return the jobs that have not ended."""
         return [job for job in self.root.glob("[0-9]*") if not (job / "ended").exists()]
 
-    def drain(self, timeout_s: float = 60) -> None:
-        """Wait until no job is left."""
+    def wait(self, what: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Wait until something is true."""
         deadline = time.monotonic() + timeout_s
-        while self.queue():
+        while not what():
             assert time.monotonic() < deadline, self.queue()
             time.sleep(0.05)
+
+    def drain(self, timeout_s: float = 60) -> None:
+        """Wait until no job is left."""
+        self.wait(lambda: not self.queue(), timeout_s)
 
 
 @pytest.fixture
@@ -128,6 +136,34 @@ def test_silence_is_no_end_and_a_refusal_goes_on_where_it_stopped(here: Place) -
     assert "fake does not answer now" in told["reason"]
     assert "cannot connect to server" in refused
     assert {"succeeded"} == set(here.states().values())
+
+
+@pytest.mark.needs("ssh")
+def test_status_over_ssh_is_one_question(here: Place, tmp_path: Path) -> None:
+    """Whatever the number of submissions, of jobs that run and of jobs that have ended."""
+    folder = tmp_path / "login"
+    folder.mkdir()
+    login = sshds.start(folder, f"SetEnv PATH={here.cluster.env['PATH']}")
+    try:
+        dialect = {"dialect": "fake.yaml"}
+        here.target(scheduler=dialect, address="far", ssh_config=str(login.config))
+        ended = [here.lab.job(f"ended{number}") for number in range(4)]
+        running = here.lab.job("running", "sleep 60", needs=ended[:1])
+        waiting = here.lab.job("waiting", needs=[running])
+        here.repx("run", *ended[1:])
+        here.repx("run", running, waiting)
+        here.cluster.wait(lambda: len(here.cluster.queue()) == 2)
+        said = here.repx("status", "-vv")
+
+        assert ["look"] == re.findall(r"round trip \d+: (\w+)", said)
+        states = here.states()
+        assert {"succeeded"} == {states[job] for job in ended}
+        assert ["running", "queued"] == [states[job] for job in (running, waiting)]
+        here.repx("cancel", "--all")
+        here.cluster.drain()
+        assert "failed" == here.states()[running]
+    finally:
+        login.stop()
 
 
 @pytest.mark.parametrize(

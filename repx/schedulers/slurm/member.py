@@ -104,9 +104,11 @@ class Slurm:
             by_cluster[each.cluster].append(each)
         return tuple(_question(cluster, ours) for cluster, ours in by_cluster.items())
 
-    def foreseen(self, user: str) -> Sequence[Question[Answer]]:
+    def foreseen(self, store: Store) -> Sequence[Question[Answer]]:
         """Return the question about the user's jobs on the usual cluster."""
-        words = queue.squeue_argv([user])
+        if store.dialect:
+            return ()
+        words = queue.squeue_argv([store.place.user])
         return (Question(words, lambda said: answers.read((), said), timeout_s=_ASK_S),)
 
     def joined(self, told: Sequence[Answer]) -> Answer:
