@@ -36,10 +36,11 @@ _TRACED: Final = "[[ $- != *x* ]] || export SHELLOPTS  # `bash -x run` traces th
 _RUN: Final = """#!/bin/sh
 if [ "${{REPX_DEBUG-}}" = inside ]; then exec {inside} </dev/null; fi
 exec bash {outside} </dev/null"""
-_INSIDE: Final = """#!/bin/sh
+# Only bash can load modules; an image may have no bash.
+_INSIDE: Final = """#!{interpreter}
 export REPX_DEBUG=inside
-. "${0%/*}/../software.sh"
-if [ -e "${0%/*}/line" ]; then exec /bin/sh "${0%/*}/line"; fi
+. "${{0%/*}}/../software.sh"
+if [ -e "${{0%/*}}/line" ]; then exec /bin/sh "${{0%/*}}/line"; fi
 exec /bin/sh -i"""
 
 
@@ -177,17 +178,24 @@ def _content(subject: Subject, here: Launch, room: Room | None) -> Iterator[tupl
     prologue = schedulers.of(subject.target).prologue(subject.target)
     yield "inputs.json", 0o644, json.dumps(here.inputs, indent=2, ensure_ascii=False)
     yield "parameters.json", 0o644, json.dumps(subject.job.params, indent=2, ensure_ascii=False)
-    lines = [*prologue, *_secrets(subject.target), f". {shlex.quote(here.folder)}/software.sh"]
-    yield "software.sh", 0o644, _software(subject, here)
+    lines = [*prologue, *_secrets(subject.target)]
+    if room is None:
+        lines.append(f". {shlex.quote(here.folder)}/software.sh")
+    script = _script(subject, here)
+    software = filter(None, (declared.loading_of(script), _packages(subject, script)))
+    yield "software.sh", 0o644, "\n".join(software)
     yield "prologue.sh", 0o644, "\n".join(lines)
     yield "run", 0o755, run
 
 
-def _software(subject: Subject, here: Launch) -> str:
-    """Return the lines of sh that let the shell find the packages of the job's script."""
+def _script(subject: Subject, here: Launch) -> str:
     executable = subject.job.executables[here.phase.rpartition("/")[2]]
     files = subject.opened.files
-    script = files.read(files.resolve(executable.path)).decode(errors="replace")
+    return files.read(files.resolve(executable.path)).decode(errors="replace")
+
+
+def _packages(subject: Subject, script: str) -> str:
+    """Return the lines of sh that let the shell find the packages of the job's script."""
     environment = declared.environment_of(script)
     if environment is None:
         return ""
@@ -221,7 +229,9 @@ def _isolation(
         executable=f"{here.folder}/repx/inside",
         inputs={**here.inputs, "the folder": here.folder},
     )
-    yield "repx/inside", 0o755, _INSIDE
+    modules = declared.modules_of(_script(subject, here))
+    inside_text = _INSIDE.format(interpreter="/usr/bin/env bash" if modules else "/bin/sh")
+    yield "repx/inside", 0o755, inside_text
     if line is not None:
         yield "repx/line", 0o644, line
     for name, each in (("program", here), (SHELL, inside)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
-from repx.lab.software.declared import environment_of
+from repx.lab.software.declared import environment_of, modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 # The form in which repx/lab/expand/script.py writes them.
 _FILES: Final = re.compile(r"^export REPX_FILES=\$REPX_LAB/store/(\S+)$", re.MULTILINE)
 _PACKAGE: Final = re.compile(r"/([^/]+)-([^/-]+)\.dist-info/METADATA$")
-_MODULES: Final = re.compile(r"^repx_modules (.+)$", re.MULTILINE)
 _IMAGE: Final = re.compile(r"^# Runs in (\S+)\.$", re.MULTILINE)
 _BODY: Final = re.compile(r"\n# --- the stage ---\n(.*)\n\nexit\n", re.DOTALL)
 _CALL: Final = 'exec "$REPX_FILES"/'
@@ -40,7 +39,7 @@ def of(old: Side, old_path: str, new: Side, new_path: str) -> tuple[str, ...]:
     found = (
         *_changed_files(_files(old.lab, before), _files(new.lab, after)),
         *_changed_packages(_packages(old.lab, before), _packages(new.lab, after)),
-        *_changed_text("modules", _MODULES, before, after),
+        *_changed_modules(modules_of(before), modules_of(after)),
         *(["its image"] if _found(_IMAGE, before) != _found(_IMAGE, after) else ()),
     )
     bodies = [match[1] if (match := _BODY.search(text)) else None for text in (before, after)]
@@ -75,9 +74,8 @@ def _found(pattern: re.Pattern[str], script: str) -> str:
     return match[1] if match else ""
 
 
-def _changed_text(name: str, pattern: re.Pattern[str], before: str, after: str) -> tuple[str, ...]:
-    old, new = _found(pattern, before), _found(pattern, after)
-    return () if old == new else (f"{name} {old or 'none'} → {new or 'none'}",)
+def _changed_modules(old: str, new: str) -> tuple[str, ...]:
+    return () if old == new else (f"modules {old or 'none'} → {new or 'none'}",)
 
 
 def _changed_packages(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def test_command_runs_inside_the_isolation(isolated: Callable[..., Place], runti
 
     assert "repx\nfrom the image\n" in said
     assert "table.csv" in said
+    assert "not found" not in said
 
 
 class Terminal:

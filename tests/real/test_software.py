@@ -317,21 +317,43 @@ MODULES: Final = {
 }
 
 
-@pytest.mark.needs("modules")
-def test_modules_are_loaded_where_the_job_runs(empty: Place) -> None:
-    here = empty
+def with_modules(here: Place, **profile: object) -> None:
+    """Make a module that brings a program, and a Lab that needs it and one that is absent."""
     tool = here.write("tools/tool", "#!/bin/sh\necho tool of a module\n")
     tool.chmod(stat.S_IRWXU)
     here.write("modules/tool/1.2", f"#%Module\nprepend-path PATH {tool.parent}\n")
     here.write("lab.yaml", json.dumps(MODULES))
-    here.use(environment={"MODULEPATH": str(here.folder / "modules")})
+    here.use(environment={"MODULEPATH": str(here.folder / "modules")}, **profile)
     here.repx("build")
+
+
+@pytest.mark.needs("modules")
+def test_modules_are_loaded_where_the_job_runs(empty: Place) -> None:
+    here = empty
+    with_modules(here)
 
     here.repx("run", "good")
     assert ["tool of a module\n"] == here.output("*-use-*/out/o")
 
     said = here.repx("run", "bad", code=1)
     assert "repx: cannot load the modules of this stage (absent/7): `module load" in said
+
+
+@pytest.mark.needs("modules", "bwrap")
+@pytest.mark.parametrize("isolates", [False, True])
+def test_debug_run_loads_the_modules(empty: Place, *, isolates: bool) -> None:
+    here = empty
+    mounts = [f"{here.folder}/{name}:ro" for name in ("modules", "tools")]
+    profile = {"runtime": "bwrap", "rootfs": "host", "mount_paths": mounts} if isolates else {}
+    with_modules(here, **profile)
+    jobs = {path.name.split("-")[1]: path.name for path in (here.folder / "result/jobs").iterdir()}
+
+    said = here.repx("debug-run", jobs["use"], "-c", "tool; ../run; cat o")
+    assert 2 == said.count("tool of a module\n"), said
+
+    said = here.repx("debug-run", jobs["miss"], "-c", "false; echo the shell is open")
+    assert "cannot load the modules of this stage (absent/7)" in said
+    assert said.startswith("the shell is open\n")
 
 
 def test_a_machine_without_modules_is_named(empty: Place) -> None:

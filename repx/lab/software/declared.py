@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     Json = Any
 
 _PYTHON: Final = ("venv", "uv")
-# The form in which repx/lab/expand/script.py writes it.
+# The forms in which repx/lab/expand/script.py writes them.
 _ENVIRONMENT: Final = re.compile(r"^export VIRTUAL_ENV=\$REPX_LAB/store/(\S+) ", re.MULTILINE)
+_MODULES: Final = re.compile(r"^repx_modules (.+)$", re.MULTILINE)
+_LOADER: Final = re.compile(r"^repx_modules\(\) \{\n.*?^\}$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,24 @@ def environment_of(script: str) -> str | None:
     """Return the store entry with the Python packages that a stage's script uses, if any."""
     found = _ENVIRONMENT.search(script)
     return found[1] if found else None
+
+
+def modules_of(script: str) -> str:
+    """Return the modules that a stage's script loads, as words of bash; empty if none."""
+    found = _MODULES.search(script)
+    return found[1] if found else ""
+
+
+def loading_of(script: str) -> str:
+    """Return the lines of bash with which a stage's script loads its modules; empty if none.
+
+    A shell that reads them stays, whatever becomes of the modules.
+    """
+    loader, modules = _LOADER.search(script), modules_of(script)
+    if loader is None or not modules:
+        return ""
+    kept = 'exit() { return "$1"; }'
+    return f"{loader[0]}\n{kept}\nrepx_modules {modules} || :\nunset -f exit\nset +eu"
 
 
 def _packages(raw: Mapping[str, Json]) -> Packages | None:
