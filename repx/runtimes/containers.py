@@ -117,11 +117,24 @@ repx_begin_container() {
   repx_remove_container || return
   repx_at_start=() repx_at_input=() repx_at_guard=() repx_at_entry=("$repx_executable")
   if [[ -n ${repx_attended-} ]]; then
-    repx_at_input=(--rm --interactive)
-    [[ ! -t 0 ]] || repx_at_input+=(--tty)
+    repx_attend_container
   else
     repx_guard
   fi
+}
+
+# A person's own shell. This process becomes its client, which may be killed or lose its terminal:
+# then the container ends, too. Its name is new, so that a next shell has nothing to do with it.
+repx_attend_container() {
+  repx_at_name=("${repx_at_name[0]}-$$")
+  repx_at_input=(--rm --interactive)
+  [[ ! -t 0 ]] || repx_at_input+=(--tty)
+  {
+    trap '' HUP INT QUIT TERM
+    while kill -0 "$$" && [[ ${repx_at_input[-1]} != --tty || -t 0 ]]; do sleep 1; done
+    repx_tool kill "${repx_at_name[0]}"
+    repx_remove_container
+  } <&0 >/dev/null 2>&1 9>&- &
 }
 
 # A container outlives its client, be that killed. So its first process reads from the client, who

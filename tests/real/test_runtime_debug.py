@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 
 from tests import image_labs
 from tests.real.runtime_place import RUNTIMES
+from tests.real.test_runtime_ends import alive, containers, wait_for
+from tests.real.test_runtime_ends import mark as mark  # noqa: PLC0414  # a fixture
 from tests.real.test_runtimes import FLAVOUR, chain
 
 if TYPE_CHECKING:
@@ -85,3 +88,24 @@ def test_shell_is_inside_and_survives_control_c(
 
     assert "table.csv" in terminal.seen
     assert 7 == terminal.ends()
+
+
+@pytest.mark.parametrize("how", ["terminal closed", "client killed"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nothing_is_left_of_a_shell_whose_client_is_gone(
+    isolated: Callable[..., Place], runtime: str, mark: str, how: str
+) -> None:
+    here = isolated(chain("true"), runtime, LAYERS)
+    terminal = Terminal(here, "debug-run", job(here))
+    terminal.type('echo "at $(hostname)"\n', until="at repx")
+    terminal.type(f"setsid sleep {mark} & sleep {mark}\n", until=mark)
+    wait_for(lambda: len(alive(mark)) == 2, "the shell starts nothing")
+
+    if how == "client killed":
+        os.kill(terminal.pid, signal.SIGKILL)
+        terminal.ends()
+    else:
+        os.close(terminal.screen)
+        wait_for(lambda: os.waitpid(terminal.pid, os.WNOHANG) != (0, 0), "the client stays")
+
+    wait_for(lambda: not alive(mark) and not containers(here, runtime), "something is left")
