@@ -129,6 +129,7 @@ def _program(unit: Unit, it: Launch, room: Room | None) -> dict[str, Value]:
         "room": room.key if room else "",
         **{f"in_{name}": each for name, each in words},
         "asks": [word for resources in unit.ladder for word in _asked(resources)],
+        "asked_gpus": str(unit.resources.gpus or ""),
         "needs": _pairs(it.inputs),
         "outputs": _pairs(it.outputs),
         "inputs": _json(it.inputs),

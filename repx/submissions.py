@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from repx.places import closed as closed_at_place
@@ -25,6 +25,7 @@ RECORD: Final = closed_at_place.RECORD
 class Event:
     """One line of events.jsonl: ``time_s`` since the epoch, ``phase`` None for a whole job.
 
+    ``count`` is how many steps a scatter-gather job has to do, told when they are known.
     ``unmarked``, only in the last event, has the reasons of failed jobs without a marker.
     """
 
@@ -36,12 +37,48 @@ class Event:
     reason: str = ""
     because: JobId = ""
     wall_s: float = 0.0
+    count: int = 0
     unmarked: Mapping[JobId, str] = field(default_factory=dict)
 
     @property
     def ends_job(self) -> bool:
         """Return whether the job's last phase ended well, or any of its phases failed."""
         return self.kind == "end" and (not self.ok or self.phase in (None, "gather"))
+
+
+@dataclass(slots=True)
+class Phases:
+    """The phases of scatter-gather jobs, and failed attempts. Mutable: fed one event at a time.
+
+    ``steps`` is how many steps jobs have to do, ``ended`` how many ended well; ``failed`` are the
+    phases that failed and were not tried again since.
+    """
+
+    steps: dict[JobId, int] = field(default_factory=dict)
+    ended: dict[JobId, int] = field(default_factory=dict)
+    failed: dict[JobId, set[str | None]] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Count one event."""
+        job, phase = event.job, event.phase
+        if event.kind == "agent-start":
+            self.steps, self.ended, self.failed = {}, {}, {}
+        elif event.kind == "steps":
+            self.steps[job], self.ended[job] = event.count, 0
+        elif event.kind == "end" and not event.ok:
+            self.failed.setdefault(job, set()).add(phase)
+        elif event.kind == "end" and job in self.steps:
+            self.ended[job] += 1
+        elif event.kind in ("start", "queue") and job in self.failed:
+            self.failed[job].discard(phase)
+            if not self.failed[job]:
+                del self.failed[job]
+        if phase == "gather":
+            self.steps.pop(job, None)
+
+    def progress(self, job: JobId) -> str:
+        """Return how many steps of a job have ended; nothing for other jobs, and for its gather."""
+        return f"{self.ended[job]} of {self.steps[job]} steps ended" if job in self.steps else ""
 
 
 def parse_events(lines: Iterable[str]) -> Iterator[Event]:
@@ -65,6 +102,7 @@ def _event(record: Mapping[str, Any]) -> Event:
         reason=record.get("reason") or "",
         because=record.get("because") or "",
         wall_s=record.get("wall_s") or 0.0,
+        count=count if isinstance(count := record.get("count"), int) else 0,
         unmarked=_texts(record.get("unmarked")),
     )
 
@@ -125,22 +163,25 @@ def reported(
     owner = by or Agent(submission)
     waiting = JobState(state=State.QUEUED, reason="waits for its turn", by=owner)
     known = dict.fromkeys(jobs, waiting)
+    phases = Phases()
     for event in happened:
-        if event.kind == "start" and event.job in known:
-            before = known[event.job]
+        phases.add(event)
+        if event.kind == "agent-start":
+            known = dict.fromkeys(jobs, waiting)
+        elif event.kind == "agent-end":  # the agent holds its lock a moment longer
+            known = {}
+        elif event.kind == "skip" or event.ends_job:
+            known.pop(event.job, None)
+        elif event.kind == "start" and event.job not in phases.failed:
+            since = known.get(event.job, waiting).since or event.time_s
             known[event.job] = JobState(
-                state=State.RUNNING,
-                reason=event.phase or "",
-                by=owner,
-                since=before.since or event.time_s,
+                state=State.RUNNING, reason=event.phase or "", by=owner, since=since
             )
         elif event.kind == "wait" and event.job in known:
             reason = f"another process has it ({event.because})"
             known[event.job] = JobState(state=State.QUEUED, reason=reason, by=owner)
-        elif event.kind == "skip" or event.ends_job:
-            known.pop(event.job, None)
-        elif event.kind == "agent-start":
-            known = dict.fromkeys(jobs, waiting)
-        elif event.kind == "agent-end":  # the agent holds its lock a moment longer
-            known = {}
-    return known
+    return {
+        job: replace(known[job], reason=phases.progress(job) or known[job].reason)
+        for job in jobs
+        if job in known
+    }

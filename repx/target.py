@@ -205,7 +205,7 @@ class LocalOptions:
     jobs: int | None = None
     cpus: int | None = None
     mem_bytes: int | None = None
-    gpus: int | None = None
+    gpus: int | tuple[str, ...] | None = None  # how many, or which ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,14 @@ repx_names() {
   done
 }
 
+# Set what the marker says of GPUs: how many were asked for, and which ones were given, by the local
+# scheduler or by Slurm.
+repx_say_gpus() {
+  local given=${REPX_GPUS:-${SLURM_JOB_GPUS:-${CUDA_VISIBLE_DEVICES:-${ROCR_VISIBLE_DEVICES-}}}}
+  [[ $given && $given != *[!A-Za-z0-9,:/._-]* ]] && given=\"$given\" || given=null
+  repx_gpus_said=",\"gpus\":$repx_asked_gpus,\"devices\":$given"
+}
+
 # The program has ended, but not as it should: FAIL, unless its outputs only show late.
 repx_judge() {
   if [[ -n $repx_stopped ]]; then
@@ -299,7 +307,7 @@ repx_become_otherwise() {
 
 # What is ours of the environment is not the program's business.
 repx_unset_ours() {
-  unset REPX_ATTEMPT REPX_BY REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
+  unset REPX_ATTEMPT REPX_BY REPX_GPUS REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
   [[ -z $repx_our_locale ]] || unset LC_ALL
 }
 

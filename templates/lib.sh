@@ -12,6 +12,7 @@
 #   repx_input_wait_s                       how long a network file system may take to show a file
 #   repx_missing_outputs repx_durability    fail or warn; full or fast
 #   repx_asks                               (CPUS MEM TIME ...) per rung of the ladder, or null
+#   repx_asked_gpus                         how many GPUs, or nothing
 #   repx_folder                             the unit's folder, of `out` and `repx`
 #   repx_executable repx_command            the program, and the words that start it
 #   repx_room repx_in_NAME                  what isolates it, and the command for each runtime
@@ -57,6 +58,7 @@ repx_unit_child='' # the job file of a unit that this one runs
 repx_waiter=''  # the process that waits for the lock
 repx_runtime='' # what the program runs in, when that isolates it
 repx_isolated='' # members of the marker that tell so
+repx_gpus_said='' # members of the marker about GPUs
 repx_oom=''     # it was killed for memory, its runtime says
 repx_missing='' # names of outputs that are missing and may be
 repx_start=''
@@ -191,7 +193,7 @@ repx_become() {
   local given=() entry path=${PATH-/usr/bin:/bin}
   while IFS= read -r -d '' entry; do
     case $entry in
-      REPX_ATTEMPT=* | REPX_BY=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
+      REPX_ATTEMPT=* | REPX_BY=* | REPX_GPUS=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
       REPX_UNIT=* | PWD=* | =*) ;;
       LC_ALL=*) [[ -n $repx_our_locale ]] || given+=("$entry") ;;
       *=*) given+=("$entry") ;;
@@ -285,11 +287,12 @@ repx_mark() {
   ((used = ${fields[13]:-0} + ${fields[14]:-0} - repx_ticks, repx_ticks += used))
   [[ ! -r /proc/sys/kernel/hostname ]] || read -r host </proc/sys/kernel/hostname
   [[ -z $repx_by ]] || repx_exceptional peak_memory
+  [[ -z $repx_asked_gpus ]] || repx_exceptional say_gpus
   ((rung + 3 <= ${#repx_asks[@]})) || rung=$((${#repx_asks[@]} - 3))
   repx_now
-  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s%s}\n' \
+  printf '{"outcome":"%s","exit":%d,"reason":%s,"start":%s,"end":%s,"host":"%s","attempt":%d,"scheduler":"%s","submission":"%s","cpu_s":%d.%02d,"rss_bytes":%s,"cpus":%s,"mem":%s,"time":%s%s%s%s}\n' \
     "$2" "$3" "$4" "${repx_start:-$repx_now}" "$repx_now" "${host//[^A-Za-z0-9._-]/}" "$repx_attempt" "$by" "$repx_submission" \
-    $((used / 100)) $((used % 100)) "$repx_rss" "${repx_asks[@]:rung:3}" "$repx_isolated" "${5:+,$5}" >"$1"
+    $((used / 100)) $((used % 100)) "$repx_rss" "${repx_asks[@]:rung:3}" "$repx_gpus_said" "$repx_isolated" "${5:+,$5}" >"$1"
 }
 
 # ok|fail: the line RepX 0.5 reads. A hint only, so a failure to write it fails nothing.

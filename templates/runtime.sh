@@ -54,6 +54,7 @@ repx_known() {
   [[ -r $repx_node_file ]] || return
   # shellcheck source=/dev/null
   . "$repx_node_file"
+  repx_own_gpus
   [[ -z ${repx_root-} || -d $repx_root ]]
 }
 
@@ -237,6 +238,51 @@ repx_gpu_devices() {
     *) set -- ;;
   esac
   for device; do [[ ! -e $device ]] || repx_devices+=("$device"); done
+}
+
+# A job that was given some of the node's GPUs sees no others (repx_at_gpus), and its program is told
+# their names (repx_at_own). Slurm says in SLURM_JOB_GPUS what the numbers on the node are; where a
+# bundle's jobs share those, each is only told its names.
+repx_own_gpus() {
+  local given=${REPX_GPUS-} name=CUDA_VISIBLE_DEVICES value
+  [[ -n ${CUDA_VISIBLE_DEVICES-} ]] || name=ROCR_VISIBLE_DEVICES
+  repx_at_own=() value=${!name-}
+  [[ -n $value && -n $given${SLURM_JOB_GPUS-} ]] || return 0
+  [[ -z ${SLURM_JOB_GPUS-} ]] || given=${given:+shared}${given:-$SLURM_JOB_GPUS}
+  if [[ $given$value != *[!0-9,]* ]] && repx_narrow_gpus "$given"; then
+    value=$REPLY
+  fi
+  case $repx_runtime in
+    bwrap) repx_at_own=(--setenv "$name" "$value") ;;
+    charliecloud) repx_at_own=("--set-env=$name=$value") ;;
+    *) repx_at_own=(--env "$name=$value") ;;
+  esac
+}
+
+# NUMBERS: leave only these of NVIDIA's GPUs in repx_at_gpus; 1 where nothing can be left out. Sets
+# REPLY to their names for a program that cannot open others: numbers from 0 on.
+repx_narrow_gpus() {
+  local size=2 start last number numbers words=() narrowed=''
+  [[ $repx_runtime != bwrap ]] || size=3
+  IFS=, read -ra numbers <<<"$1"
+  for ((start = 0; start < ${#repx_at_gpus[@]}; start += size)); do
+    last=${repx_at_gpus[start + size - 1]-}
+    case $last in
+      all) narrowed=1 words+=(--gpus "\"device=$1\"") ;;
+      nvidia.com/gpu=all)
+        narrowed=1
+        for number in "${numbers[@]}"; do words+=(--device "nvidia.com/gpu=$number"); done
+        ;;
+      /dev/nvidia[0-9]*)
+        narrowed=1
+        [[ ,$1, != *",${last#/dev/nvidia},"* ]] || words+=("${repx_at_gpus[@]:start:size}")
+        ;;
+      *) words+=("${repx_at_gpus[@]:start:size}") ;;
+    esac
+  done
+  [[ -n $narrowed ]] || return
+  repx_at_gpus=("${words[@]}") REPLY=${!numbers[*]}
+  REPLY=${REPLY// /,}
 }
 
 # SIGNAL PID: send it to every process below a process.

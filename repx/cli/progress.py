@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from repx import console, submissions
 from repx.errors import InterruptedRunError, JobsFailedError, SchedulerError
 from repx.model import short_id
+from repx.submissions import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +34,7 @@ class Tally:
     total: int
     ok: int = 0
     failed: dict[JobId, str] = field(default_factory=dict)
-    failed_phases: dict[JobId, set[str | None]] = field(default_factory=dict)
+    phases: Phases = field(default_factory=Phases)
     skipped: dict[JobId, JobId] = field(default_factory=dict)
     running: dict[tuple[JobId, str | None], float] = field(default_factory=dict)
     over: bool = False
@@ -41,6 +42,7 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Count one event. A job whose failed phases are all tried again is no longer failed."""
+        self.phases.add(event)
         match event.kind:
             case "start":
                 self._tried_again(event)
@@ -71,12 +73,9 @@ class Tally:
             self.ok += 1
         elif event.ends_job:
             self.failed.setdefault(event.job, event.reason)
-            self.failed_phases.setdefault(event.job, set()).add(event.phase)
 
     def _tried_again(self, event: Event) -> None:
-        phases = self.failed_phases.get(event.job, set())
-        phases.discard(event.phase)
-        if not phases:
+        if event.job not in self.phases.failed:
             self.failed.pop(event.job, None)
 
     @property
@@ -94,7 +93,12 @@ class Tally:
             (len(self.running), "running"),
             (max(waiting, 0), "not started" if self.over else "waiting"),
         )
-        return ", ".join([*parts, *(f"{count} {word}" for count, word in counts if count)])
+        parts += [f"{count} {word}" for count, word in counts if count]
+        if steps := sum(self.phases.steps.values()):
+            parts.append(
+                f"{sum(self.phases.ended[job] for job in self.phases.steps)}/{steps} steps"
+            )
+        return ", ".join(parts)
 
 
 class Display(Protocol):

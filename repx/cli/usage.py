@@ -82,6 +82,7 @@ def _ended(lab: Lab, store: Store, asked_by: Resolver, jobs: Sequence[JobId]) ->
             cpus=asked.cpus,
             mem_bytes=asked.mem_bytes,
             time_s=asked.time_s,
+            gpus=asked.gpus or None,
         )
 
 
@@ -104,6 +105,7 @@ def _rows(usage: Usage) -> Iterator[Sequence[str]]:
         ("time", usage.time_s, console.duration, ""),
         ("cores", usage.cores, _number, " core-h"),
         ("memory", usage.mem_bytes, _size, " GB-h"),
+        *((("gpus", usage.gpus, _number, ""),) if usage.gpus.asked else ()),
     ):
         used = (_known(value, shown) for value in (measure.median, measure.p95, measure.max))
         wasted = _known(measure.wasted, _number)

@@ -179,8 +179,12 @@ def _local(block: Entry) -> LocalOptions:
         jobs=block.get("jobs"),
         cpus=block.get("cpus"),
         mem_bytes=block.memory("mem"),
-        gpus=block.get("gpus"),
+        gpus=_devices(block.get("gpus")),
     )
+
+
+def _devices(said: int | list[int | str] | None) -> int | tuple[str, ...] | None:
+    return tuple(map(str, said)) if isinstance(said, list) else said
 
 
 def _slurm(block: Entry, bundles: tuple[Bundle, ...]) -> SlurmOptions:

@@ -29,6 +29,7 @@ class Ended:
     cpus: int | None = None
     mem_bytes: int | None = None
     time_s: int | None = None
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Usage:
     """The resources that the programs of one phase of a stage asked for and used.
 
     Time is in seconds; memory in bytes, the peak of a program's largest process; cores used are
-    processor time over wall time. Wasted are core-hours and GB-hours (1 GB is 1024 MB).
+    processor time over wall time. Wasted are core-hours and GB-hours (1 GB is 1024 MB). How much of
+    its GPUs a program uses is not measured.
     """
 
     stage: str
@@ -59,6 +61,7 @@ class Usage:
     time_s: Measure
     cores: Measure
     mem_bytes: Measure
+    gpus: Measure
 
 
 def of_programs(programs: Iterable[Ended]) -> list[Usage]:
@@ -89,6 +92,7 @@ def _usage(stage: str, phase: str, programs: Sequence[Ended]) -> Usage:
         mem_bytes=_measure(
             [(asked, used) for _, asked, used in memory], _wasted(memory, unit=_GIB)
         ),
+        gpus=_measure([(p.gpus, None) for p in programs]),
     )
 
 

@@ -30,6 +30,7 @@ class Asked:
     cpus: int | None = None
     mem_bytes: int | None = None
     time_s: int | None = None
+    gpus: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
@@ -38,6 +39,7 @@ class Asked:
             cpus=_typed(content.get("cpus"), int),
             mem_bytes=_typed(content.get("mem"), int),
             time_s=_typed(content.get("time"), int),
+            gpus=_typed(content.get("gpus"), int),
         )
 
 

@@ -6,7 +6,7 @@ import heapq
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final, TypeAlias
 
     from repx.runner.units import Unit
@@ -21,12 +21,14 @@ class Admission:
 
     Units of one shape share a queue, so that many units that do not fit cost no more than one. A
     larger unit is passed at most ``PATIENCE`` times. A unit larger than the machine runs alone.
+    No two units have a GPU at once.
     """
 
-    def __init__(self, jobs: int, cpus: int, mem: int, gpus: int = 0) -> None:
-        """Allow up to this many units, cores, bytes and GPUs at once."""
-        self.jobs, self.cpus, self.mem, self.gpus = jobs, cpus, mem, gpus
-        self.running = self.used_cpus = self.used_mem = self.used_gpus = 0
+    def __init__(self, jobs: int, cpus: int, mem: int, gpus: Sequence[str] = ()) -> None:
+        """Allow up to this many units, cores and bytes, and these GPUs; no GPUs: not counted."""
+        self.jobs, self.cpus, self.mem, self.gpus = jobs, cpus, mem, tuple(gpus)
+        self.running = self.used_cpus = self.used_mem = 0
+        self.free_gpus = set(self.gpus)
         self.queues: dict[Shape, list[tuple[tuple[int, int, int], Unit]]] = {}
         self.passed: dict[Shape, int] = {}
 
@@ -69,7 +71,7 @@ class Admission:
         return not self.running or (
             self.used_cpus + unit.cpus <= self.cpus
             and self.used_mem + unit.mem <= self.mem
-            and self.used_gpus + unit.gpus <= self.gpus
+            and (not self.gpus or unit.gpus <= len(self.free_gpus))
         )
 
     def _take(self, shape: Shape) -> Unit:
@@ -77,7 +79,9 @@ class Admission:
         self.running += 1
         self.used_cpus += unit.cpus
         self.used_mem += unit.mem
-        self.used_gpus += unit.gpus
+        free = [gpu for gpu in self.gpus if gpu in self.free_gpus]
+        unit.given_gpus = tuple(free[: unit.gpus])
+        self.free_gpus.difference_update(unit.given_gpus)
         return unit
 
     def give_back(self, unit: Unit) -> None:
@@ -85,8 +89,9 @@ class Admission:
         self.running -= 1
         self.used_cpus -= unit.cpus
         self.used_mem -= unit.mem
-        self.used_gpus -= unit.gpus
+        self.free_gpus.update(unit.given_gpus)
 
     def too_large(self, unit: Unit) -> bool:
         """Tell whether the unit asks for more than the machine has."""
-        return unit.cpus > self.cpus or unit.mem > self.mem or unit.gpus > self.gpus
+        few_gpus = bool(self.gpus) and unit.gpus > len(self.gpus)
+        return unit.cpus > self.cpus or unit.mem > self.mem or few_gpus

@@ -58,7 +58,7 @@ class Agent:
         self.store = Store(plan["base"], plan["submission"])
         self.journal = Journal(folder, quiet=options.quiet)
         self.tally = Tally(self.dag, self.journal)
-        self.admission = Admission(options.jobs, options.cpus, options.mem, options.gpus)
+        self.admission = Admission(options.jobs, options.cpus, options.mem, options.devices)
         submissions = f"{plan['base']}/submissions"
         self.foreign = ForeignJobs(self.store, submissions, folder, self.dag.foreign)
         self.pool = WorkerPool(folder, plan["base"], self.journal.log)
@@ -177,7 +177,8 @@ class Agent:
         """Give a unit to a worker. Raises OSError."""
         branch = "" if unit.branch == WHOLE else str(unit.branch)
         job = self.tally.names[unit.task]
-        words = [str(unit.attempt), str(unit.rung), job, unit.part, unit.name, branch]
+        gpus = ",".join(unit.given_gpus)
+        words = [str(unit.attempt), str(unit.rung), job, unit.part, unit.name, branch, gpus]
         pid = self.pool.assign(words, self.locks.get(unit.task))
         self.dag.move(unit.node, table.STARTED)
         running = self.running[pid] = Running(unit)
@@ -284,7 +285,8 @@ class Agent:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self._failed(running, f"scatter's SUCCESS cannot be read: {error}", answer)
                 return
-            self.dag.fan_out(unit.task, count, self.store.kept(self.dag.tasks[unit.task]))
+            kept = self.store.kept(self.dag.tasks[unit.task])
+            self.tally.note_steps(unit.task, self.dag.fan_out(unit.task, count, kept))
         self.tally.note_end(unit, ok=True, reason=reason, began=running.began, used=answer)
         self.dag.end(unit.node, table.ENDED_WELL)
         self._settle(unit)

@@ -91,11 +91,11 @@ class Dag:
         else:
             behind.append(node)
 
-    def fan_out(self, task: int, count: int, done: Callable[[str, int], bool]) -> None:
+    def fan_out(self, task: int, count: int, done: Callable[[str, int], bool]) -> int:
         """Add the units of ``count`` branches, which wait for the first unit to end.
 
         A unit is kept if ``done`` says that it has succeeded and all units before it in its branch
-        are kept.
+        are kept. Returns how many units are not kept.
         """
         units = self.tasks[task]["units"]
         each = [i for i, unit in enumerate(units) if unit["per_branch"]]
@@ -116,6 +116,7 @@ class Dag:
                 before = [node_of[need] for need in needs if need in node_of]
                 self._wait(node, [n for n in before if self.state[n] != SUCCEEDED], ())
         self.nodes[task] = [*self.nodes[task], *added]
+        return sum(self.state[node] != SUCCEEDED for node in added)
 
     # --- events
 

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import glob
 import os
 import sys
 
-from repx.runner import files, locks, plan, remains
+from repx.runner import files, gpus, locks, plan, remains
 from repx.runner.agent import Agent
 
 TYPE_CHECKING = False
@@ -49,10 +48,9 @@ def count(text: str) -> int:
     return number
 
 
-def devices() -> int:
-    """Return the number of this machine's GPUs; without any, GPUs are not counted."""
-    names = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
-    return len(names) or sys.maxsize
+def names(text: str) -> list[str]:
+    """Return ``0,2`` as its parts, each once."""
+    return list(dict.fromkeys(filter(None, text.split(","))))
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -67,13 +65,15 @@ def parse(words: list[str]) -> argparse.Namespace:
         "--mem", type=bytes_of, default=memory, help="memory to use, e.g. 4G (default: all)"
     )
     parser.add_argument(
-        "--gpus", type=count, default=devices(), help="GPUs to share (default: those below /dev)"
+        "--gpus", type=count, help="number of GPUs to share (default: those that are visible)"
     )
+    parser.add_argument("--devices", type=names, help="GPUs to share by name, e.g. 0,2")
     parser.add_argument("--keep-going", action="store_true", help="go on after a failed job")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the terminal")
     options = parser.parse_args(words)
     options.cpus = options.cpus or max(cores, options.jobs or 0)
     options.jobs = options.jobs or sys.maxsize
+    options.devices = options.devices or gpus.shared(options.gpus, os.environ)
     return options
 
 

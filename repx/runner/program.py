@@ -43,6 +43,7 @@ class Program:
         self.out = text["folder"] + b"/out"
         self.outputs, self.needs = words["outputs"][1::2], words["needs"][1::2]
         self.asks, self.durable = words["asks"], text["durability"] == b"full"
+        self.asked_gpus = text["asked_gpus"]
         self.texts = [(text["inputs_file"], text["inputs"])]
         if text["parameters_file"]:
             self.texts.append((text["parameters_file"], text["parameters"]))

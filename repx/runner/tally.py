@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from repx.runner import table
+from repx.runner.dag import WHOLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Tally:
         self.failed: set[int] = set()
         self.reasons: dict[int, str] = {}  # why a task's last attempt failed
         self.skipped = 0
+        self.steps = self.ended_steps = 0  # of scatter-gather jobs
         self.stopped_runs: set[str] = set()
         self.waits: set[int] = set()  # tasks whose wait was reported
 
@@ -56,7 +58,8 @@ class Tally:
     def progress(self) -> str:
         """Return the progress of the plan as text."""
         ended = self.succeeded + len(self.failed) + self.skipped
-        return f"{ended} of {len(self.names)} ended, {len(self.failed)} failed"
+        steps = f", {self.ended_steps} of {self.steps} steps" if self.steps else ""
+        return f"{ended} of {len(self.names)} ended, {len(self.failed)} failed{steps}"
 
     def summary(self) -> str:
         """Return the result of the plan as text."""
@@ -109,6 +112,12 @@ class Tally:
             self.reasons[unit.task] = reason
             self.journal.say(f"{self.title(unit)}: {reason}")
 
+    def note_steps(self, task: int, count: int) -> None:
+        """Note how many steps a scatter-gather job has to do."""
+        if count:
+            self.steps += count
+            self.journal.add("steps", job=self.names[task], count=count)
+
     def note_done(self, task: int) -> None:
         """Note that a whole job has already succeeded, in another runner."""
         self.succeeded += 1
@@ -126,6 +135,7 @@ class Tally:
 
     def count(self, unit: Unit) -> None:
         """Count a unit's job if the end of the unit ends the job."""
+        self.ended_steps += unit.branch != WHOLE
         if self.dag.state[unit.node] == table.FAILED:
             self.failed.add(unit.task)
         elif unit.node == self.dag.last[unit.task]:

@@ -23,10 +23,14 @@ MORE_HELPS: Final = frozenset(KINDS.values())  # the next attempt gets the next 
 class Unit:
     """A unit that may start, and the resources it asks for.
 
-    Mutable: ``attempt`` counts from 1, ``rung`` is the place in the ladder of resources.
+    Mutable: ``attempt`` counts from 1, ``rung`` is the place in the ladder of resources,
+    ``given_gpus`` are the GPUs that a running unit has for itself.
     """
 
-    __slots__ = ("attempt", "branch", "ladder", "name", "node", "order", "retries", "rung", "task")
+    __slots__ = (
+        *("attempt", "branch", "given_gpus", "ladder", "name", "node", "order", "retries"),
+        *("rung", "task"),
+    )
 
     def __init__(self, dag: Dag, node: int, asks: list[list[dict[str, Any]]]) -> None:
         """Take the unit of ``node`` in the graph; ``asks`` are the plan's ladders of resources."""
@@ -37,6 +41,7 @@ class Unit:
         self.ladder: list[dict[str, Any]] = asks[unit["ask"]]
         self.retries: dict[str, Any] = task["retries"]
         self.attempt, self.rung = 1, 0
+        self.given_gpus: tuple[str, ...] = ()
         # Branches run in order, after the first and before the last unit of the job.
         last = self.branch == WHOLE and node == dag.last[self.task]
         self.order = (self.task, sys.maxsize if last else self.branch, index)

@@ -19,7 +19,7 @@ import resource
 import signal
 import time
 
-from repx.runner import files, locks, remains
+from repx.runner import files, gpus, locks, remains
 from repx.runner.jobfile import NeedsShell
 from repx.runner.program import Program
 
@@ -39,7 +39,7 @@ WATCHED: Final = {signal.SIGCHLD, *ENDINGS}
 PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # signals that Python ignores
 OURS: Final = {  # repx's own variables, which jobs must not see
     *(b"REPX_ATTEMPT", b"REPX_BY", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
-    *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT"),
+    *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT", gpus.GIVEN),
 }
 
 
@@ -47,11 +47,12 @@ class Assignment:
     """One attempt of one unit, and its paths on the disk."""
 
     def __init__(self, words: list[bytes], folder: bytes, base: bytes) -> None:
-        """Read ``attempt, rung, job, part, unit, branch``, of a submission ``folder``.
+        """Read ``attempt, rung, job, part, unit, branch, gpus``, of a submission ``folder``.
 
-        ``part`` is the unit's folder below its job's; without branches ``branch`` is empty.
+        ``part`` is the unit's folder below its job's; without branches ``branch`` is empty;
+        ``gpus`` are those that the unit has for itself, with commas.
         """
-        attempt, rung, self.job, part, self.unit, self.branch = words
+        attempt, rung, self.job, part, self.unit, self.branch, self.gpus = words
         self.attempt, self.rung = int(attempt), int(rung)
         self.home = base + b"/outputs/" + self.job
         self.folder = (self.home + b"/" + part).rstrip(b"/")
@@ -181,8 +182,9 @@ class Worker:
         whole = given.unit == b"main" or given.branch
         if not whole or (not self.locked and os.listdir(given.record) != [b"lock"]):
             return None  # the last test: another runner was faster
+        around = {**self.environment, **gpus.environment(given.gpus, self.environment)}
         try:
-            return Program.read(self.folder, given.file, given.branch, self.environment, given.mark)
+            return Program.read(self.folder, given.file, given.branch, around, given.mark)
         except (OSError, NeedsShell):
             return None
 
@@ -252,6 +254,8 @@ class Worker:
             b"REPX_LOCK_FD": b"%d" % locks.DESCRIPTOR,
             b"REPX_REAPER": b"%d" % self.pid,
             b"REPX_RUNG": b"%d" % given.rung,
+            gpus.GIVEN: given.gpus,
+            **gpus.environment(given.gpus, self.environment),
         }
         child = os.posix_spawn(
             self.bash,
@@ -347,6 +351,8 @@ def stamp(record: bytes) -> int:
 def success(given: Assignment, program: Program, start: float, ended: Ended) -> bytes:
     """Return the line of JSON for SUCCESS."""
     host, cpus_mem_time = os.fsencode(files.HOST), b'"cpus":%b,"mem":%b,"time":%b'
+    devices = b'"%b"' % given.gpus if given.gpus else b"null"
+    counted = b',"gpus":%b,"devices":%b' % (program.asked_gpus, devices)
     return (
         b'{"outcome":"success","exit":0,"reason":"","start":%.6f,"end":%.6f,"host":"%b",'
         b'"attempt":%d,"scheduler":"%b","submission":"%b","cpu_s":%.2f,"rss_bytes":%b,%b%b}\n'
@@ -360,7 +366,7 @@ def success(given: Assignment, program: Program, start: float, ended: Ended) -> 
         ended.cpu_s,
         ended.rss,
         cpus_mem_time % tuple(program.asked(given.rung)),
-        program.members,
+        (counted if program.asked_gpus else b"") + program.members,
     )
 
 

@@ -11,6 +11,7 @@ from repx.runtimes.contract import (
     environment,
     handing_on,
     literal,
+    own_gpus,
     view,
 )
 
@@ -54,9 +55,9 @@ exec "$@"
 """
 
 
-def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
+def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
     words = ["@tool", "exec", "--containall", "--no-home", "--cleanenv", "--pid", "--ipc", "--uts"]
-    words += ["--hostname", HOSTNAME, "--no-privs", "@gpus"]
+    words += ["--hostname", HOSTNAME, "--no-privs", "@gpus", *own_gpus(asked)]
     if not walls.network:
         words += ["--net", "--network", "none"]
     for mount in view(launch, walls):

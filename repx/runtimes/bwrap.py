@@ -12,6 +12,7 @@ from repx.runtimes.contract import (
     environment,
     handing_on,
     literal,
+    own_gpus,
     view,
 )
 
@@ -189,7 +190,7 @@ exec "$@"
 """
 
 
-def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
+def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
     words = [
         "@tool",
         *_NAMESPACES,
@@ -201,7 +202,7 @@ def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
     ]
     for mount in view(launch, walls):
         words += [_kind(mount), mount.path, mount.path]
-    words += ["--remount-ro", "/", "--clearenv"]
+    words += ["--remount-ro", "/", "--clearenv", *own_gpus(asked)]
     for name, value in environment(walls).items():
         words += ["--setenv", name, literal(value)]
     if walls.secrets:

@@ -14,6 +14,7 @@ from repx.runtimes.contract import (
     environment,
     literal,
     mount_points,
+    own_gpus,
     view,
 )
 
@@ -139,12 +140,13 @@ repx_end_charliecloud() {
 """
 
 
-def _run(launch: Launch, walls: Walls, _asked: Resources) -> tuple[str, ...]:
+def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
     words = ["@outer", "@gpus", "@mounts"]
     for mount in view(launch, walls):
         words += ["rw" if mount.writable else "ro", mount.path]
     kept = f"!({'|'.join(walls.secrets)})" if walls.secrets else "*"
     words += ["--", "@tool", "@user", "--no-passwd", "--private-tmp", f"--unset-env={kept}"]
+    words += own_gpus(asked)
     words += [f"--set-env={name}={value}" for name, value in environment(walls).items()]
     for path in mount_points(walls):
         if not path.startswith("/dev/"):

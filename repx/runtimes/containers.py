@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
-from repx.runtimes.contract import HOSTNAME, Mount, Walls, environment, literal, view
+from repx.runtimes.contract import HOSTNAME, Mount, Walls, environment, literal, own_gpus, view
 
 if TYPE_CHECKING:
     from repx.launch import Launch
@@ -31,7 +31,7 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         words.append(f"--cpus={asked.cpus}")
     if asked.memory:
         words.append(f"--memory={asked.memory}")
-    words.append("@mounts")
+    words += [*own_gpus(asked), "@mounts"]
     for mount in view(launch, walls):
         words += _mount(mount)
     for name, value in environment(walls).items():

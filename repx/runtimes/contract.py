@@ -115,6 +115,11 @@ def handing_on(walls: Walls, text: str, words: Iterable[str]) -> tuple[str, ...]
     return ("bash", "-c", text, str(len(names)), *names, *words) if names else tuple(words)
 
 
+def own_gpus(asked: Resources) -> tuple[str, ...]:
+    """Return the place of the words that name a job's GPUs to it (`repx_own_gpus` on the node)."""
+    return ("@own",) if asked.gpus else ()
+
+
 def mount_points(walls: Walls) -> tuple[str, ...]:
     """Return the paths below which something is mounted on an image's root."""
     return (walls.base, *(mount.path for mount in walls.mounts))

@@ -32,7 +32,7 @@ class Limits:
     jobs: int | None = None
     cpus: int | None = None
     mem_bytes: int | None = None
-    gpus: int | None = None
+    gpus: int | tuple[str, ...] | None = None
     keep_going: bool = False
 
     def words(self) -> Words:
@@ -41,7 +41,9 @@ class Limits:
             ("-j", self.jobs),
             ("--cpus", self.cpus),
             ("--mem", self.mem_bytes),
-            ("--gpus", self.gpus),
+            ("--devices", ",".join(self.gpus))
+            if isinstance(self.gpus, tuple)
+            else ("--gpus", self.gpus),
         )
         options = (word for name, value in given if value for word in (name, str(value)))
         return (*options, *(("--keep-going",) if self.keep_going else ()))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repx import assets
-from tests.real.folders import Folder, MakeFolder, Work, ended
+from tests.real.folders import Folder, MakeFolder, Work, ended, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -224,14 +224,16 @@ def test_steps_that_fail_side_by_side_leave_one_whole_marker(folder: MakeFolder)
     assert [] == list(made.base.rglob("*.part"))
 
 
-def test_scatter_waits_for_steps_that_run(folder: MakeFolder) -> None:
-    slow = Work(scatter=SCATTER, steps={"one": (f"sleep 1\n{_step('one')}", ())}, body=GATHER)
-    made = _made(folder, "[1]", slow)
+def test_scatter_waits_for_steps_that_run(folder: MakeFolder, tmp_path: Path) -> None:
+    patient = f"until [[ -e '{tmp_path}/go' ]]; do sleep 0.05; done\n{_step('one')}"
+    work = Work(scatter=SCATTER, steps={"one": (patient, ())}, body=GATHER)
+    made = _made(folder, "[1]", work)
     made.script("job", "scatter")
     step = made.start_script("job", "step", "one", "0")
-    time.sleep(0.4)
+    wait_until((made.record("job", "branch-0/step-one") / "stdout.log").exists)
 
     assert 75 == made.script("job", "scatter", REPX_LOCK="try")[0]
+    (tmp_path / "go").touch()
     assert 0 == ended(step)[0]
 
 

@@ -29,9 +29,9 @@ class Employed:
 
     process: subprocess.Popen[str]
 
-    def assign(self, job: str, attempt: int = 1) -> None:
+    def assign(self, job: str, attempt: int = 1, gpus: str = "") -> None:
         assert self.process.stdin
-        self.process.stdin.write("\0".join([str(attempt), "0", job, "", "main", ""]))
+        self.process.stdin.write("\0".join([str(attempt), "0", job, "", "main", "", gpus]))
         self.process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:

@@ -169,9 +169,9 @@ def test_cores_and_memory_limit_what_runs_and_small_jobs_fill_the_gaps() -> None
 
 
 def test_gpus_are_shared_by_the_jobs_that_ask_for_some() -> None:
-    admission = Admission(jobs=9, cpus=9, mem=0, gpus=2)
-    for task, gpus in enumerate([1, 1, 1, 0]):
-        admission.push(_unit(task, gpus=gpus))
+    admission = Admission(jobs=9, cpus=9, mem=0, gpus=["0", "1"])
+    for task, count in enumerate([1, 1, 1, 0]):
+        admission.push(_unit(task, gpus=count))
 
     assert [0, 1, 3] == _started(admission)
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from repx import assets
 from repx.runtimes import RUNTIMES
 from repx.target import RuntimeName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 pytestmark = pytest.mark.slow  # bash says the words
 DEVICES = {"nvidia": ("nvidia0", "nvidiactl"), "amd": ("kfd", "dri")}
@@ -34,14 +38,21 @@ def node(tmp_path: Path, *names: str) -> Path:
     return made
 
 
-def said_of_gpus(dev: Path, runtime: RuntimeName, gpus: str) -> list[str]:
+def said_of_gpus(
+    dev: Path,
+    runtime: RuntimeName,
+    gpus: str,
+    asks: str = NODE,
+    around: Mapping[str, str] | None = None,
+) -> list[str]:
     """Return the words for GPUs, as a node with this /dev makes them; it reads as /dev again."""
     shell = assets.path("templates/runtime.sh").read_text()
     functions = "".join(RUNTIMES[runtime].functions)
     there = (shell + functions).replace("/dev/nvidia", f"{dev}/nvidia")
     there = there.replace("/dev/kfd", f"{dev}/kfd").replace("/dev/dri", f"{dev}/dri")
     done = subprocess.run(
-        ["bash", "-c", there + NODE.format(gpus=gpus, runtime=runtime)],
+        ["bash", "-c", there + asks.format(gpus=gpus, runtime=runtime)],
+        env={"PATH": os.environ["PATH"], **(around or {})},
         capture_output=True,
         text=True,
         check=True,
@@ -76,6 +87,64 @@ def test_gpus_that_a_node_has_are_opened(
         wanted += ["--group-add", "keep-groups"]
 
     assert wanted == said_of_gpus(dev, RuntimeName(runtime), gpus)
+
+
+OWN = """
+set -u
+repx_image=0123 repx_gpus=nvidia repx_node=/n repx_host_paths=() repx_runtime={runtime}
+repx_image_root() {{ repx_root=/n/images/0123; }}
+repx_root_words() {{ :; }}
+repx_load() {{ :; }}
+repx_prepare_{runtime} && repx_own_gpus
+printf '%s\\n' "${{repx_at_gpus[@]}}" / "${{repx_at_own[@]}}"
+"""
+FIRST_TWO = (
+    "--dev-bind /dev/nvidia0 /dev/nvidia0 --dev-bind /dev/nvidia2 /dev/nvidia2"
+    " --dev-bind /dev/nvidiactl /dev/nvidiactl"
+)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "around", "words"),
+    [
+        ("bwrap", "REPX_GPUS=0,2", f"{FIRST_TWO} / --setenv CUDA_VISIBLE_DEVICES 0,1"),
+        (
+            "charliecloud",
+            "REPX_GPUS=2",
+            "rw /dev/nvidia2 rw /dev/nvidiactl / --set-env=CUDA_VISIBLE_DEVICES=0",
+        ),
+        ("docker", "REPX_GPUS=2", '--gpus "device=2" / --env CUDA_VISIBLE_DEVICES=0'),
+        (
+            "podman",
+            "REPX_GPUS=1,2",
+            "--device nvidia.com/gpu=1 --device nvidia.com/gpu=2 / --env CUDA_VISIBLE_DEVICES=0,1",
+        ),
+        ("apptainer", "REPX_GPUS=2", "--nv / --env CUDA_VISIBLE_DEVICES=2"),
+        ("docker", "REPX_GPUS=GPU-5f3c", "--gpus all / --env CUDA_VISIBLE_DEVICES=GPU-5f3c"),
+        # Slurm counts the devices of a job from 0 where it closes the others.
+        (
+            "charliecloud",
+            "SLURM_JOB_GPUS=2 CUDA_VISIBLE_DEVICES=0",
+            "rw /dev/nvidia2 rw /dev/nvidiactl / --set-env=CUDA_VISIBLE_DEVICES=0",
+        ),
+        # A bundle's job has a part of what Slurm gave.
+        (
+            "docker",
+            "SLURM_JOB_GPUS=1,2 REPX_GPUS=1",
+            "--gpus all / --env CUDA_VISIBLE_DEVICES=1",
+        ),
+        ("docker", "CUDA_VISIBLE_DEVICES=1", "--gpus all /"),
+    ],
+)
+def test_a_job_sees_only_the_gpus_that_it_was_given(
+    tmp_path: Path, runtime: str, around: str, words: str
+) -> None:
+    dev = node(tmp_path, "nvidia0", "nvidia1", "nvidia2", "nvidiactl")
+    given = dict(each.split("=") for each in around.split())
+    if "REPX_GPUS" in given:
+        given["CUDA_VISIBLE_DEVICES"] = given["REPX_GPUS"]
+
+    assert words == " ".join(said_of_gpus(dev, RuntimeName(runtime), "nvidia", OWN, given))
 
 
 def test_docker_joins_no_group_that_the_user_is_not_in(tmp_path: Path) -> None:

@@ -72,6 +72,34 @@ def test_a_job_that_another_process_has_is_queued_even_if_it_was_to_start() -> N
     }
 
 
+def test_a_scatter_gather_job_says_how_many_steps_have_ended_until_it_gathers() -> None:
+    happened = [
+        event("start", "a", phase="scatter"),
+        event("end", "a", phase="scatter"),
+        event("steps", "a", count=3),
+        event("start", "a", phase="step x 0"),
+        event("start", "a", phase="step x 1"),
+        event("end", "a", phase="step x 0"),
+    ]
+    gathers = [event("end", "a", phase="step x 1"), event("start", "a", phase="gather")]
+
+    assert "1 of 3 steps ended" == submissions.reported("s", ["a"], happened)["a"].reason
+    assert "gather" == submissions.reported("s", ["a"], [*happened, *gathers])["a"].reason
+
+
+def test_a_job_that_is_tried_again_runs_and_its_other_phases_do_not_revive_it() -> None:
+    failed = [event("start", "a"), event("end", "a", ok=False)]
+    step = [
+        event("start", "b", phase="step x 0"),
+        event("end", "b", phase="step x 0", ok=False),
+        event("start", "b", phase="step x 1"),
+    ]
+
+    assert {} == submissions.reported("s", ["a", "b"], [*failed, *step])
+    known = submissions.reported("s", ["a", "b"], [*failed, event("start", "a"), *step])
+    assert {"a": State.RUNNING} == {job: said.state for job, said in known.items()}
+
+
 def test_ids_sort_by_time_also_within_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

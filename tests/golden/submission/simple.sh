@@ -30,6 +30,7 @@ repx_command=('/store it'"'"'s a "b" $HOME `x` #c
 ;é\/repx/parameters.json')
 repx_room=
 repx_asks=(1 null null)
+repx_asked_gpus=
 repx_needs=('it'"'"'s a "b" $HOME `x` #c
 ;é\' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/sg/out/it'"'"'s a "b" $HOME `x` #c

@@ -23,6 +23,7 @@ repx_command=('/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/sg/repx/parameters.json')
 repx_room=
 repx_asks=(2 1073741824 60)
+repx_asked_gpus=
 repx_needs=('it'"'"'s a "b" $HOME `x` #c
 ;é\' '/store it'"'"'s a "b" $HOME `x` #c
 ;é\/outputs/sg/branch-'"$1"'/step-a/out/it'"'"'s a "b" $HOME `x` #c
