@@ -7,14 +7,14 @@ import shutil
 import tempfile
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from repx import progress
+from repx.places.carry import Rest
 from repx.transfer import ARTIFACTS, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import BinaryIO
 
     from repx.lab.images import Image, Layer
     from repx.places import Outgoing
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IMAGE_NAME: Final = "repx/image"
 _PLAIN: Final = 0o644
 _LONGEST_UNPACK_S: Final = 3600
+_CHUNK: Final = 1 << 20
 
 
 def unpack(packed: BinaryIO) -> Path | None:
@@ -62,7 +63,7 @@ def missing(wanted: Iterable[Image], sizes: Mapping[str, int]) -> list[Layer]:
 
 
 def send(wanted: Iterable[Image], store: Store) -> Sent:
-    """Copy missing parts of images to the store, in two round trips, or one if none is missing.
+    """Copy missing parts of images to the store, in three round trips, or one if none is missing.
 
     Raises StorageError when the store cannot be written.
     """
@@ -75,16 +76,22 @@ def send(wanted: Iterable[Image], store: Store) -> Sent:
     new = [image for digest, image in by_digest.items() if _manifest_key(digest) not in there]
     if not lacking and not new:
         return Sent()
-    total = sum(layer.size for layer in lacking)
-    layer_files = progress.in_bytes(_layers(lacking), total, "sending layers of images:")
+    kept = store.kept({layer_key(each): (_PLAIN, each.size, each.sha256) for each in lacking})
+    total = sum(layer.size for layer in lacking) - sum(kept.values())
+    layer_files = progress.in_bytes(_layers(lacking, kept), total, "sending layers of images:")
     size = store.write_many(chain(layer_files, *map(_archive, new)))
     return Sent(files=len(lacking) + 2 * len(new), size_bytes=size)
 
 
-def _layers(layers: list[Layer]) -> Iterator[Outgoing]:
+def _layers(layers: list[Layer], kept: Mapping[str, int]) -> Iterator[Outgoing]:
+    """Yield the layers, without what is there already of those whose sending broke off."""
     for layer in layers:
+        key = layer_key(layer)
         with layer.open() as stream:
-            yield layer_key(layer), _PLAIN, stream, layer.sha256
+            start = left = kept.get(key, 0)
+            while left > 0 and (skipped := stream.read(min(left, _CHUNK))):
+                left -= len(skipped)
+            yield key, _PLAIN, cast("BinaryIO", Rest(stream, start)), layer.sha256
 
 
 def _archive(image: Image) -> Iterator[Outgoing]:

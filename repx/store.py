@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from repx import places, progress
 from repx.errors import StorageError
-from repx.places import here, tree, walk
+from repx.places import here, parts, tree, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -189,6 +189,11 @@ class Store:
     def write(self, key: str, content: bytes, mode: int = 0o644) -> int:
         """Write a file, completely or not at all; return its size in bytes."""
         return self.write_many([(key, mode, content, "")])
+
+    def kept(self, wanted: Mapping[str, Facts]) -> Mapping[str, int]:
+        """Return how many bytes are there of big files whose sending broke off."""
+        big = {key: facts for key, facts in wanted.items() if facts[1] >= parts.LEAST_BYTES}
+        return self._do("read", "", lambda: self.files.kept(big)) if big else {}
 
     def write_many(self, files: Iterable[Outgoing]) -> int:
         """Write each ``(key, mode, content, sha256)`` as ``write`` does; return the bytes."""

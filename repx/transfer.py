@@ -30,6 +30,7 @@ _LAYER_SUFFIX: Final = "-layer.tar"
 _EXECUTABLE: Final = 0o755
 _PLAIN: Final = 0o644
 _DEEPEST: Final = 200
+_CHUNK: Final = 1 << 20
 _SHOWN: Final = 60
 
 
@@ -91,8 +92,9 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     there = frozenset(store.holds(known)) if known else frozenset[str]()
     missing = {key: path for key, path in contents.items() if key not in there}
     metadata = [] if manifest in held else [*_metadata(lab, files), (manifest, _PLAIN, entry, "")]
-    programs = _outgoing(files, missing, known)
-    total = sum(known[key][1] for key in missing)
+    kept = store.kept({key: known[key] for key in missing})
+    programs = _outgoing(files, missing, known, kept)
+    total = sum(known[key][1] for key in missing) - sum(kept.values())
     size = store.write_many(chain(progress.in_bytes(programs, total, "sending:"), metadata))
     if lacking:
         store.name_many({key: _content(fact) for key, fact in lacking.items()})
@@ -193,24 +195,27 @@ def _sum(files: LabFiles, path: str) -> str:
 
 
 def _outgoing(
-    files: LabFiles, paths: Mapping[str, str], facts: Mapping[str, Facts]
+    files: LabFiles, paths: Mapping[str, str], facts: Mapping[str, Facts], kept: Mapping[str, int]
 ) -> Iterator[Outgoing]:
-    """Yield the contents by key; ``paths`` has their paths in the Lab."""
+    """Yield the contents by key; ``paths`` has their paths in the Lab, ``kept`` what is there."""
     for key, path in paths.items():
         mode, _, expected = facts[key]
         with files.open(path) as source:
-            checked = _Checked(source, expected, files.describe(path))
+            checked = _Checked(source, expected, files.describe(path), kept.get(key, 0))
             yield key, mode, cast("BinaryIO", checked), expected
 
 
 class _Checked:
-    """A file of a Lab that raises LabError at its end if its sum differs from the Lab's."""
+    """A file of a Lab from ``start`` on; raises LabError at its end if its sum is not the Lab's."""
 
-    def __init__(self, source: BinaryIO, expected: str, name: str) -> None:
+    def __init__(self, source: BinaryIO, expected: str, name: str, start: int) -> None:
         self._source = source
         self._expected = expected
         self._name = name
         self._digest = hashlib.sha256()
+        self.start = start
+        while start > 0 and (skipped := self.read(min(start, _CHUNK))):
+            start -= len(skipped)
 
     def read(self, size: int) -> bytes:
         content = self._source.read(size)

@@ -137,8 +137,14 @@ class Files(Protocol):
     def holds(self, wanted: Mapping[str, Facts]) -> list[str]:
         """Return the keys whose file is as wanted."""
 
+    def kept(self, wanted: Mapping[str, Facts]) -> Mapping[str, int]:
+        """Return how many bytes are there of files whose sending broke off, for ``write_many``."""
+
     def write_many(self, files: Iterable[Outgoing]) -> int:
-        """Write files, each whole or not at all; return how many bytes."""
+        """Write files, each whole or not at all; return how many bytes.
+
+        A content with a ``start`` is the rest of what ``kept`` told.
+        """
 
     def write_new(self, folder: str, files: Iterable[tuple[str, int, bytes]]) -> None:
         """Make a folder of ``(name below it, mode, content)``, all of it or nothing."""

@@ -28,7 +28,15 @@ _CHUNK: Final = 1 << 18
 MODULES: Final = (
     "runner.marks",
     *("places.wire", "places.walk", "places.regular", "places.growth", "places.closed"),
-    *("places.look", "places.names", "places.carry", "places.tree", "places.holder", "places.far"),
+    *(
+        "places.look",
+        "places.names",
+        "places.carry",
+        "places.parts",
+        "places.tree",
+        "places.holder",
+        "places.far",
+    ),
 )
 # Pauses before a connection that broke is tried again, and one that was never there.
 _PAUSES_S: Final = (0, 2, 5, 10)

@@ -215,6 +215,7 @@ class FarFiles:
     sizes = partialmethod(_ask, "sizes")
     locked = partialmethod(_ask, "locked")
     holds = partialmethod(_ask, "holds")
+    kept = partialmethod(_ask, "kept")
     link_many = partialmethod(_ask, "link_many")
     name_many = partialmethod(_ask, "name_many")
     remove = partialmethod(_ask, "remove")

@@ -15,7 +15,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from repx.places import carry, closed, growth, look, names
+from repx.places import carry, closed, growth, look, names, parts
 from repx.places.regular import READ, is_locked, only_regular, opened
 from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
 from repx.runner import marks
@@ -207,6 +207,10 @@ class Tree:
                 return False
             return size > _COMPARED_BYTES or _sum(file) == sha256
 
+    def kept(self, wanted: "Mapping[str, tuple[int, int, str]]") -> "dict[str, int]":
+        """Return how many bytes are there of files whose sending broke off, by key."""
+        return parts.sizes(self, wanted)
+
     # --- writing ---------------------------------------------------------------------------
 
     def write_many(self, files: "Iterable[tuple[str, int, Any, str]]") -> int:
@@ -332,16 +336,17 @@ class Tree:
             # Another file system may be mounted there, or a link of ours leads to one.
             if os.fstat(beside).st_dev != os.fstat(into).st_dev:
                 beside = into
-            temporary = f".{_token()}{PART}"
-            descriptor = os.open(temporary, _NEW, mode, dir_fd=beside)
+            temporary, start = f".{_token()}{PART}", getattr(content, "start", 0)
+            descriptor = parts.opened(beside, temporary, mode, sha256, start)
             try:
                 size = _fill(descriptor, content, sha256)
                 self.settle(descriptor, mode)
                 if folders[:1] == [ARTIFACTS]:  # believed by their names, where nobody knows sums
                     os.fsync(descriptor)
                 os.rename(temporary, name, src_dir_fd=beside, dst_dir_fd=into)
-            except BaseException:  # Ctrl-C too
-                os.unlink(temporary, dir_fd=beside)
+            except BaseException as error:  # Ctrl-C too
+                kept = parts.name(mode, sha256) if sha256 and beside != into else ""
+                parts.leave(beside, temporary, kept, error)
                 raise
             finally:
                 os.close(descriptor)
@@ -382,6 +387,7 @@ def _token() -> str:
 def _fill(descriptor: int, content: "BinaryIO | bytes", sha256: str) -> int:
     """Write a file's content, looking at its sum on the way; return its size."""
     digest = hashlib.sha256()
+    parts.prefix(descriptor, digest, getattr(content, "start", 0))
     size = 0
     for chunk in _chunks(content):
         if sha256:

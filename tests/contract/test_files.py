@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repx.places import here
+from repx.places import here, parts
+from repx.places.carry import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,65 @@ def test_a_source_that_breaks_off_leaves_nothing(files: Files) -> None:
         files.write_many([("a/b", 0o644, Interrupted(), "")])
 
     assert [] == [*files.names("a"), *files.names("incoming")]
+
+
+BIG = b"0123456789abcdef" * (parts.LEAST_BYTES // 8)
+FACTS = (0o644, len(BIG), hashlib.sha256(BIG).hexdigest())
+
+
+def keep(root: Path, content: bytes, mode: int = 0o644) -> Path:
+    """Leave the beginning of a file as a connection that broke leaves it."""
+    kept = root / "incoming" / parts.name(mode, FACTS[2])
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(content)
+    return kept
+
+
+def go_on(files: Files, start: int, key: str = "big") -> None:
+    rest = Rest(BytesIO(BIG[start:]), start)
+    files.write_many([(key, FACTS[0], rest, FACTS[2])])
+
+
+def test_what_is_there_of_a_big_file_is_not_written_again(files: Files, root: Path) -> None:
+    kept = keep(root, BIG[:-5])
+
+    assert {"big": len(BIG) - 5} == files.kept({"big": FACTS, "other": (*FACTS[:2], "0" * 64)})
+    assert {} == files.kept({"program": (0o755, *FACTS[1:])})
+    go_on(files, len(BIG) - 5)
+    assert BIG == (root / "big").read_bytes()
+    assert not kept.exists()
+    assert {} == files.kept({"big": FACTS})
+
+
+def test_what_is_there_and_wrong_is_found_by_the_sum(files: Files, root: Path) -> None:
+    keep(root, b"x" + BIG[1:-5])
+    with pytest.raises(OSError, match=r"sha256 is "):
+        go_on(files, len(BIG) - 5)
+
+    assert ["incoming"] == files.names("")
+    assert [] == files.names("incoming")
+
+
+def test_what_somebody_planted_is_not_continued(files: Files, root: Path, tmp_path: Path) -> None:
+    """Neither a link, nor a file that has a second name elsewhere."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(BIG[:-5])
+    kept = keep(root, b"")
+    for plant in (kept.symlink_to, kept.hardlink_to):
+        kept.unlink()
+        plant(precious)
+        assert {} == files.kept({"big": FACTS})
+        with pytest.raises(OSError, match="its beginning is gone"):
+            go_on(files, len(BIG) - 5)
+        keep(root, b"")
+    assert BIG[:-5] == precious.read_bytes()
+    assert "big" not in files.names("")
+
+
+def test_a_beginning_that_is_gone_is_named(files: Files, root: Path) -> None:
+    root.mkdir()
+    with pytest.raises(OSError, match="its beginning is gone"):
+        go_on(files, 5)
 
 
 def test_a_folder_is_there_complete_or_not_at_all(files: Files, root: Path) -> None:

@@ -206,6 +206,35 @@ def test_what_dies_amid_a_transfer_leaves_nothing_half(here: Place, server: Sshd
     assert 2 == begun(here)
 
 
+@pytest.mark.parametrize("how", ["server", "link", "client"])
+def test_a_big_file_goes_on_where_the_connection_broke(here: Place, server: Sshd, how: str) -> None:
+    size = 24 << 20
+    lab = json.loads(json.dumps(LAB))
+    lab["stages"]["a"]["parameters"]["data"] = ""
+    lab["runs"]["r"]["parameters"]["data"] = {"files": "big.bin"}
+    (here.folder / "big.bin").write_bytes(os.urandom(size))
+    here.write("lab.yaml", json.dumps(lab))
+    here.repx("build")
+    use(here, server)
+    relay = f"ProxyCommand {sys.executable} {RELAY} %h %p 0 {here.folder / 'link'}"
+    server.configure(f"{relay} {16 << 20}")
+    process = here.start("run")
+    here.wait_until((here.folder / "link" / "reached").exists)
+    victims = {"server": sessions(server), "client": [process.pid], "link": []}
+    (here.folder / "link" / "cut").touch() if how == "link" else kill(victims[how])
+    process.communicate(timeout=90)
+    (here.folder / "link" / "cut").unlink(missing_ok=True)
+    (here.folder / "link" / "go").touch()
+    sum_in_name = f".{'[0-9a-f]' * 64}*.part"
+    here.wait_until(lambda: list((here.store / "incoming").glob(sum_in_name)))
+    said = here.repx("run", "-vv")
+
+    assert "2/2 ok" in said
+    *_, sent = re.findall(r"(\d+) bytes sent", said)
+    assert int(sent) < size - (12 << 20)
+    assert not list((here.store / "incoming").iterdir())
+
+
 def test_a_frozen_connection_is_given_up(
     server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
