@@ -210,7 +210,8 @@ repx_unpack_image() {
   umask 022
   # What a killed process has left; without flock another may be at work there.
   type -P flock >/dev/null || part+=.$HOSTNAME.$$
-  repx_delete "$part" "$part".* && repx_unpack "$part" "${repx_layers[@]}" || return
+  repx_delete "$part" "$part".* || return
+  repx_unpack "$part" "${repx_layers[@]}" || { repx_delete "$part" "$part".*; return 1; }
   repx_why="cannot rename $part"
   mv -T -- "$part" "$repx_root" || [[ -d $repx_root ]]
 }

@@ -97,11 +97,13 @@ repx_amd_words() {
 
 # Each layer must be what its digest says.
 repx_sums() {
+  local sum
   local -a rest=("${repx_layers[@]}")
   while ((${#rest[@]})); do
-    [[ $(sha256sum <"${rest[0]}") == "${rest[1]}  -" ]] || {
+    sum=$(sha256sum <"${rest[0]}") || { echo "layer missing: ${rest[0]}"; return 1; }
+    [[ $sum == "${rest[1]}  -" ]] || {
       mv -f -- "${rest[0]}" "${rest[0]}.broken" 2>/dev/null
-      echo "layer broken or missing: ${rest[0]}; \`repx run\` sends it again"
+      echo "layer broken: ${rest[0]}; \`repx run\` sends it again"
       return 1
     }
     rest=("${rest[@]:2}")

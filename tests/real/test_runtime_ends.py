@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import secrets
 import signal
@@ -198,7 +199,8 @@ def test_an_unpacking_that_was_killed_halfway_is_done_anew(
         **{f"data/{number}": bytes(100_000) for number in range(200)},
     }
     count = 'ls /data | wc -l >"$out/begun"'
-    here = isolated(lab(count), "bwrap", [image_labs.shell_layer(), image_labs.layer(big)])
+    packed = gzip.compress(image_labs.layer(big))
+    here = isolated(lab(count), "bwrap", [image_labs.shell_layer(), packed])
     # tar itself stops in the middle of the big layer; whoever is killed has the store in its words.
     pause = tmp_path / "pause"
     pause.write_text(f"#!/bin/sh\nexec tail -f /dev/null {here.store}/\n")

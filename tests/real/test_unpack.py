@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from pathlib import Path
@@ -19,13 +20,21 @@ from tests.image_labs import layer
 USER = 20000
 
 
-def unpack(
-    root: Path, *layers: bytes, user: int | None = None, sums: list[str] | None = None
+def unpack(  # each is one fault
+    root: Path,
+    *layers: bytes,
+    user: int | None = None,
+    sums: list[str] | None = None,
+    beside: Path | None = None,
+    killed_after_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Unpack layers into a folder, as a job would on a node; the exit code is 1 where it cannot."""
+    """Unpack layers into a folder, as a job would on a node; the exit code is 1 where it cannot.
+
+    The layers lie in ``beside``, or beside the root.
+    """
     words = []
     for number, content in enumerate(layers):
-        path = root.parent / f"layer {number}:x"
+        path = (beside or root.parent) / f"layer {number}:x"
         path.write_bytes(content)
         words += [str(path), sums[number] if sums else hashlib.sha256(content).hexdigest()]
     script = '. "$1" && umask 022 && { repx_unpack "${@:2}" || { echo "$repx_why"; exit 1; }; }'
@@ -38,14 +47,22 @@ def unpack(
         for above in root.parents:
             if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
                 above.chmod(above.stat().st_mode | 0o011)
-    library = root.parent / "unpack.sh"
+    library = (beside or root.parent) / "unpack.sh"
     library.write_text(assets.path("templates/unpack.sh").read_text())
-    return subprocess.run(
+    process = subprocess.Popen(
         [*become, "bash", "-c", script, "bash", str(library), str(root), *words],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        out, err = process.communicate(timeout=killed_after_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def tree(root: Path) -> dict[str, str]:
