@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from repx.runtimes.rooms import Room
     from repx.target import Target
 
-SHELL_LIBRARY: Final = ("lib.sh", "markers.sh", "exceptional.sh", "batch.sh", "scatter-gather.sh")
+SHELL_LIBRARY: Final = (
+    "lib.sh",
+    "markers.sh",
+    "exceptional.sh",
+    "batch.sh",
+    "scatter-gather.sh",
+    "secrets.sh",
+)
 
 _SCRIPT: Final = 0o755
 _PRIVATE: Final = 0o700

@@ -245,64 +245,16 @@ repx_wait_for_remains() {
 
 # --- before the program --------------------------------------------------------------------
 
-# Can every secret be read? They are read once more, by the program's own process.
 repx_check_secrets() {
-  local index REPLY
-  for ((index = 0; index < ${#repx_secrets[@]}; index += 3)); do
-    repx_secret "$index" || repx_fail 1 "environment: $REPLY" || return
-  done
+  # shellcheck source=templates/secrets.sh
+  . "$repx_here/secrets.sh"
+  repx_check_all_secrets
 }
 
-# INDEX: set REPLY to a secret's value, or to what is wrong.
-repx_secret() {
-  local name=${repx_secrets[$1]} from=${repx_secrets[$1 + 2]}
-  if [[ ${repx_secrets[$1 + 1]} == env ]]; then
-    [[ -n ${!from+set} ]] || { REPLY="$name: the variable $from is not set" && return 1; }
-    REPLY=${!from}
-  else
-    # shellcheck disable=SC2088 # a text, to be expanded here
-    [[ $from != '~/'* ]] || from=${HOME-}/${from:2}
-    [[ -f $from && -r $from ]] || { REPLY="$name: cannot read $from" && return 1; }
-    REPLY=$(<"$from")
-  fi
-}
-
-# ENTRY...: become the program, where its environment is not just these entries: a site's own
-# lines change it, or secrets must not stand in a command line that everybody sees.
 repx_become_otherwise() {
-  local index path=${PATH-/usr/bin:/bin} secrets='' entry open=() REPLY
-  local -A hidden=()
-  for ((index = 0; index < ${#repx_secrets[@]}; index += 3)); do
-    repx_secret "$index" || exit 1
-    printf -v secrets '%sexport %s=%q\n' "$secrets" "${repx_secrets[index]}" "$REPLY"
-    hidden[_${repx_secrets[index]}]=1
-    [[ ${repx_secrets[index + 1]} != env ]] || hidden[_${repx_secrets[index + 2]}]=1
-  done
-  # What is secret is in the caller's environment, too; everybody can read a command line.
-  for entry; do
-    if [[ -z ${hidden[_${entry%%=*}]-} ]]; then
-      open+=("$entry")
-    else
-      printf -v secrets 'export %s=%q\n%s' "${entry%%=*}" "${entry#*=}" "$secrets"
-    fi
-  done
-  set -- "${open[@]}"
-  if [[ $(type -t repx_site) == function || ! -r /proc/self/environ ]]; then
-    set +C
-    repx_unset_ours
-    [[ $(type -t repx_site) != function ]] || repx_site
-    path=$PATH
-    for ((index = 0; index < ${#repx_environment[@]}; index += 2)); do
-      set -- "$@" "${repx_environment[index]}=${repx_environment[index + 1]}"
-      [[ ${repx_environment[index]} != PATH ]] || path=${repx_environment[index + 1]}
-    done
-    [[ -z $repx_path ]] || set -- "$@" "PATH=$repx_path:$path"
-    [[ -n $secrets ]] || exec env -- "$@" "${repx_command[@]}"
-    eval "$secrets"
-    exec env -- "$@" "${repx_command[@]}"
-  fi
-  # shellcheck disable=SC2016 # the inner bash expands it
-  exec env -i -- "$@" bash -c '. /dev/fd/3; exec 3<&-; exec "$@"' bash "${repx_command[@]}" 3<<<"$secrets"
+  # shellcheck source=templates/secrets.sh
+  . "$repx_here/secrets.sh"
+  repx_become_with_secrets "$@"
 }
 
 # What is ours of the environment is not the program's business.

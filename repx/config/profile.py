@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _DIRECTIVES: Final = {**rules.DIRECTIVES, "mail_type": "mail-type", "mail_user": "mail-user"}
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE: Final = re.compile(r"\$(\w+)")
+# Secrets come through a shell's environment, and bash sets these itself: bash(1), Shell Variables.
+OF_BASH: Final = frozenset(("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "_"))
+_MARK: Final = "REPX_UNIT"  # of every process of a job
 
 
 class Places:
@@ -115,6 +118,7 @@ def read(
     slurm = entry.at("slurm")
     bundles = tuple(_bundle(each) for each in slurm.each("bundle"))
     environment = entry.get("environment", {})
+    _check_names(entry.at("environment"))
     return Target(
         name=name,
         base_path=places.remote("base_path") or "",
@@ -160,6 +164,18 @@ def _gpus(said: bool | str) -> str | None:  # noqa: FBT001  # as YAML writes it
     if isinstance(said, str):
         return said
     return "nvidia" if said else None
+
+
+def _check_names(environment: Entry) -> None:
+    """Note variables that cannot have the value that they are given."""
+    for name, value in environment.data.items():
+        named = {name, *value.values()} if isinstance(value, Mapping) else set()
+        for word in sorted(named & OF_BASH):
+            what = f"bash sets {word} itself, not to a secret"
+            environment.report(name, f"environment: {what}: use another variable")
+        if name == _MARK:
+            what = f"repx marks the processes of a job with {_MARK}"
+            environment.report(name, f"environment: {what}: use another variable")
 
 
 def _secret(value: Mapping[str, str]) -> Secret:

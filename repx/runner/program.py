@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BASH_SCRIPT: Final = b"#!/usr/bin/env bash\n"
 PATH: Final = b"/usr/bin:/bin"  # if the environment has none
 PER_RUNG: Final = 3  # cpus, mem and time
+VALUE_MOST: Final = 100_000  # bytes of a secret; Linux takes 128 KiB with the name
 STARTER: Final = re.compile(rb"[A-Za-z0-9:._-]+")  # valid values of REPX_BY
 
 
@@ -127,8 +128,13 @@ def secret(kind: bytes, source: bytes, given: dict[bytes, bytes]) -> bytes:
         return given[source]
     if source.startswith(b"~/"):
         source = given.get(b"HOME", b"") + source[1:]
+    if not os.path.isfile(source):  # a pipe would block
+        raise NeedsShell
     try:
         with open(source, "rb") as stream:
-            return stream.read().rstrip(b"\n")
+            value = stream.read(VALUE_MOST).rstrip(b"\n")
     except OSError:
         raise NeedsShell from None
+    if b"\0" in value or len(value) >= VALUE_MOST:
+        raise NeedsShell
+    return value

@@ -183,9 +183,12 @@ repx_end_bwrap() {
 
 # bwrap reads further options from a descriptor.
 _SECRETS: Final = r"""
-names=("${@:1:$0}")
+repx_names=" ${*:1:$0} "
 shift "$0"
-exec 3< <(for name in "${names[@]}"; do printf '%s\0' --setenv "$name" "${!name}"; done)
+exec 3< <(while IFS= read -r -d '' repx_entry; do
+  [[ $repx_names != *" ${repx_entry%%=*} "* ]] ||
+    printf '%s\0' --setenv "${repx_entry%%=*}" "${repx_entry#*=}"
+done </proc/self/environ)
 exec "$@"
 """
 
