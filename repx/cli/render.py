@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, schedulers
-from repx.cli import remaking, report
-from repx.cli.choosing import scheduler_option, selection_options
+from repx.cli import fetching, given, remaking, report
+from repx.cli.choosing import from_option, scheduler_option, selection_options
 from repx.cli.context import command
 from repx.cli.forgotten import no_build_option
 from repx.errors import InputError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @selection_options
 @scheduler_option
+@from_option
 @click.option(
     "-o",
     "--output",
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
 def render(context: Context, wish: Callable[[Lab], Wish], output: Path, no_build: bool) -> int:
     """Write the submission folder of a run without starting it.
 
-    The scripts run here as they are: what they need is copied to the target's store. Running
-    them by hand gives the same markers, logs and statuses as `repx run`.
+    The scripts run here as they are: what they need is copied to the target's store, also results
+    from `cache:` and --from. Running them by hand gives the same markers, logs and statuses as
+    `repx run`.
     """
     folder = output.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -55,11 +57,14 @@ def render(context: Context, wish: Callable[[Lab], Wish], output: Path, no_build
     target = context.target()
     store = context.store(target)
     resources, explain = context.resources_of(opened.lab, target), context.explain(opened)
+    supply = context.supply(opened.lab)
 
     def made(wished: Wish) -> Plan:
-        return engine.prepare(opened.lab, wished, store, target, resources, explain)
+        return engine.prepare(opened.lab, wished, store, target, resources, explain, supply.reasons)
 
-    plan, _ = remaking.plan(opened.lab, store, wish(opened.lab), made)
+    plan, wished = remaking.plan(opened.lab, store, wish(opened.lab), made)
+    given.hint(context, target, [task.job.id for task in plan.tasks])
+    plan = fetching.all_of(plan, supply, store, lambda: made(wished))
     if not plan.tasks:
         report.nothing_to_do(plan, as_json=context.json)
         return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repx import console, engine, follow, schedulers
-from repx.cli import given, remaking, report, watching
+from repx.cli import fetching, given, remaking, report, watching
 from repx.cli.choosing import (
     from_option,
     isolate_option,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from repx.places import Process
     from repx.plan import Plan, Wish
     from repx.schedulers.contract import Limits
-    from repx.sources import Supply
     from repx.store import Store
     from repx.target import Target
 
@@ -92,7 +91,7 @@ def run(
     given.hint(context, target, [task.job.id for task in plan.tasks])
     if dry_run:
         return _foretell(context, opened.lab, store, plan)
-    plan = _fetched(plan, supply, store, lambda: planned(wished))
+    plan = fetching.all_of(plan, supply, store, lambda: planned(wished))
     if plan.tasks:
         context.trust(opened, asked_for=trust)
         context.note_run()
@@ -112,14 +111,6 @@ def run(
         report.how_to_look(submission, as_json=context.json)
         return 0
     return _to_the_end(opened, store, submission, agent, as_json=context.json)
-
-
-def _fetched(plan: Plan, supply: Supply, store: Store, planned: Callable[[], Plan]) -> Plan:
-    """Bring what a plan fetches; return the plan for what is left."""
-    while plan.fetched:
-        report.fetched(supply.bring(plan.fetched, store))
-        plan = planned()
-    return plan
 
 
 def _foretell(context: Context, lab: Lab, store: Store, plan: Plan) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -73,6 +74,33 @@ def test_the_rest_runs_and_stands_on_what_was_fetched(here: Place) -> None:
     assert "2/2 ok" in here.repx("run")
     found = (here.folder / "mine").glob("outputs/*-sum-*/out/y")
     assert ["1\n", "2\n", "3\n"] == sorted(path.read_text() for path in found)
+
+
+def test_rendered_scripts_run_only_what_nobody_has(here: Place) -> None:
+    here.write("lab.yaml", json.dumps(LAB).replace("[1, 2]", "[1, 2, 3]"))
+    here.repx("build")
+    use_cache(here)
+    said = here.repx("render", "-o", "scripts")
+    rendered = sorted(path.name.split("-")[1] for path in (here.folder / "scripts/jobs").iterdir())
+
+    assert f"fetched 4 jobs from {here.folder}/shared" in said
+    assert "2 jobs; start with" in said
+    assert ["a", "sum"] == rendered
+    subprocess.run(["bash", "scripts/run.sh"], cwd=here.folder, check=True, capture_output=True)
+    assert {"succeeded"} == set(here.states().values())
+
+
+def test_nothing_is_rendered_where_another_target_has_all(here: Place) -> None:
+    targets = {"night": {"base_path": str(here.store)}, "laptop": {"base_path": "laptop"}}
+    here.write("targets.yaml", json.dumps({"targets": targets}))
+    here.repx("run", "--target", "night", "--force")
+    hint = here.repx("render", "--target", "laptop", "-o", "scripts")
+    (here.folder / "scripts").rename(here.folder / "before")
+    said = here.repx("render", "--target", "laptop", "-o", "scripts", "--from", "night")
+
+    assert "--from night`" in hint
+    assert "nothing to do: 4 jobs succeeded already" in said
+    assert not (here.folder / "scripts").exists()
 
 
 def test_what_is_forced_and_what_depends_on_it_is_computed(here: Place) -> None:
