@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from repx.store import as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from repx.model import JobId
     from repx.store import Store
 
 _NOTE: Final = "brought"
-_TYPES: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("by", "host", "sha256"), str),
-    "at": (int, float),
-    "size": int,
+_SUM: Final = re.compile(r"[0-9a-f]{64}")
+_LONGEST: Final = 256
+
+
+def _is_name(value: object) -> bool:
+    """Return whether a terminal can show a value as a name."""
+    return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
+
+
+# What the fields of an entry or a note may be: other people write them.
+_FIELDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "by": _is_name,
+    "host": _is_name,
+    "at": lambda value: isinstance(value, int | float) and 0 <= value < 1 << 40,
+    "sha256": lambda value: isinstance(value, str) and _SUM.fullmatch(value) is not None,
+    "size": lambda value: type(value) is int and value > 0,
 }
 
 
@@ -38,10 +51,9 @@ class Found:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Found:
-        """Read an entry of an archive, or a note in a marker; other types count as absent."""
-        given = {name: entry.get(name) for name in ("by", "host", "at", "sha256", "size")}
+        """Read an entry of an archive, or a note in a marker; invalid fields count as absent."""
         typed: dict[str, Any] = {
-            name: value for name, value in given.items() if isinstance(value, _TYPES[name])
+            name: entry[name] for name, is_valid in _FIELDS.items() if is_valid(entry.get(name))
         }
         return cls(**typed)
 

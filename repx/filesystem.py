@@ -119,7 +119,8 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
         if isinstance(lpath, str) or isinstance(rpath, str):
             super().put(lpath, rpath, recursive=recursive, **more)
             return
-        self.store.write_many(_opened(dict(zip(self._strip_protocol(rpath), lpath, strict=True))))
+        files = dict(zip(self._strip_protocol(rpath), lpath, strict=True))
+        self.store.write_many(_opened(files, more.get("callback")))
 
     def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
         """Write a local file."""
@@ -136,6 +137,8 @@ class StoreFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
             with Path(places.pop(key)).open("wb") as local:
                 while chunk := file.read(_CHUNK):
                     local.write(chunk)
+                    if more.get("callback"):
+                        more["callback"].branched(key, local).relative_update(len(chunk))
         if places:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), next(iter(places)))
 
@@ -218,10 +221,12 @@ class _Writer:
             self._file.close()
 
 
-def _opened(paths: Mapping[str, str]) -> Iterator[Outgoing]:
+def _opened(paths: Mapping[str, str], callback: Any) -> Iterator[Outgoing]:
     for key, path in paths.items():
         with Path(path).open("rb") as file:
             yield key, _PLAIN, file, ""
+            if callback:
+                callback.branched(path, key).relative_update(file.tell())
 
 
 def _listed(path: Any) -> list[str]:

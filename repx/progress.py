@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ def in_bytes(files: Iterable[Outgoing], total: int, doing: str) -> Iterator[Outg
                 count.add(len(content))
             else:
                 yield key, mode, _Counted(content, count), sha256
+
+
+@contextmanager
+def counted(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes the number of bytes that came; ``total`` is their sum."""
+    if not _bars:
+        yield lambda _: None
+        return
+    with _bars[1](doing, total) as tell:
+        yield _Count(tell).add
 
 
 class _Count:

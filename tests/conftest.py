@@ -49,6 +49,7 @@ UNIT: Final = Path(__file__).parent / "unit"
 GOLDEN: Final = Path(__file__).parent / "golden"
 
 pytest_plugins = [
+    "tests.contract.archives",
     "tests.nix.machine",
     "tests.real.folders",
     "tests.real.people",

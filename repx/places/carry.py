@@ -74,7 +74,7 @@ def _list(tree: "Tree", folder: str, found: "dict[str, tuple[int, int]]") -> Non
                     found[key] = (there.st_mode, 0)
                 continue
             if stat.S_ISLNK(there.st_mode):
-                if _leads_inside(key, os.readlink(tree.path(key))):
+                if leads_inside(key, os.readlink(tree.path(key))):
                     found[key] = (there.st_mode, there.st_size)
                     continue
                 with suppress(OSError):
@@ -83,7 +83,7 @@ def _list(tree: "Tree", folder: str, found: "dict[str, tuple[int, int]]") -> Non
                 found[key] = (there.st_mode & 0o777, there.st_size)
 
 
-def _leads_inside(key: str, to: str) -> bool:
+def leads_inside(key: str, to: str) -> bool:
     """Return whether a link stays in the folder of its job."""
     home = "/".join(key.split("/")[:2])
     leads = posixpath.normpath(posixpath.join(posixpath.dirname(key), to))
@@ -102,7 +102,7 @@ def fetch(
         try:
             mode = os.lstat(path).st_mode
             to = os.readlink(path) if stat.S_ISLNK(mode) else ""
-            if stat.S_ISDIR(mode) or (to and _leads_inside(key, to)):
+            if stat.S_ISDIR(mode) or (to and leads_inside(key, to)):
                 yield key, mode, Rest(io.BytesIO(os.fsencode(to)))
                 continue
             descriptor = regular.opened(path)
@@ -111,7 +111,7 @@ def fetch(
         with open(descriptor, "rb") as file:
             size, sha256 = begun.get(key, (0, ""))
             there = os.fstat(descriptor)
-            if not size or there.st_size < size or _sum(file, size) != sha256:
+            if not size or there.st_size < size or sum_of(file, size) != sha256:
                 size = 0
             file.seek(size)
             yield key, there.st_mode & 0o777, Rest(file, size)
@@ -142,7 +142,7 @@ def begun(tree: "Tree", sizes: "Mapping[str, int]") -> "dict[str, tuple[int, str
                 if not stat.S_ISREG(there.st_mode) or there.st_size > size:
                     continue
                 with open(regular.opened(path), "rb") as file:
-                    found[key] = (there.st_size, _sum(file, there.st_size))
+                    found[key] = (there.st_size, sum_of(file, there.st_size))
                 break
     return found
 
@@ -309,7 +309,7 @@ class _Job:
         return self._walk.enter(folders)
 
     def _link(self, key: str, to: bytes, name: str, into: int) -> None:
-        if not _leads_inside(key, os.fsdecode(to)):
+        if not leads_inside(key, os.fsdecode(to)):
             raise OSError(errno.EINVAL, f"a link that leads out of its job: {os.fsdecode(to)}")
         temporary = f".{os.urandom(12).hex()}.part"
         os.symlink(to, temporary, dir_fd=into)
@@ -403,8 +403,8 @@ def _open_part(key: str, folder: int) -> "tuple[int, str]":
     return os.open(name, _PART | os.O_EXCL, _PRIVATE, dir_fd=folder), name
 
 
-def _sum(file: "BinaryIO", size: int) -> str:
-    """Return the sum of the first bytes of a file."""
+def sum_of(file: "BinaryIO", size: int) -> str:
+    """Return the sum of the first ``size`` bytes of a file."""
     digest = hashlib.sha256()
     while size > 0:
         chunk = file.read(min(size, _CHUNK))
