@@ -169,11 +169,6 @@ def bold(text: str) -> str:
     return _paint(text, "1", sys.stdout)
 
 
-def dim(text: str) -> str:
-    """Return less important text, dimmed on a terminal."""
-    return _paint(text, "2", sys.stdout)
-
-
 def plain(value: object) -> str:
     """Return any value as one line of text, with control characters escaped."""
     return _CONTROL.sub(_show_control, str(value))

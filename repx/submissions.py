@@ -144,11 +144,6 @@ def agent_lock(submission: str) -> str:
     return f"{FOLDER}/{submission}/agent.lock"
 
 
-def active(store: Store) -> list[str]:
-    """Return the submissions that a local scheduler works on now: it holds their lock."""
-    return [name for name in ids(store) if store.locked(agent_lock(name))]
-
-
 def reported(
     submission: str,
     jobs: Sequence[JobId],

@@ -59,15 +59,13 @@ class Runtime:
     ``repx_prepare_NAME`` makes the node ready for an image, under a lock, once. Where the end of
     the process tree does not end all, ``repx_begin_NAME`` comes before an attempt,
     ``repx_end_NAME`` asks the program to stop, ``repx_after_NAME`` removes what is left.
-    ``inherits_lock`` tells whether the program's processes hold the job's lock. ``ask`` is what
-    the administrator of a node can do where the runtime does not work.
+    ``ask`` is what the administrator of a node can do where the runtime does not work.
     """
 
     name: str
     run: Callable[[Launch, Walls, Resources], tuple[str, ...]]
     functions: tuple[str, ...]
     isolates: bool = True
-    inherits_lock: bool = True
     ask: str = ""
 
 

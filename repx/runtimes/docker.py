@@ -49,6 +49,5 @@ DOCKER: Final = Runtime(
     name="docker",
     run=containers.run,
     functions=(containers.SHELL, _SHELL),
-    inherits_lock=False,
     ask="start dockerd and add the user to the group docker (which is as good as root)",
 )

@@ -54,7 +54,6 @@ PODMAN: Final = Runtime(
     name="podman",
     run=containers.run,
     functions=(containers.SHELL, _SHELL),
-    inherits_lock=False,
     ask="install uidmap, give the user subordinate ids (usermod --add-subuids 100000-165535 "
     "--add-subgids 100000-165535 USER), and `loginctl enable-linger USER`, which keeps "
     "/run/user/UID; then the user runs `podman system migrate`",

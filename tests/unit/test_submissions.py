@@ -53,13 +53,11 @@ def test_an_agent_that_has_ended_holds_nothing_until_it_starts_again() -> None:
     assert {"a", "b"} == again.keys()
 
 
-def test_a_folder_without_agent_is_not_active_and_a_broken_plan_is_empty(tmp_path: Path) -> None:
+def test_a_broken_plan_is_empty(tmp_path: Path) -> None:
     store = stores.local(str(tmp_path))
     store.write("submissions/one/plan.json", b"{")
-    store.write("submissions/one/agent.lock", b"")
 
     assert submissions.ids(store) == ["one"]
-    assert submissions.active(store) == []
     assert submissions.plan(store, "one") == {}
     assert submissions.events(store, "one") == []
 
