@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import multiprocessing
+import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from campaign import mutate, readers
+from campaign import museum, mutate, readers
 from campaign.study import Study, Verdict, made
 
 if TYPE_CHECKING:
     from campaign.readers import Told
 
-_CODES: Final = (0, 1, 2, 3)
+Words = tuple[str, ...]
 
-_LOOK: Final = (
+_CODES: Final = (0, 1, 2, 3)
+_WORKERS: Final = os.cpu_count() or 1
+_WORTH_IT: Final = 500  # mutations: each worker makes a project of its own first
+_FRESH: Final = 100  # mutations, after which the project is laid out anew: commands leave things
+_STATES: Final = ("status", "--json")
+
+_LOOK: Final[tuple[Words, ...]] = (
     ("status",),
-    ("status", "all", "--json"),
     ("list", "jobs"),
     ("run", "-n"),
     ("show", "job", "{job}"),
     ("log", "{job}"),
     ("show", "output", "{job}"),
+    ("usage",),
+    ("gc", "--images", "-n"),
+    ("pull", "-o", "again"),
+    ("cancel", "--all"),
     (readers.ANALYSIS, "{job}"),
 )
-_LAB: Final = (
+_LAB: Final[tuple[Words, ...]] = (
     ("list", "runs"),
     ("list", "jobs"),
     ("verify",),
@@ -38,108 +50,218 @@ _LAB: Final = (
     ("viz", "-o", "drawn.mmd"),
     ("render", "-o", "rendered"),
     ("trace-params",),
+    ("diff", "lab.tar"),
     ("show", "job", "{job}"),
     (readers.ANALYSIS, "{job}"),
 )
-_RUNNER: Final = ((readers.RUNNER,),)
-_DEFINITION: Final = (("build",), ("list", "jobs"), ("run", "-n"))
-_TARGETS: Final = (("targets",), ("run", "-n"), ("status",))
+_TAR: Final[tuple[Words, ...]] = tuple(
+    (verb, *rest, "--lab", "lab.tar")
+    for verb, *rest in (("list", "jobs"), ("verify",), ("run", "-n"), ("status",))
+)
+_RUNNER: Final[tuple[Words, ...]] = ((readers.RUNNER,),)
+_DEFINITION: Final[tuple[Words, ...]] = (("build",), ("list", "jobs"), ("run", "-n"), ("diff", "lab.tar"))
+_TARGETS: Final[tuple[Words, ...]] = (
+    *(("targets",), ("run", "-n"), ("status",), ("render", "-o", "rendered")),
+    ("run", "-n", "--resources", "rules.yaml"),
+)
+_ARCHIVE: Final[tuple[Words, ...]] = (
+    ("pull", "--from", "archive", "-o", "again"),
+    ("pull", "--from", "archive.zip", "-o", "again"),
+    ("push", "--to", "archive"),
+    ("push", "--to", "archive.zip"),
+    ("run", "-n", "--force"),
+)
+
+
+def _at(target: str) -> tuple[Words, ...]:
+    questions = (("status",), ("cancel", "--all"), ("run", "-n"), ("log", "{job}"), ("usage",))
+    return tuple((*words, "--target", target) for words in questions)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Files of one kind: which of a study's, what is mutated, and what reads them."""
+    """Files of one kind: where they lie in the project, and what reads them.
 
-    files: Callable[[Study], list[Path]]
-    commands: tuple[tuple[str, ...], ...]
+    ``seal``: the Lab's manifest gets the sum of what was mutated. ``spares``: jobs whose id is
+    not in the file's path stay succeeded.
+    """
+
+    patterns: tuple[str, ...]
+    commands: tuple[Words, ...]
     seal: bool = False
+    spares: bool = False
+    weight: int = 1
+
+
+_SUBMITTED: Final = (
+    *("*.json", "*.jsonl", "*.tsv", "*.log", "agent.lock", "logs/*"),
+    *("cancel", "forced", "unseen"),
+)
+GROUPS: Final[Mapping[str, Group]] = {
+    "definition": Group(("lab.yaml",), _DEFINITION, weight=2),
+    "project": Group(
+        ("stage.py", "beside.txt", "data/*.csv", "box.tar"), _DEFINITION
+    ),
+    "profiles": Group(("targets.yaml", "rules.yaml", "batch.yaml"), _TARGETS, weight=2),
+    "old settings": Group(("home/.config/repx/*.toml",), (("targets", "import", "-o", "again"),)),
+    "metadata": Group(("copy/revision/*.json", "copy/images/*/*.json"), _LAB, seal=True, weight=2),
+    "manifest": Group(("copy/lab/*.json", "copy/store/*", "copy/readme/*"), _LAB),
+    "tar": Group(("lab.tar",), _TAR),
+    "markers": Group(
+        ("store/outputs/**/repx/*", "store/outputs/completions.jsonl"), _LOOK, spares=True, weight=3
+    ),
+    "results": Group(("store/outputs/*/out/*",), ((readers.ANALYSIS, "{job}"),)),
+    "submissions": Group(
+        tuple(f"store/submissions/*/{name}" for name in _SUBMITTED), _LOOK, spares=True, weight=2
+    ),
+    "closed": Group(
+        ("store/closed/*", "store/stale/*"),
+        _LOOK,
+        spares=True,
+    ),
+    "artifacts": Group(("store/artifacts/**/*.json", "store/cache/**/*.lock"), _LOOK, spares=True),
+    "by Slurm": Group(
+        ("answers/s[qac]*", *(f"store-cluster/submissions/*/{name}" for name in _SUBMITTED)),
+        _at("cluster"),
+        weight=2,
+    ),
+    "by a dialect": Group(
+        ("answers/qstat", *(f"store-batch/submissions/*/{name}" for name in _SUBMITTED)),
+        _at("batch"),
+    ),
+    "far away": Group(("answers/ssh",), (*_at("far"), ("run", "-n", "--target", "far"))),
+    "memory": Group(
+        (".repx/*.json", ".repx/built/*", ".repx/ran/*", ".repx/labs/.lock", "home/.[cl]*/**/*"),
+        (*_DEFINITION, *_TARGETS, ("verify",)),
+    ),
+    "archives": Group(("archive/entries/*", "archive/packs/*", "archive.zip"), _ARCHIVE),
+    "pulled": Group(
+        ("pulled/outputs/**/repx/*",), (("pull", "-o", "pulled"), ("status",)), spares=True
+    ),
+    "plans": Group(("store/submissions/*/plan.json",), _RUNNER),
+    "job files": Group(("store/submissions/*/jobs/**/*.sh",), _RUNNER),
+}
 
 
 def run(budget: int, seed: int) -> Verdict:
-    """Mutate ``budget`` files; return what was broken."""
-    verdict = Verdict()
-    with made() as looked_at, made() as run_again:
-        for each in (looked_at, run_again):
-            each.finish(each.start("run", work_s=0), verdict)
-            _own(each)
-        (job,) = sorted(path.name for path in looked_at.store.glob("outputs/*-second-*"))[:1]
-        for number in range(budget):
-            chance = random.Random(f"{seed}:{number}")
-            group = chance.choice(_GROUPS)
-            study = run_again if group.commands is _RUNNER else looked_at
-            path = chance.choice(group.files(study))
-            with _mutated(study, path, chance, seal=group.seal) as content:
-                verdict.attacks += 1
-                words = chance.choice(group.commands)
-                told = readers.read(study, [word.format(job=job) for word in words])
-                _judge(told, verdict, f"seed {seed}:{number}, {path.name}, {content[:60]!r}")
+    """Mutate ``budget`` files, on all cores; return what was broken."""
+    count = _WORKERS if budget > _WORTH_IT else 1
+    shares = [range(first, budget, count) for first in range(count)]
+    with multiprocessing.get_context("spawn").Pool(count) as workers:
+        verdict = Verdict()
+        for part in workers.starmap(_share, [(numbers, seed) for numbers in shares if numbers]):
+            verdict.add(part)
     return verdict
 
 
-def _own(study: Study) -> None:
-    """Replace the link to the Lab by a folder of real files, so that these can be changed."""
-    link = study.folder / "result"
-    copy = study.folder / "copy"
-    shutil.copytree(link.resolve(), copy, symlinks=True)
-    for path in copy.rglob("*"):
-        if not path.is_symlink():
-            path.chmod(0o755)
-    link.unlink()
-    link.symlink_to(copy)
+def _share(numbers: range, seed: int) -> Verdict:
+    verdict = Verdict()
+    readers.load_everything()
+    weights = [group.weight for group in GROUPS.values()]
+    with museum.opened() as shown, made() as run_again, _kept(shown.folder) as spare:
+        run_again.hear(run_again.start("run", work_s=0), verdict)
+        museum.own(run_again)
+        states = _succeeded(readers.read(shown, list(_STATES)))
+        for count, number in enumerate(numbers):
+            chance = random.Random(f"{seed}:{number}")
+            (name,) = chance.choices(tuple(GROUPS), weights)
+            study = run_again if GROUPS[name].commands is _RUNNER else shown
+            if count % _FRESH == 0 or not _files(study, name):
+                _lay_out_anew(shown.folder, spare)
+            verdict.attacks += 1
+            _attack(study, name, chance, states, verdict, f"seed {seed}:{number}")
+    return verdict
 
 
-def _of_store(study: Study) -> list[Path]:
-    names = ("SUCCESS", "FAIL", "*.json", "*.jsonl", "*.tsv", "*.lock", "lock", "ended", "*.log")
-    found = [path for name in names for path in study.store.rglob(name) if path.is_file()]
-    return sorted(path for path in found if "artifacts" not in path.parts)
+def _attack(
+    study: Study, name: str, chance: random.Random, states: set[str], verdict: Verdict, about: str
+) -> None:
+    group = GROUPS[name]
+    path = chance.choice(_files(study, name))
+    job = _job(path) or chance.choice(sorted(states))
+    with _mutated(study, path, chance, seal=group.seal) as how:
+        what = f"{about}: {name}: {path.relative_to(study.folder)}: {how}"
+        for words in chance.sample(group.commands, min(2, len(group.commands))):
+            told = readers.read(study, [word.format(job=job) for word in words])
+            _judge(told, verdict, what)
+        if group.spares:
+            left = _succeeded(readers.read(study, list(_STATES)))
+            lost = sorted(each for each in states - left if each not in str(path))
+            verdict.lost += len(lost)
+            verdict.notes += [f"{what}: not succeeded any more: {', '.join(lost)}"] if lost else []
 
 
-def _of_submission(study: Study) -> list[Path]:
-    """Return what the runner and bash read of a submission, but for what all have."""
-    names = ("plan.json", "jobs/*.sh", "jobs/*/*.sh")
-    found = [path for name in names for path in study.store.glob(f"submissions/*/{name}")]
-    return sorted(found, key=lambda path: (path.name != "plan.json", path))
+def _files(study: Study, name: str) -> list[Path]:
+    found = {path for each in GROUPS[name].patterns for path in study.folder.glob(each)}
+    return sorted(path for path in found if path.is_file())
 
 
-def _of_ours(study: Study) -> list[Path]:
-    """Return what repx has noted for itself: of builds, answers and files that it has read."""
-    folders = (study.folder / ".repx", study.folder / "home")
-    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return sorted(path for path in found if "labs" not in path.parts)
+def _job(path: Path) -> str | None:
+    names = [each.removesuffix(".sh") for each in path.parts]
+    return next((each for each in names if each.count("-") > 1 and each[32:33] == "-"), None)
 
 
-_GROUPS: Final = (
-    Group(lambda study: [study.folder / "lab.yaml"], _DEFINITION),
-    Group(lambda study: [study.folder / "targets.yaml"], _TARGETS),
-    Group(lambda study: sorted((study.folder / "result").glob("revision/*.json")), _LAB, seal=True),
-    Group(lambda study: sorted((study.folder / "result").glob("lab/*.json")), _LAB),
-    Group(_of_store, _LOOK),
-    Group(_of_store, _LOOK),
-    Group(_of_submission, _RUNNER),
-    Group(lambda study: _of_submission(study)[:1], _RUNNER),
-    Group(_of_ours, (*_DEFINITION, *_TARGETS)),
-)
+def _succeeded(told: Told) -> set[str]:
+    try:
+        jobs = json.JSONDecoder().raw_decode(told.text, told.text.index("{\n"))[0]["jobs"]
+    except (ValueError, KeyError):
+        return set()
+    return {job for job, each in jobs.items() if each["state"] in ("succeeded", "stale")}
 
 
-@contextlib.contextmanager
-def _mutated(study: Study, path: Path, chance: random.Random, *, seal: bool) -> Iterator[bytes]:
+@contextmanager
+def _kept(folder: Path) -> Iterator[Path]:
+    """Give a copy of the project as it was in the beginning."""
+    spare = folder.with_name(f"{folder.name}-spare")
+    _copy(folder, spare)
+    try:
+        yield spare
+    finally:
+        shutil.rmtree(spare)
+
+
+def _lay_out_anew(folder: Path, spare: Path) -> None:
+    for path in folder.iterdir():
+        _remove(path)
+    _copy(spare, folder)
+    for path in folder.glob("store*/submissions/*/*"):
+        path.touch()  # what has been quiet for a minute is closed
+
+
+def _copy(source: Path, to: Path) -> None:
+    subprocess.run(["cp", "-a", f"{source}/." if to.exists() else str(source), str(to)], check=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _mutated(study: Study, path: Path, chance: random.Random, *, seal: bool) -> Iterator[str]:
+    """Make a file wrong for a while; give what was done to it."""
     result = study.folder / "result"
     lab = result.readlink()
     manifest = next((result / "lab").iterdir())
-    before, sealed = path.read_bytes(), manifest.read_bytes()
-    content = mutate.text(before, chance)
-    path.write_bytes(content)
-    if seal:
-        manifest.write_bytes(_resealed(sealed, path.relative_to(result), content))
+    before, sealed, mode = path.read_bytes(), manifest.read_bytes(), path.stat().st_mode
+    how = mutate.file(path, before, chance)
+    if seal and path.is_file():
+        copied = path.relative_to(study.folder / "copy")
+        manifest.write_bytes(_resealed(sealed, copied, path.read_bytes()))
     try:
-        yield content
+        yield how
     finally:
-        result.unlink()  # a build may have pointed it elsewhere
+        result.unlink(missing_ok=True)  # a build may have pointed it elsewhere
         result.symlink_to(lab)
         manifest.write_bytes(sealed)
+        _remove(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(before)
-        shutil.rmtree(study.folder / "rendered", ignore_errors=True)
-        (study.folder / "drawn.mmd").unlink(missing_ok=True)
+        path.chmod(mode)
+        for name in ("rendered", "drawn.mmd", "again"):
+            _remove(study.folder / name)
 
 
 def _resealed(manifest: bytes, path: Path, content: bytes) -> bytes:
@@ -151,16 +273,25 @@ def _resealed(manifest: bytes, path: Path, content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+_WRONG: Final[tuple[tuple[str, Callable[[Told], bool]], ...]] = (
+    ("an exit code that means nothing", lambda told: told.code not in _CODES),
+    ("a traceback", lambda told: "Traceback" in told.text),
+    ("not a word", lambda told: told.code in (2, 3) and not told.text),
+    (
+        "no error",
+        lambda told: told.code in (2, 3)
+        and "error: " not in told.text
+        and told.words[0] != readers.RUNNER,
+    ),
+)
+
+
 def _judge(told: Told, verdict: Verdict, what: str) -> None:
     if told.code is None:
         verdict.stuck += 1
         verdict.notes.append(f"stuck: {told.words}: {what}")
-    elif told.code not in _CODES or "Traceback" in told.text:
+        return
+    wrong = next((why for why, holds in _WRONG if holds(told)), None)
+    if wrong:
         verdict.rude += 1
-        verdict.notes.append(f"{told.words}: exit {told.code}: {what}\n{told.text[-600:]}")
-    elif told.code in (2, 3) and not told.text:
-        verdict.rude += 1
-        verdict.notes.append(f"{told.words}: exit {told.code} without a word: {what}")
-    elif told.code in (2, 3) and "error: " not in told.text and told.words[0] != readers.RUNNER:
-        verdict.rude += 1
-        verdict.notes.append(f"{told.words}: exit {told.code} without an error: {what}")
+        verdict.notes.append(f"{told.words}: {wrong}, exit {told.code}: {what}\n{told.text[-600:]}")

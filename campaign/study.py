@@ -126,7 +126,7 @@ class Study:
         """Return the environment of the attacked commands: a user's, and what the jobs read."""
         return {
             "HOME": str(self.folder / "home"),
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",  # what a study brings is first
             "REPX_CAMPAIGN": self.tag,
             "REPX_GRACE_S": "1",
             "TRACE": str(self.trace),
