@@ -35,7 +35,8 @@ def _inject(study: Study, chance: random.Random, verdict: Verdict) -> None:
     # Python's start-up reads hundreds of files: later calls are our own.
     when = chance.randint(1, 60 if call in ("mkdir", "rename", "flock", "fsync") else 1500)
     rule = f"inject=?{call}:error={error}:when={when}"
-    before = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace=?{call}", "-e", rule)
+    traced = ("-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace=?{call}")
+    before = ("strace", *traced, "-e", rule)
     verdict.attacks += 1
     process = study.start("run", work_s=0, before=before)
     code = study.finish(process, Verdict())  # Python itself may not survive the error

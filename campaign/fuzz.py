@@ -59,7 +59,12 @@ _TAR: Final[tuple[Words, ...]] = tuple(
     for verb, *rest in (("list", "jobs"), ("verify",), ("run", "-n"), ("status",))
 )
 _RUNNER: Final[tuple[Words, ...]] = ((readers.RUNNER,),)
-_DEFINITION: Final[tuple[Words, ...]] = (("build",), ("list", "jobs"), ("run", "-n"), ("diff", "lab.tar"))
+_DEFINITION: Final[tuple[Words, ...]] = (
+    ("build",),
+    ("list", "jobs"),
+    ("run", "-n"),
+    ("diff", "lab.tar"),
+)
 _TARGETS: Final[tuple[Words, ...]] = (
     *(("targets",), ("run", "-n"), ("status",), ("render", "-o", "rendered")),
     ("run", "-n", "--resources", "rules.yaml"),
@@ -99,9 +104,7 @@ _SUBMITTED: Final = (
 )
 GROUPS: Final[Mapping[str, Group]] = {
     "definition": Group(("lab.yaml",), _DEFINITION, weight=2),
-    "project": Group(
-        ("stage.py", "beside.txt", "data/*.csv", "box.tar"), _DEFINITION
-    ),
+    "project": Group(("stage.py", "beside.txt", "data/*.csv", "box.tar"), _DEFINITION),
     "profiles": Group(("targets.yaml", "rules.yaml", "batch.yaml"), _TARGETS, weight=2),
     "old settings": Group(("home/.config/repx/*.toml",), (("targets", "import", "-o", "again"),)),
     "metadata": Group(("copy/revision/*.json", "copy/images/*/*.json"), _LAB, seal=True, weight=2),
@@ -279,9 +282,9 @@ _WRONG: Final[tuple[tuple[str, Callable[[Told], bool]], ...]] = (
     ("not a word", lambda told: told.code in (2, 3) and not told.text),
     (
         "no error",
-        lambda told: told.code in (2, 3)
-        and "error: " not in told.text
-        and told.words[0] != readers.RUNNER,
+        lambda told: (
+            told.code in (2, 3) and "error: " not in told.text and told.words[0] != readers.RUNNER
+        ),
     ),
 )
 

@@ -57,7 +57,11 @@ _PROGRAMS: Final[Mapping[str, str]] = {
 [[ $1 != --version ]] || { echo slurm 22.05.8; exit; }
 comment= index=N/A
 for word in "$@"; do
-  case $word in --comment=*) comment=${word#*=} ;; --array=*) index=${word#*=} ;; *.sh) script=$word ;; esac
+  case $word in
+    --comment=*) comment=${word#*=} ;;
+    --array=*) index=${word#*=} ;;
+    *.sh) script=$word ;;
+  esac
 done
 [[ $index != N/A ]] || index=$(sed -n 's/^#SBATCH --array=//p' "$script" | head -n 1)
 echo "$id|${index:-N/A}|RUNNING|1:02:03|n1|None|$comment" >>"$answers/squeue"
@@ -89,8 +93,10 @@ _DEFINITION: Final[Mapping[str, object]] = {
         "files": ["beside.txt"],
         "parameters": {"data": None},
         "outputs": {
-            **{"table": "$out/table.csv", "rows": "$out/rows.tsv"},
-            **{"numbers": "$out/numbers.json", "notes": "$out/notes.txt"},
+            "table": "$out/table.csv",
+            "rows": "$out/rows.tsv",
+            "numbers": "$out/numbers.json",
+            "notes": "$out/notes.txt",
         },
     },
     "failing": {"outputs": {"f": "$out/f.txt"}, "run": "echo why >&2; exit 5"},

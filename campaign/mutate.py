@@ -6,11 +6,11 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from random import Random
 
 _GIGANTIC: Final = 4 << 30  # bytes, none of which is on the disk
 
@@ -18,21 +18,46 @@ _TOKENS: Final = (
     *(b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n\n", b"'", b'"', b"\\", b"{{", b"$out/../..", b"*"),
     *(b"9" * 5000, b"0x" + b"f" * 5000, b"[" * 3000, b'{"a":' * 3000, b"-1", b"1e999", b"NaN"),
     *(b"null", b"true", b"[]", b"{}", b'"\\ud800"', b"../../../etc/passwd", b"&a [*a]", b"!!x"),
-    *(b"0b" + b"1" * 5000, b"0o" + b"7" * 5000, b"1_" * 3000 + b"1", b"-" + b"9" * 5000, b"1:" * 3000),
-    *(b"Infinity", b"-Infinity", b"\r\n", b"\r", b"\t", b"\x1b[2J", b"\xe2\x80\xae", b"\xc3", b"%s"),
-    *(b"{" * 3000, b"- " * 3000, b"a: {" * 3000, b"((((" * 3000, b"?", b"<<: ", b"!!python/object:x"),
+    *(
+        b"0b" + b"1" * 5000,
+        b"0o" + b"7" * 5000,
+        b"1_" * 3000 + b"1",
+        b"-" + b"9" * 5000,
+        b"1:" * 3000,
+    ),
+    *(
+        b"Infinity",
+        b"-Infinity",
+        b"\r\n",
+        b"\r",
+        b"\t",
+        b"\x1b[2J",
+        b"\xe2\x80\xae",
+        b"\xc3",
+        b"%s",
+    ),
+    *(
+        b"{" * 3000,
+        b"- " * 3000,
+        b"a: {" * 3000,
+        b"((((" * 3000,
+        b"?",
+        b"<<: ",
+        b"!!python/object:x",
+    ),
 )
 # Contents that have nothing to do with what was there.
 _OTHERS: Final = (
-    *(b"", b"\n", b" ", b"\0" * 4096, b"\xff" * 4096, b"\xef\xbb\xbf", os.urandom(3000)),
+    *(b"", b"\n", b" ", b"\0" * 4096, b"\xff" * 4096, b"\xef\xbb\xbf", Random(0).randbytes(3000)),
     *(b"[" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"9" * 100_000, b"-\n" * 50_000),
-    *(b"a: " * 20_000, b'{"a": 1, "a": 2}', b"a: 1\na: 2\n", b"NaN", b"[Infinity]", b"null", b"x" * 10**6),
+    *(b"a: " * 20_000, b'{"a": 1, "a": 2}', b"a: 1\na: 2\n", b"NaN", b"[Infinity]", b"null"),
+    *(b"x" * 10**6, b"a: &a\n  b: *a\n", b"--- a\n--- b\n", b"%YAML 9.9\n---\n"),
+    *("null".encode("utf-16"), "{}".encode("utf-32"), "\u00e4: 1".encode("latin-1")),
+    b"!!python/object/apply:os.system [id]\n",
     b"a0: &a0 [x]\n"
     + b"".join(
         b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 12)
     ),
-    *(b"a: &a\n  b: *a\n", b"!!python/object/apply:os.system [id]\n", b"--- a\n--- b\n", b"%YAML 9.9\n---\n"),
-    *("null".encode("utf-16"), "{}".encode("utf-32"), "\u00e4: 1".encode("latin-1")),
 )
 _VALUES: Final[tuple[Any, ...]] = (
     *(None, True, -1, 0, 10**400, 1e308, "", "\0", "a\nb", "../..", "/etc/passwd", "$out/../../x"),
@@ -55,7 +80,9 @@ def file(path: Path, content: bytes, chance: Random) -> str:
 def _mapping_twice(content: bytes, chance: Random) -> bytes:
     """Give a key of a JSON document twice, with another value."""
     value = json.dumps(chance.choice(_VALUES)).encode()
-    return content.replace(b"{", b'{"%s": %s, ' % (chance.choice((b"files", b"jobs", b"a")), value), 1)
+    return content.replace(
+        b"{", b'{"%s": %s, ' % (chance.choice((b"files", b"jobs", b"a")), value), 1
+    )
 
 
 def _lines(content: bytes, _chance: Random) -> bytes:
@@ -80,6 +107,11 @@ def _gigantic(path: Path) -> None:
         file.truncate(_GIGANTIC)
 
 
+def _full_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "x").touch()
+
+
 def _unreadable(path: Path) -> None:
     path.write_bytes(b"secret")
     path.chmod(0)
@@ -88,7 +120,7 @@ def _unreadable(path: Path) -> None:
 _THINGS: Final[dict[str, Callable[[Path], object]]] = {
     "nothing": lambda _: None,
     "a folder": lambda path: path.mkdir(),
-    "a folder with a file": lambda path: (path.mkdir(), (path / "x").touch()),
+    "a folder with a file": _full_folder,
     "a FIFO": lambda path: os.mkfifo(path, 0o666),
     "a socket": _socket,
     "a link to nothing": lambda path: path.symlink_to("/nowhere/at/all"),

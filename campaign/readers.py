@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import repx
 import repx_py
@@ -27,6 +27,8 @@ from repx.errors import RepxError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from repx_py import Job
 
 ANALYSIS: Final = "repx_py"
 RUNNER: Final = "run.sh"
@@ -140,7 +142,7 @@ def _analyse(name: str) -> int:
     return _load(job)
 
 
-def _load(job: Any) -> int:
+def _load(job: Job) -> int:
     """Load each result of a job."""
     import traceback
 

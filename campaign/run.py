@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from campaign import copies, cuts, disks, faults, fuzz, kills, links
+from campaign import copies, cuts, disks, faults, fuzz, kills, links, surroundings
 
 if TYPE_CHECKING:
     from campaign.study import Verdict
@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, Callable[[int, int], Verdict]]] = {
     "copies": copies.run,
     "cuts": cuts.run,
     "fuzz": fuzz.run,
+    "surroundings": surroundings.run,
 }
 IMPOSSIBLE: Final[Mapping[str, Callable[[], str]]] = {
     "disks": disks.why_not,
@@ -37,6 +38,7 @@ FULL: Final = {
     "copies": 70,
     "cuts": 100,
     "fuzz": 10_000,
+    "surroundings": 4_000,
 }
 QUICK: Final = {
     "kills": 28,
@@ -46,6 +48,7 @@ QUICK: Final = {
     "copies": 10,
     "cuts": 7,
     "fuzz": 300,
+    "surroundings": 100,
 }
 
 
@@ -62,17 +65,17 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(KINDS)}")
     sizes = QUICK if given.quick else FULL
     failures = 0
-    print("".join(f"{name:>10}" for name in ("", *COLUMNS, "seconds")))
+    print("".join(f"{name:>13}" for name in ("", *COLUMNS, "seconds")))
     for kind in given.kinds or KINDS:
         why_not = IMPOSSIBLE.get(kind, str)()
         if why_not:
-            print(f"{kind:>10}  not made: {why_not}")
+            print(f"{kind:>13}  not made: {why_not}")
             continue
         start = time.monotonic()
         verdict = KINDS[kind](given.budget or sizes[kind], given.seed)
         figures = [getattr(verdict, name) for name in COLUMNS]
         figures.append(round(time.monotonic() - start))
-        print("".join(f"{figure:>10}" for figure in (kind, *figures)), flush=True)
+        print("".join(f"{figure:>13}" for figure in (kind, *figures)), flush=True)
         for note in verdict.notes:
             print(note, file=sys.stderr)
         failures += verdict.failures

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Final
 
 # Says when it starts and ends, leaves a half-written output meanwhile, and notices when it runs
-# twice at once: the lock of its own is gone when it dies.
+# twice at once: the lock of its own is gone when it dies. (1: somebody has the lock; flock may
+# also have been killed.)
 WORK: Final = """
 exec 8>"$TRACE.$who"
-flock -n 8 || echo "twice $who" >>"$TRACE"
+flock -n 8 || [[ $? != 1 ]] || echo "twice $who" >>"$TRACE"
 echo "start $who" >>"$TRACE"
 printf half >"$file"
 sleep "${WORK_S:-0.1}"
@@ -241,7 +242,10 @@ class Study:
         if len(done) != JOBS + 3:
             verdict.lost += JOBS + 3 - len(done)
             verdict.notes.append(f"{self.folder}: only {sorted(done)} are done: {said[-600:]}")
-        verdict.doubles += self.told("twice").total()
+        twice = self.told("twice")
+        verdict.doubles += twice.total()
+        if twice:
+            verdict.notes.append(f"{self.folder}: at once: {sorted(twice)}: {_text(self.trace)}")
 
     def _who(self, folder: Path) -> str:
         if folder.parent.name.startswith("branch-"):

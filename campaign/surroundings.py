@@ -77,8 +77,19 @@ class Oddity:
 
 
 def _limits() -> Iterator[Oddity]:
-    for count in (5, 6,  # with fewer Python itself does not start
- 8, 10, 12, 16, 20, 25, 30, 40, 60):
+    for count in (
+        5,
+        6,  # with fewer Python itself does not start
+        8,
+        10,
+        12,
+        16,
+        20,
+        25,
+        30,
+        40,
+        60,
+    ):
         yield Oddity(f"{count} descriptors", f"ulimit -n {count}")
     for mib in (30, 40, 50, 60, 80, 100, 150, 200):
         yield Oddity(f"{mib} MiB of memory", f"ulimit -v {mib * 1024}")
@@ -99,7 +110,7 @@ def _streams() -> Iterator[Oddity]:
     yield Oddity("SIGPIPE ignored", "trap '' PIPE; exec > >(:)")
     yield Oddity("all signals ignored", "trap '' HUP INT TERM QUIT USR1 USR2 CHLD ALRM")
     yield Oddity("a terminal that goes away", silent=True, leaves=True)
-    yield Oddity("three hundred descriptors open", "for i in {10..300}; do eval exec \"$i</\"; done")
+    yield Oddity("three hundred descriptors open", 'for i in {10..300}; do eval exec "$i</"; done')
 
 
 def _variables() -> Iterator[Oddity]:
@@ -132,9 +143,13 @@ def _variables() -> Iterator[Oddity]:
         values = {**values, name: _NONSENSE}
     for name, each in values.items():
         for value in each:
-            yield Oddity(f"{name}={'(unset)' if value is None else value[:20]!r}", env={name: value})
+            yield Oddity(
+                f"{name}={'(unset)' if value is None else value[:20]!r}", env={name: value}
+            )
     yield Oddity("no variables at all", before=("env", "-i"))
-    yield Oddity("a byte that is no UTF-8 in a variable", r"export ODD=$'\xff\xfe' REPX_LAB=$'\xff'")
+    yield Oddity(
+        "a byte that is no UTF-8 in a variable", r"export ODD=$'\xff\xfe' REPX_LAB=$'\xff'"
+    )
 
 
 def _places() -> Iterator[Oddity]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NOWHERE: Final = (0, 0)
 _MOST_KEPT: Final = 10_000  # values; with aliases, a few lines can expand beyond the memory
 _PIECE: Final = 1 << 20
-_LARGEST: Final = 64 << 20  # bytes; a larger or endless file is no configuration
+LARGEST: Final = 64 << 20  # bytes; a larger or endless file is no configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def _text(path: Path, file: str) -> str:
     try:
         raw = bytearray()
         with open(path, "rb", opener=_open_at_once) as stream:
-            while len(raw) <= _LARGEST and (piece := stream.read(_PIECE)):
+            while len(raw) <= LARGEST and (piece := stream.read(_PIECE)):
                 raw += piece
     except FileNotFoundError as error:
         message = f"no such file: {file}"
@@ -131,8 +131,8 @@ def _text(path: Path, file: str) -> str:
     except OSError as error:
         message = f"cannot read {file}: {error.strerror}"
         raise InputError(message) from error
-    if len(raw) > _LARGEST:
-        message = f"{file} is larger than {_LARGEST >> 20} MiB, which no definition is"
+    if len(raw) > LARGEST:
+        message = f"{file} is larger than {LARGEST >> 20} MiB, which no definition is"
         raise InputError(message)
     try:
         return raw.decode("utf-8-sig")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repx import __version__
@@ -11,7 +13,6 @@ from repx.lab.seen import Looks, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from repx.lab.record import Listing, Record
 
@@ -54,7 +55,7 @@ def of(link: Path) -> Age | None:
 
 def _by_repx(link: Path, record: Record) -> Age | None:
     source = link.parent / record.source
-    real = source.resolve()
+    real = Path(os.path.realpath(source))
     looks = Looks(folder=real.parent, known=record.files)
     if not real.exists():
         return Age(source=source, changes=())

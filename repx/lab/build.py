@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repx import __version__
+from repx.document import LARGEST
 from repx.errors import InputError, RepxError
 from repx.lab import assemble, checks, definition, expand, image_build, lockfile
 from repx.lab import record as records
@@ -154,10 +155,11 @@ def _add_images(
 
 def _first_look(source: Path, before: Record | None) -> Looks:
     """Note the state of lab.yaml before it is read, so that any later change is noticed."""
-    real = source.resolve()
+    real = Path(os.path.realpath(source))
     looks = Looks(folder=real.parent, known=before.files if before else {})
     with suppress(OSError):  # reading the file reports the error
-        looks.at(real)
+        if real.is_file() and real.stat().st_size <= LARGEST:
+            looks.at(real)
     return looks
 
 

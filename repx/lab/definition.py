@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx import document
@@ -13,7 +15,6 @@ from repx.model import STEP_PREFIX, StageType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from repx.document import Document
     from repx.errors import Problem
@@ -148,7 +149,7 @@ def load(path: Path) -> Definition:
     errors: list[Problem] = []
     doc = document.load(path, problems=errors)
     data = partial.sound(doc, SCHEMA, errors)
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path)).parent
     definition = Definition(
         doc=doc,
         folder=folder,

@@ -31,7 +31,7 @@ _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def read(path: Path, sources: Sources) -> Image:
     """Return the image in a file or folder. Raises LabError or OSError."""
-    real = path.resolve(strict=True)
+    real = Path(os.path.realpath(path, strict=True))
     if real.is_file():
         sources.looks.at(real)
     if real.is_dir() and not any(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx.errors import InputError, RepxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 Json: TypeAlias = Any
 
@@ -61,7 +62,7 @@ class Lock:
 
 def beside(source: Path) -> Path:
     """Return the path of a definition's lock file."""
-    return source.resolve().with_suffix(".lock")
+    return Path(os.path.realpath(source)).with_suffix(".lock")
 
 
 def read(source: Path) -> Lock:

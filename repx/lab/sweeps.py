@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,7 +155,7 @@ def check_path(definition: Definition, at: Pointer, value: Any) -> None:  # noqa
         kind = "files" if place.is_file() else "dirs" if place.is_dir() else None
     except (OSError, ValueError):  # too long, or not a path
         return
-    if kind is not None and place.resolve() != definition.folder:
+    if kind is not None and os.path.realpath(place) != str(definition.folder):
         definition.warn(
             at,
             f"'{value}' is relative to lab.yaml, but a job runs in a folder of its own: "

@@ -396,9 +396,7 @@ class Agent:
     def _cancel_some(self) -> None:
         path = f"{self.folder}/cancel"
         try:
-            with open(path, encoding="utf-8") as stream:
-                stream.seek(self.cancel_from)
-                named = set(stream.read().splitlines())
+            named = set(files.read(path)[self.cancel_from :].decode().splitlines())
         except (OSError, ValueError) as error:
             self.journal.say(f"cannot read {path}: {error}")
             return

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HOST: Final = re.sub(r"[^A-Za-z0-9._-]", "", os.uname().nodename)
 
 GRACE_S: Final = 10.0
+_MOST_DIGITS: Final = 6
+MOST: Final = 1 << 28  # bytes of a job file; what is larger was not written by repx
 # Temporary shortages of processes, memory or descriptors: the end of a process can relieve them.
 PASSING: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
@@ -22,7 +24,23 @@ PASSING: Final = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 def grace_s() -> float:
     """Return the seconds that a process has between TERM and KILL."""
     given = os.environ.get("REPX_GRACE_S", "")
-    return float(given) if given.isdecimal() and given.isascii() else GRACE_S
+    fits = given.isdecimal() and given.isascii() and len(given) <= _MOST_DIGITS
+    return float(given) if fits else GRACE_S
+
+
+def read(path: str | bytes, most: int = MOST) -> bytes:
+    """Return a file's content. Raises OSError, also for what is no file or has no end."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would block
+    try:
+        info = os.fstat(file)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "not a file", os.fsdecode(path))
+        if info.st_size > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fsdecode(path))
+        with open(file, "rb", buffering=0, closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(file)
 
 
 def write(path: bytes, text: bytes) -> None:

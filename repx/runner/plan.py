@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 
+from repx.runner import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
 VERSION: Final = 2
+_LARGEST: Final = 1 << 31  # bytes; 100,000 jobs need a tenth of that
 MOST: Final = 1 << 53  # largest number allowed: times are floats
 
 
@@ -29,11 +32,12 @@ def read(folder: str) -> dict[str, Any]:
 
 def load(folder: str) -> dict[str, Any]:
     """Return plan.json; check only its version. Raises OSError, ValueError."""
-    with open(f"{folder}/plan.json", encoding="utf-8") as stream:
-        try:
-            plan = json.load(stream)
-        except RecursionError:
-            raise ValueError("plan.json is nested too deeply") from None
+    try:
+        plan = json.loads(files.read(f"{folder}/plan.json", _LARGEST).decode())
+    except RecursionError:
+        raise ValueError("plan.json is nested too deeply") from None
+    except MemoryError:
+        raise ValueError("plan.json is too large for this machine's memory") from None
     if not isinstance(plan, dict) or plan.get("version") != VERSION:
         raise ValueError(f"plan.json is not a plan of version {VERSION}")
     return plan

@@ -72,8 +72,7 @@ class Program:
 
         Raises OSError; NeedsShell when bash must run the job, or must report what is wrong.
         """
-        with open(path, "rb", buffering=0) as stream:
-            text = stream.read()
+        text = files.read(path)
         try:
             values = jobfile.read(text, branch)
             program = cls(values, given, mark, room.of(values, folder) if values["room"] else None)

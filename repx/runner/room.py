@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from repx.runner import jobfile
+from repx.runner import files, jobfile
 from repx.runner.jobfile import NeedsShell
 
 TYPE_CHECKING = False
@@ -49,8 +49,7 @@ def of(values: dict[str, bytes | list[bytes]], folder: bytes) -> Room:
     with open(BOOT, "rb") as stream:
         boot = stream.read().strip().partition(b"-")[0]
     name = b"%b.%b.%b.sh" % (host.replace(b"/", b""), boot, _text(values, "room"))
-    with open(os.path.join(folder, b"nodes", name), "rb") as stream:
-        node, _ = jobfile.assignments(stream.read())
+    node, _ = jobfile.assignments(files.read(os.path.join(folder, b"nodes", name)))
     try:
         return Room(values, node)
     except (KeyError, ValueError):

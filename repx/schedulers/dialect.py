@@ -7,7 +7,6 @@ what it needs, however that ends, and then looks at the markers itself.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import re
@@ -21,7 +20,9 @@ from repx.config import units
 from repx.errors import InputError, OutOfReachError, StorageError
 from repx.model import DependencyType
 from repx.places import Question
+from repx.schedulers import kept_dialect
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Submitted, Words
+from repx.schedulers.numbers import number
 from repx.status import ALIVE, Batch, JobState, State
 from repx.target import Dialect, SchedulerName
 
@@ -223,8 +224,8 @@ def _files(dialect: Dialect, plan: Plan, target: Target, submission: str) -> Ite
         for number, gate in enumerate(plan.gates)
         if gate.type is DependencyType.HARD
     }
-    for number, path in hard.items():
-        yield file(path, "".join(f"{job}\n" for job in plan.gates[number].jobs))
+    for gate, path in hard.items():
+        yield file(path, "".join(f"{job}\n" for job in plan.gates[gate].jobs))
     for task in plan.tasks:
         text = render.fill(
             made,
@@ -255,7 +256,7 @@ def _files(dialect: Dialect, plan: Plan, target: Target, submission: str) -> Ite
     forced = "".join(f"{task.job.id}\n" for task in plan.tasks if task.forced)
     if forced:
         yield file("forced", forced)
-    yield file(DIALECT, json.dumps(dataclasses.asdict(dialect), indent=1))
+    yield file(DIALECT, kept_dialect.text(dialect))
 
 
 def _call(
@@ -323,8 +324,8 @@ def _read(store: Store, submission: str) -> Known | None:
     found |= store.read_many(list(keys.values()))
     text = {name: found.get(key, b"").decode(errors="replace") for name, key in keys.items()}
     try:
-        dialect = Dialect(**json.loads(text[DIALECT]))
-    except (ValueError, TypeError):
+        dialect = kept_dialect.read(text[DIALECT])
+    except ValueError:
         log.warning("cannot read %s; passed over", store.path(keys[DIALECT]))
         return None
     if keys[_IDS] not in found:
@@ -431,13 +432,14 @@ def _write_down(store: Store, known: Known) -> None:
     """
     key = f"{submissions.FOLDER}/{known.submission}/{_ENDED}"
     first, _, host = (store.read_text(key) or "").partition(" ")
+    seen = number(first)
     here = os.uname().nodename
     with suppress(StorageError):  # looking needs no right to write
         if known.numbers.keys() <= store.markers(known.numbers).keys():
             store.write(key, f"{len(known.ids)} closed".encode())
-        elif host != here or not first.isdecimal():
+        elif host != here or seen is None:
             store.write(key, f"{int(time.time())} {here}".encode())
-        elif time.time() - int(first) > _LOOK_AGAIN_S:
+        elif time.time() - seen > _LOOK_AGAIN_S:
             store.write(key, f"{len(known.ids)} closed".encode())
 
 

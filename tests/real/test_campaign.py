@@ -11,7 +11,7 @@ from campaign.run import IMPOSSIBLE, KINDS
     ("kind", "budget"),
     [
         *(("kills", 7), ("links", 5), ("disks", 3), ("faults", 4), ("copies", 4), ("cuts", 4)),
-        ("fuzz", 120),
+        *(("fuzz", 120), ("surroundings", 40)),
     ],
 )
 def test_a_few_attacks_break_nothing(kind: str, budget: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -143,7 +144,9 @@ class Provider:
             return registry.folder(self._images_home, self._digest(name) or _NOWHERE)
         path = self._definition.folder / name
         if path.is_file() and images.is_zstd(path):
-            return self._images_home / f"{self._sources.looks.at(path.resolve()).sha256}.tar"
+            return (
+                self._images_home / f"{self._sources.looks.at(os.path.realpath(path)).sha256}.tar"
+            )
         return None
 
     def _digest(self, name: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import submissions
 from repx.errors import CommandError, CommandNotFoundError, StorageError
+from repx.schedulers.numbers import number
 from repx.schedulers.slurm import answers, attempts, folder, queue, reasons
 from repx.schedulers.slurm.answers import QueueAnswer
 from repx.schedulers.slurm.folder import ENDED, UNSEEN
@@ -132,8 +133,9 @@ def _is_home(store: Store, known: Known) -> bool:
 def _was_unseen_before(store: Store, known: Known) -> bool:
     """Return whether this machine looked in vain a while ago, too; note that it does now."""
     first, _, host = known.unseen.partition(" ")
-    if host == os.uname().nodename and first.isdecimal():
-        return time.time() - int(first) > _LOOK_AGAIN_S
+    seen = number(first)
+    if host == os.uname().nodename and seen is not None:
+        return time.time() - seen > _LOOK_AGAIN_S
     with suppress(StorageError):  # looking needs no right to write
         note = f"{int(time.time())} {os.uname().nodename}"
         store.write(_key(known, UNSEEN), note.encode())

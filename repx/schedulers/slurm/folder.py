@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from repx import submissions
+from repx.schedulers.numbers import number
 from repx.schedulers.slurm.queue import expand
 from repx.status import Batch
 from repx.target import SchedulerName
@@ -173,19 +174,19 @@ def read(store: Store, submission: str) -> Known:
     for call, id_, *_ in _table(store, f"{folder}/{_SUBMITTED}", columns=2):
         ids[call], _, cluster = id_.partition(";")
         named = cluster or named
-    home, user, asked = next(_table(store, f"{folder}/cluster", columns=3), ["", "", ""])
+    home, user, asked, *_ = next(_table(store, f"{folder}/cluster", columns=3), ["", "", ""])
     return Known(
         submission=submission,
         rows=tuple(
             Row(
                 call=call,
-                index=int(index) if index.isdigit() else None,
+                index=number(index),
                 bundle=kind.partition(":")[2],
                 job=job,
             )
-            for call, index, kind, job in _table(store, f"{folder}/{_ARRAYS}", columns=4)
+            for call, index, kind, job, *_ in _table(store, f"{folder}/{_ARRAYS}", columns=4)
         ),
-        ids={call: id_ for call, id_ in ids.items() if id_.isdigit()},
+        ids={call: id_ for call, id_ in ids.items() if number(id_) is not None},
         size=size,
         home=home,
         cluster=named if asked or named != home else "",
@@ -211,17 +212,20 @@ class _TriedAgain(TypedDict):
 def _tried_again(store: Store, folder: str) -> _TriedAgain:
     """Return what was submitted in the place of what failed, and what may be."""
     tries = {
-        call: Tries(n=int(n), on=frozenset(on.split()))
-        for call, n, on in _table(store, f"{folder}/{TRIES}", columns=3)
+        call: Tries(n=most, on=frozenset(on.split()))
+        for call, n, on, *_ in _table(store, f"{folder}/{TRIES}", columns=3)
+        if (most := number(n)) is not None
     }
     if not tries:
         return {"again": {}, "tries": {}}
     found: dict[tuple[str, int | None], dict[int, Attempt]] = defaultdict(dict)
     for name in store.names(f"{folder}/again"):
         for fields in _table(store, f"{folder}/again/{name}", columns=6):
-            call, id_, indices, number, _, behind = fields[:6]
-            for index in expand(indices):
-                found[call, index][int(number)] = Attempt(number=int(number), id=id_, behind=behind)
+            call, id_, indices, count, _, behind = fields[:6]
+            if (attempt := number(count)) is not None:
+                made = Attempt(number=attempt, id=id_, behind=behind)
+                for index in expand(indices):
+                    found[call, index][attempt] = made
     again = {key: tuple(each[n] for n in sorted(each)) for key, each in found.items()}
     return {"again": again, "tries": tries}
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from repx.schedulers.numbers import number
 from repx.status import ALIVE, State
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ _SKIPPED: Final = "DependencyNeverSatisfied"
 
 _FORMAT: Final = "%F|%K|%T|%M|%N|%r|%k"
 _RANGE: Final = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
+_LARGEST_INDEX: Final = 4_000_000  # slurm.conf(5), MaxArraySize
 _UNKNOWN_ID: Final = "Invalid job id specified"
 
 
@@ -179,7 +181,7 @@ def parse_sacct(code: int, stdout: str) -> dict[Key, Entry]:
 def parse_max_array_size(config: str) -> int | None:
     """Return MaxArraySize from ``scontrol show config``; indices are smaller than it."""
     match = re.search(r"^MaxArraySize\s*=\s*([0-9]+)", config, re.MULTILINE)
-    return int(match[1]) if match and int(match[1]) > 0 else None
+    return (number(match[1]) or None) if match else None
 
 
 def parse_cluster(config: str) -> str:
@@ -195,8 +197,9 @@ def expand(indices: str) -> Iterator[int | None]:
         yield None
         return
     for match in _RANGE.finditer(ranges):
-        first, last, step = match.groups()
-        yield from range(int(first), int(last or first) + 1, int(step or 1))
+        first, last, step = number(match[1]), number(match[2] or match[1]), number(match[3] or "1")
+        if first is not None and last is not None and last <= _LARGEST_INDEX and step:
+            yield from range(first, last + 1, step)
 
 
 def element(id_: str, index: int | None) -> str:
@@ -208,12 +211,13 @@ def seconds(elapsed: str) -> int:
     """Return ``[[D-]HH:]MM:SS`` in seconds; 0 for anything else, such as ``INVALID``."""
     days, _, clock = elapsed.rpartition("-")
     parts = clock.split(":")
-    if not all(part.isdigit() for part in (*parts, days or "0")):
-        return 0
     total = 0
     for part in parts:
-        total = total * 60 + int(part)
-    return total + int(days or 0) * 86400
+        if (count := number(part)) is None:
+            return 0
+        total = total * 60 + count
+    whole_days = number(days or "0")
+    return 0 if whole_days is None else total + whole_days * 86400
 
 
 def _entry(word: str, reason: str, elapsed_s: int, node: str) -> Entry:
