@@ -303,11 +303,18 @@ def _user() -> str:
         return ""
 
 
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+
+
 def _expanded(path: str) -> str:
     """Return a path with ``~/`` and ``${VAR}`` replaced; a variable that is not set stays."""
+    known = dict(os.environ, HOME=os.environ.get("HOME") or _home())
     if path == "~" or path.startswith("~/"):
-        path = os.path.expanduser("~") + path[1:]
-    known = os.environ
+        path = known["HOME"] + path[1:]
     return re.sub(r"\$\{(\w+)\}", lambda match: known.get(match.group(1)) or match.group(), path)
 
 

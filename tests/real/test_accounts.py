@@ -60,6 +60,16 @@ def test_any_login_shell_with_a_banner_will_do(shell: str) -> None:
     assert not there.home.exists()
 
 
+def test_an_account_without_home_in_its_environment_has_the_usual_one() -> None:
+    with accounts.account("dash", "SetEnv HOME=") as there:
+        for base in ("~/store", "${HOME}/store"):
+            target = Target(
+                name="t", base_path=base, address="far", ssh_config=str(there.sshd.config)
+            )
+            with contextlib.closing(places.of(target)) as far:
+                assert f"{there.home}/store" == far.root
+
+
 def test_an_ordinary_user_runs_jobs_at_an_ordinary_account(people: People) -> None:
     """From the project to the results; the client's user is not root either."""
     with accounts.account("bash") as there:
