@@ -68,14 +68,14 @@ def connect(context: Context, name: str | None, status: bool, close: bool) -> in
 def _open(place: Ssh, name: str) -> None:
     """Connect, and say how far that helps: the server may limit the sessions of a connection."""
     place.shared.open(_IDLE)
-    sessions = place.shared.sessions()
+    sessions, said = place.shared.sessions()
     if sessions == 0:
         place.shared.close()
         raise RepxError(
-            f"{place.name} ends a shared connection, or lets no command run over it, so each"
-            " command of repx authenticates by itself",
-            hint="ask its administrator for MaxSessions of at least 2 in sshd_config; a key in"
-            " ssh-agent spares you the questions, too",
+            f"{place.name} ends a shared connection, or lets no command run over it"
+            + (f": {said}" if said else ""),
+            hint="ask its administrator for MaxSessions of at least 2 in sshd_config, and whether"
+            " your account may run commands; else each command of repx authenticates by itself",
         )
     if sessions == 1:
         console.warn(

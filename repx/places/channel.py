@@ -47,6 +47,8 @@ _SILENT_S: Final = 3
 _SAID_LINES: Final = 3  # of ssh's last words, the indented ones left out: they explain the others
 _BOOT: Final = """
 import sys, types
+if sys.version_info < (3, 6):
+    sys.exit("TOO_OLD %d.%d" % sys.version_info[:2])
 for name in ("repx", "repx.runner", "repx.places"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
@@ -58,10 +60,18 @@ for name, text in SOURCES:
 sys.modules["repx.places.far"].main(EXPANDED)
 """
 _START: Final = (
-    "import sys,zlib;i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))).decode())"
+    "import sys,zlib;i=sys.stdin.buffer;n=i.readline();"
+    "exec(zlib.decompress(i.read(int(n))).decode())if n.strip().isdigit()else sys.exit(125)"
 )
 _NOT_FOUND: Final = 127
 _NOT_STARTED: Final = 126
+_NO_INPUT: Final = 125
+_TOO_OLD: Final = "repx: too old:"
+# What ssh says of a configuration that suits no program, and which line of it that is.
+_MEANT: Final = {
+    "Cannot execute command-line and remote command": "your ssh configuration has a RemoteCommand"
+    " for this host: write a Host without one, and name that",
+}
 _NO_PYTHON: Final = "repx: found no interpreter"
 _PYTHONS: Final = "python3 /usr/bin/python3 /usr/local/bin/python3 /usr/libexec/platform-python"
 # Whatever the login shell is: sh finds a python3, which reads the rest from its input. Some are
@@ -279,16 +289,18 @@ class Channel:
     def _connect(self) -> command.Pipe:
         pipe = command.pipe(self._argv(), self.traffic)
         code = zlib.compress(_program(self._expanded).encode())
+        before: list[str] = []
         try:
             with pipe.aloud_after(_SILENT_S):
                 pipe.input.write(b"%d\n" % len(code) + code)
                 pipe.input.flush()
                 # A banner of the login shell may come first.
                 while not (line := pipe.output.readline()).endswith(wire.READY) and line:
-                    log.info("%s says: %s", self._name, line.decode(errors="replace").rstrip())
+                    before.append(line.decode(errors="replace").rstrip())
+                    log.info("%s says: %s", self._name, before[-1])
                 self._introduction = wire.receive(pipe.output)
         except (EOFError, BrokenPipeError) as error:
-            raise self._refused(pipe) from error
+            raise self._refused(pipe, before) from error
         except BaseException:  # Ctrl-C, where ssh asks for a password
             pipe.kill()
             raise
@@ -301,19 +313,20 @@ class Channel:
             self._pipe = None
             self._interjected = 0
 
-    def _refused(self, pipe: command.Pipe) -> RepxError:
+    def _refused(self, pipe: command.Pipe, before: Sequence[str]) -> RepxError:
         code, said = pipe.close()
-        missing = code == _NOT_FOUND and _NO_PYTHON in said
-        if missing or code == _NOT_STARTED:
-            why = "is not installed" if missing else "does not start"
+        why = "does not start" if code == _NOT_STARTED else ""
+        if code == _NOT_FOUND and _NO_PYTHON in said:
+            why = "is not installed"
+        elif _TOO_OLD in said:
+            why = f"is {said.partition(_TOO_OLD)[2].strip()}, which is too old,"
+        if why:
             return CommandNotFoundError(
                 f"python3 {why} on {self._name}",
                 hint="load its module in your login shell's start-up file there, or install"
                 " python3 (3.6 or newer); docs/remote.md says how to run jobs by hand without it",
             )
-        lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
-        why = "\n".join(lines[-_SAID_LINES:]) or f"ssh ended with exit code {code}"
-        return ConnectionLostError(self._name, why, self._argv())
+        return ConnectionLostError(self._name, _last_words(code, said, before), self._argv())
 
     def _lost(self, error: Exception) -> ConnectionLostError:
         return ConnectionLostError(self._name, str(error) or "the connection broke", self._argv())
@@ -338,6 +351,19 @@ class _Chunks:
             pass
 
 
+def _last_words(code: int, said: str, before: Sequence[str]) -> str:
+    """Return why there is no far end: what ssh said, else what was printed there."""
+    if code == _NO_INPUT:
+        return (
+            "no input gets there; the reason may be StdinNull in your ssh configuration, or a"
+            " start-up file of your shell there that reads from its input"
+        )
+    lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
+    lines = (lines or [line for line in before if line.strip()])[-_SAID_LINES:]
+    meant = [meaning for words, meaning in _MEANT.items() if words in said]
+    return "\n".join([*lines, *meant]) or f"ssh ended with exit code {code}, and said nothing"
+
+
 def _pieces(content: Any) -> Iterator[bytes]:  # noqa: ANN401  # bytes or a file
     if isinstance(content, bytes):
         yield from (content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK))
@@ -351,4 +377,5 @@ def _program(expanded: Sequence[str]) -> str:
     folder = Path(__file__).parent.parent
     files = {name: folder / f"{name.replace('.', '/')}.py" for name in MODULES}
     sources = [(name, path.read_text(encoding="utf-8")) for name, path in files.items()]
-    return f"SOURCES = {sources!r}\nEXPANDED = {list(expanded)!r}\n{_BOOT}"
+    boot = _BOOT.replace("TOO_OLD", _TOO_OLD)
+    return f"SOURCES = {sources!r}\nEXPANDED = {list(expanded)!r}\n{boot}"

@@ -82,21 +82,23 @@ class Shared:
             command.run(argv, timeout_s=_ASK_S, check=False)
             self.socket.unlink(missing_ok=True)
 
-    def sessions(self) -> int:
+    def sessions(self) -> tuple[int, str]:
         """Return how many commands can use the connection at once: 0, 1, or 2 for any number.
 
-        ``MaxSessions`` of the server decides.
+        ``MaxSessions`` of the server decides. Also what was said where it is 0.
         """
         argv = [*self._ssh, *self.options(), *_ONLY_SHARED, "-T", *self._to]
         first = command.pipe([*argv, f"echo {_READY}; cat"])
+        said = ""
         try:
             for line in first.output:  # a banner may come first
                 if _READY.encode() in line:
                     second = command.run([*argv, "true"], timeout_s=_ASK_S, check=False)
-                    return 2 if second.code == 0 else 1
-            return 0
+                    return (2 if second.code == 0 else 1), ""
+                said = line.decode(errors="replace").strip() or said
         finally:
-            first.close()
+            _, errors = first.close()
+        return 0, errors.strip() or said
 
 
 def is_configured(target: Target, ssh: Sequence[str]) -> bool:

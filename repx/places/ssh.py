@@ -26,8 +26,12 @@ T = TypeVar("T")
 
 _LATE: Final = 124
 _NOT_FOUND: Final = 127
-# A frozen connection is given up after a minute.
-_OPTIONS: Final = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+# A frozen connection is given up after a minute. Ports that the user's configuration forwards stay
+# free for the user's own sessions.
+_OPTIONS: Final = (
+    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),
+    *("-o", "ClearAllForwardings=yes"),
+)
 
 
 # How long a question for news may stay unanswered while there are none.

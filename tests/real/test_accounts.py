@@ -99,7 +99,7 @@ OLD: Final = """#!/bin/sh
 exec {python} -S -u -c '
 import sys, os, signal, shlex, subprocess, ast
 code = sys.argv.pop(1)
-sys.version_info = (3, 6, 8, "final", 0)
+sys.version_info = (3, {minor}, 8, "final", 0)
 for module, names in ((os, ("pidfd_open", "memfd_create", "waitstatus_to_exitcode", "posix_spawn")),
                       (signal, ("pidfd_send_signal", "raise_signal")), (shlex, ("join",))):
     for name in names:
@@ -111,12 +111,12 @@ exec(code)' "$4"
 
 
 @contextlib.contextmanager
-def old_python(*more: str) -> Iterator[str]:
-    """Give a line for sshd: sessions find a python3 that is 3.6, and what else is named."""
+def old_python(*more: str, minor: int = 6) -> Iterator[str]:
+    """Give a line for sshd: sessions find a python3 that is 3.6, or so, and what else is named."""
     with tempfile.TemporaryDirectory(prefix="repx-old-python-") as folder:
         tools = Path(folder)
         tools.chmod(0o755)
-        (tools / "python3").write_text(OLD.format(python=PYTHON))
+        (tools / "python3").write_text(OLD.format(python=PYTHON, minor=minor))
         (tools / "python3").chmod(0o755)
         for name in more:
             (tools / name).symlink_to(PYTHON)
@@ -140,3 +140,12 @@ def test_a_login_node_with_python_3_6(defined: Callable[..., Place], *, newer: b
             assert "python3 on far is 3.6; the local scheduler needs 3.9 or newer there" in said
             assert "hint: " in said
             assert not (there.home / "store").exists()
+
+
+def test_a_python_that_is_too_old_to_look_is_named(defined: Callable[..., Place]) -> None:
+    here = defined(LAB)
+    with old_python(minor=5) as line, accounts.account("dash", line) as there:
+        here.use(base_path=f"{there.home}/store", address="far", ssh_config=str(there.sshd.config))
+        said = here.repx("status", code=3)
+    assert "error: python3 is 3.5, which is too old, on far" in said
+    assert "python3 (3.6 or newer)" in said

@@ -97,6 +97,7 @@ def test_a_server_with_one_session_per_connection_is_named(here: Place, tmp_path
 def test_a_server_that_forbids_sharing_is_named(here: Place, tmp_path: Path) -> None:
     with reached(here, tmp_path / "far", "MaxSessions 0"):
         said = here.repx("connect", code=3)
+        assert "ends a shared connection, or lets no command run over it" in said
         assert "each command of repx authenticates by itself" in said
         assert "hint: ask its administrator for MaxSessions of at least 2" in said
 

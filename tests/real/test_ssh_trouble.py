@@ -84,6 +84,43 @@ def test_a_python_that_only_a_login_shell_has_is_found(tmp_path: Path) -> None:
         assert str(tmp_path / "bin" / "python3") == far.python
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("echo; echo This account is not available.; exit 1", "far: This account is not available"),
+        ("exit 1", "far: ssh ended with exit code 1, and said nothing"),
+        ('exec </dev/null; sh -c "$SSH_ORIGINAL_COMMAND"', "far: no input gets there; the reason"),
+        ('read -r line; sh -c "$SSH_ORIGINAL_COMMAND"', "far: no input gets there; the reason"),
+    ],
+    ids=["nologin", "nothing", "closed", "read away"],
+)
+def test_an_account_that_runs_no_commands_is_named(tmp_path: Path, command: str, said: str) -> None:
+    with forced(tmp_path, command) as far, pytest.raises(ConnectionLostError) as caught:
+        far.run(["true"])
+    assert said in caught.value.message
+    assert "Traceback" not in caught.value.message
+
+
+def test_what_a_configuration_is_for_people_does_not_hinder(sshd: Sshd, tmp_path: Path) -> None:
+    """A port that is forwarded for a notebook is in use already; a terminal is wanted."""
+    config = sshd.config.read_text()
+    lines = (
+        f"LocalForward {sshd.port} localhost:1",
+        "ExitOnForwardFailure yes",
+        "RequestTTY force",
+    )
+    for remote, wanted in ((), "said\n"), (("RemoteCommand tmux",), "has a RemoteCommand"):
+        own = tmp_path / "config"
+        own.write_text(config + "".join(f"    {line}\n" for line in (*lines, *remote)))
+        far = places.of(Target(name="t", base_path="/", address="far", ssh_config=str(own)))
+        with contextlib.closing(far):
+            try:
+                said = far.run(["echo", "said"]).stdout
+            except ConnectionLostError as error:
+                said = error.message
+        assert wanted in said
+
+
 def test_a_variable_that_is_not_set_there_is_named(sshd: Sshd) -> None:
     far = reached(sshd, "${NOT_SET_THERE}/x")
     with contextlib.closing(far), pytest.raises(InputError, match=r"\$\{NOT_SET_THERE\}/x"):
