@@ -11,13 +11,12 @@ import io
 import os
 import platform
 import posixpath
-import shutil
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from repx.places import regular
-from repx.places.walk import INCOMING, Walk, naming
+from repx.places.walk import INCOMING, Walk, naming, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -313,7 +312,7 @@ class _Job:
             raise OSError(errno.EINVAL, f"a link that leads out of its job: {os.fsdecode(to)}")
         temporary = f".{os.urandom(12).hex()}.part"
         os.symlink(to, temporary, dir_fd=into)
-        self._rename(key, temporary, name, (into, into))
+        self._rename(temporary, name, (into, into))
 
     def _file(self, key: str, mode: int, content: "BinaryIO | Rest | bytes", into: int) -> int:
         beside = self._walk.incoming()
@@ -324,7 +323,7 @@ class _Job:
         try:
             size = self._fill(descriptor, key, content)
             os.fchmod(descriptor, self._tree.mode(mode) if self._tree.modes else mode & ~self._mask)
-            self._rename(key, temporary, name, (beside, into))
+            self._rename(temporary, name, (beside, into))
         except BaseException:  # Ctrl-C too
             if os.fstat(descriptor).st_size < _WORTH_KEEPING:
                 with suppress(FileNotFoundError):
@@ -352,29 +351,26 @@ class _Job:
         if size:
             raise OSError(errno.EBUSY, "another process writes this file, too")
 
-    def _rename(self, key: str, old: str, new: str, folders: "tuple[int, int]") -> None:
+    def _rename(self, old: str, new: str, folders: "tuple[int, int]") -> None:
         beside, into = folders
         try:
             os.rename(old, new, src_dir_fd=beside, dst_dir_fd=into)
         except IsADirectoryError:
-            shutil.rmtree(self._tree.path(key))
+            remove_tree(new, into)
             os.rename(old, new, src_dir_fd=beside, dst_dir_fd=into)
 
     def _remove_others(self) -> None:
         """Remove what an attempt before has left and the results do not have."""
-        start = len(self._tree.root) + 1
-        for parent, folders, names in os.walk(self._tree.path(self.home), topdown=False):
-            for name in (*names, *folders):
-                path = f"{parent}/{name}"
-                key = path[start:]
-                if key in self._received or (name == _LOCK and "/out/" not in key):
+        above, _, name = self.home.rpartition("/")
+        into = self._walk.enter(above.split("/"))
+        for parent, folders, names, here in os.fwalk(name, topdown=False, dir_fd=into):
+            for each in (*names, *folders):
+                key = f"{above}/{parent}/{each}"
+                if key in self._received or (each == _LOCK and "/out/" not in key):
                     continue
                 with suppress(OSError):
-                    (os.rmdir if _is_folder(path) else os.unlink)(path)
-
-
-def _is_folder(path: str) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
+                    is_folder = stat.S_ISDIR(os.lstat(each, dir_fd=here).st_mode)
+                    (os.rmdir if is_folder else os.unlink)(each, dir_fd=here)
 
 
 def _part(key: str) -> str:

@@ -5,7 +5,6 @@ Standard library only: it also runs at a place alone.
 
 import fnmatch
 import os
-import shutil
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -59,7 +58,7 @@ def pack(tree: "Tree", limit_s: float) -> int:
         if time.monotonic() > end:
             break
         _pack(tree, name)
-        shutil.rmtree(folder)
+        tree.remove([f"{CLOSED}/{name}"])
         packed += 1
     return packed
 

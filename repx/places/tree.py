@@ -10,14 +10,13 @@ import errno
 import glob
 import hashlib
 import os
-import shutil
 import stat
 import time
 from typing import TYPE_CHECKING
 
 from repx.places import carry, closed, growth, look, names, parts
 from repx.places.regular import READ, is_locked, only_regular, opened
-from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming
+from repx.places.walk import INCOMING, SUBMISSIONS, Walk, naming, remove_tree
 from repx.runner import marks
 
 if TYPE_CHECKING:
@@ -288,7 +287,7 @@ class Tree:
                 if not stat.S_ISDIR(there.st_mode):
                     os.unlink(name, dir_fd=into)
                 else:
-                    shutil.rmtree(self.path(key), ignore_errors=True)
+                    remove_tree(name, into)
 
     def close_submissions(self, submissions: "Sequence[str]", record: bytes) -> "list[str]":
         """Close submissions that have ended (``repx.places.closed``); return which."""

@@ -5,7 +5,8 @@ Each folder is opened inside the one before, so nobody can exchange one for a li
 
 import errno
 import os
-from contextlib import contextmanager
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -125,6 +126,62 @@ def _make_folders(path: str, modes: "tuple[int, int] | None") -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     if modes:
         os.chmod(path, modes[0])
+
+
+def remove_tree(name: str, folder: int) -> None:
+    """Remove a folder in an open one, with all that it holds; what cannot be removed stays.
+
+    No link is followed, also none that is put in a folder's place meanwhile. Raises OSError where
+    a folder was moved away meanwhile.
+    """
+    here, above = os.dup(folder), []  # type: int, list[os.stat_result]
+    rest = [[name]]  # of each folder on the way down, the folders that are still to be removed
+    try:
+        while rest[0]:
+            if rest[-1]:
+                below = _open_to_empty(rest[-1][-1], here)
+                if below is None:
+                    rest[-1].pop()
+                    continue
+                above.append(os.fstat(here))
+                os.close(here)
+                here = below
+                rest.append(_unlink_all(here))
+                continue
+            rest.pop()
+            up = os.open("..", _FOLDER, dir_fd=here)
+            os.close(here)
+            here = up
+            if not os.path.samestat(os.fstat(here), above.pop()):
+                raise OSError(errno.EBUSY, "a folder was moved while it was removed", name)
+            with suppress(OSError):
+                os.rmdir(rest[-1].pop(), dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _open_to_empty(name: str, folder: int) -> "int | None":
+    """Open a folder of which all is to go, also one that its owner may not write."""
+    try:
+        descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return None
+    with suppress(OSError):
+        if ~os.fstat(descriptor).st_mode & stat.S_IRWXU:
+            os.fchmod(descriptor, stat.S_IRWXU)
+    return descriptor
+
+
+def _unlink_all(folder: int) -> "list[str]":
+    """Remove what is no folder from an open one; return the folders in it."""
+    folders = []
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                folders.append(name)
+            else:
+                os.unlink(name, dir_fd=folder)
+    return folders
 
 
 def link_at(name: str, folder: int) -> "str | None":
