@@ -125,14 +125,24 @@ def test_time_limit_ends_everything(
 
 
 def kill_all(here: Place, process: subprocess.Popen[str], *words: str) -> None:
-    """Kill all of repx, and of a runtime what has these words in its command line."""
+    """Kill all of repx, and of a runtime what has these words in its command line.
+
+    Again, until nothing of that is left: a process may have started another one meanwhile.
+    """
+
+    def kill_those_of_now() -> bool:
+        found = False
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = path.read_bytes()  # empty as soon as it is dead
+                ours = str(here.store).encode() in line and b"sleep" not in line[:6]
+                if ours and all(word.encode() in line for word in words):
+                    found = True
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+        return found
+
     process.kill()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        line = path.read_bytes() if path.exists() else b""
-        ours = str(here.store).encode() in line and b"sleep" not in line[:6]
-        if ours and all(word.encode() in line for word in words):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(path.parent.name), signal.SIGKILL)
+    wait_for(lambda: not kill_those_of_now(), "it cannot be killed")
     process.communicate(timeout=60)
 
 
@@ -202,18 +212,12 @@ def test_an_unpacking_that_was_killed_halfway_is_done_anew(
     packed = gzip.compress(image_labs.layer(big))
     here = isolated(lab(count), "bwrap", [image_labs.shell_layer(), packed])
     # tar itself stops in the middle of the big layer; whoever is killed has the store in its words.
-    pause = tmp_path / "pause"
-    pause.write_text(f"#!/bin/sh\nexec tail -f /dev/null {here.store}/\n")
+    pause, paused = tmp_path / f"{here.store.name}-pause", tmp_path / "paused"
+    pause.write_text(f"#!/bin/sh\ntouch {paused}\nexec tail -f /dev/null {here.store}/\n")
     pause.chmod(0o755)
     halfway = f"--checkpoint=800 --checkpoint-action=exec={pause}"
     process = here.start("run", "--trust", TAR_OPTIONS=halfway)
-    wait_for(
-        lambda: (
-            bool(list(here.store.glob("cache/images/*.part.layer/data/9")))
-            or process.poll() is not None
-        ),
-        "the big layer is not unpacked",
-    )
+    wait_for(lambda: paused.exists() or process.poll() is not None, "nothing is unpacked")
     assert process.poll() is None, process.communicate()
 
     kill_all(here, process)
