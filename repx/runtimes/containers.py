@@ -121,8 +121,34 @@ repx_begin_container() {
   if [[ -n ${repx_attended-} ]]; then
     repx_attend_container
   else
+    repx_await_elsewhere || return
     repx_guard
+    repx_note_container
   fi
+}
+
+# Write down where the container runs, and in how many seconds it ends without its client, if so.
+repx_note_container() {
+  local note=$repx_record/container ends=never
+  ((${#repx_at_guard[@]} == 0)) || ends=$((repx_grace_s + 5))
+  repx_clean "$note"
+  printf '%s %s %s\n' "$(</proc/sys/kernel/hostname)" "${repx_at_name[0]}" "$ends" >"$note"
+}
+
+# A container that an attempt before has left on another node is not seen from here. The job's lock
+# is free, so its client has ended: so has the container after some seconds, if it is guarded.
+repx_await_elsewhere() {
+  local note=$repx_record/container host name ends
+  [[ -f $note && ! -L $note ]] && read -r host name ends <"$note" || return 0
+  [[ $host != "$(</proc/sys/kernel/hostname)" ]] || return 0
+  host=${host//[^A-Za-z0-9._-]/} name=${repx_at_name[0]}
+  repx_why="an attempt before was killed on $host, where its container $name may still run: type "
+  repx_why+="\`${repx_at_tool[0]##*/} rm --force $name\` there, then remove $note"
+  [[ $ends && $ends != *[!0-9]* ]] || return
+  repx_exceptional say "an attempt before was killed on $host; waiting $ends s until its container has ended"
+  sleep "$ends" &
+  wait $!
+  return 0
 }
 
 # A person's own shell. This process becomes its client, which may be killed or lose its terminal:
@@ -198,7 +224,10 @@ repx_end_container() {
 repx_after_container() {
   [[ $repx_status != 137 || $(repx_tool container inspect --format '{{.State.OOMKilled}}' \
     "${repx_at_name[0]}" 2>/dev/null) != true ]] || repx_oom=1
-  repx_remove_container ||
+  if repx_remove_container; then
+    repx_clean "$repx_record/container"
+  else
     repx_exceptional say "the container ${repx_at_name[0]} cannot be removed"
+  fi
 }
 """

@@ -179,6 +179,45 @@ def test_what_outlives_a_killed_script_is_ended_before_the_next_attempt(
     nothing_left(here, mark, runtime)
 
 
+def killed_elsewhere(here: Place, ends: str) -> Path:
+    """Leave what an attempt leaves that another node has begun and not ended."""
+    here.repx("run", "--trust")
+    (record,) = here.store.glob("outputs/*/repx")
+    assert not (record / "container").exists()
+    (record / "SUCCESS").unlink()
+    (record / "container").write_text(f"node7 repx-1234 {ends}\n")
+    return record / "container"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES[2:])
+def test_the_end_of_a_container_on_another_node_is_waited_for(
+    isolated: Callable[..., Place], runtime: str
+) -> None:
+    here = isolated(lab('touch "$out/begun"'), runtime)
+    note = killed_elsewhere(here, "1")
+
+    here.repx("run", "--trust")
+
+    logs = "".join(path.read_text() for path in here.store.glob("submissions/*/agent.log"))
+    assert "killed on node7; waiting 1 s until its container has ended" in logs
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES[3:])
+def test_a_container_on_another_node_that_may_not_end_is_named(
+    isolated: Callable[..., Place], runtime: str
+) -> None:
+    here = isolated(lab('touch "$out/begun"'), runtime)
+    note = killed_elsewhere(here, "never")
+
+    said = here.repx("run", "--trust", code=1)
+
+    assert "an attempt before was killed on node7" in said
+    assert f"then remove {note}" in said
+    note.unlink()
+    here.repx("run", "--trust")
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_what_stays_behind_a_program_that_succeeded_is_ended(
     isolated: Callable[..., Place], runtime: str, mark: str
