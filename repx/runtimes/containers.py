@@ -145,7 +145,8 @@ repx_await_elsewhere() {
   repx_why="an attempt before was killed on $host, where its container $name may still run: type "
   repx_why+="\`${repx_at_tool[0]##*/} rm --force $name\` there, then remove $note"
   [[ $ends && $ends != *[!0-9]* ]] || return
-  repx_exceptional say "an attempt before was killed on $host; waiting $ends s until its container has ended"
+  repx_exceptional say \
+    "an attempt before was killed on $host; waiting $ends s until its container has ended"
   sleep "$ends" &
   wait $!
   return 0
