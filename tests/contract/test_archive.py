@@ -400,4 +400,4 @@ def test_requests_of_a_server_by_the_number_of_jobs(
         assert (2 * count, 2 * count) == (methods["PUT"], methods["GET"])
         total[count] = len(webdav.requests)
 
-    assert total[20] - total[1] <= 19 * 5
+    assert total[20] - total[1] <= 19 * 7
