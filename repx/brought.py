@@ -63,13 +63,27 @@ class Brought:
     """The results that were copied: jobs and their bytes.
 
     ``passed`` are jobs that run at the target or have succeeded there meanwhile; ``broken`` has
-    the reasons for other jobs that could not be copied.
+    the reasons for other jobs that could not be copied. ``left`` are jobs that were not reached
+    because of ``problem``, after which the source could not be read any more.
     """
 
     jobs: tuple[JobId, ...] = ()
     size_bytes: int = 0
     passed: tuple[JobId, ...] = ()
     broken: Mapping[JobId, str] = field(default_factory=dict)
+    left: tuple[JobId, ...] = ()
+    problem: str = ""
+
+    def __add__(self, other: Brought) -> Brought:
+        """Return both together."""
+        return Brought(
+            jobs=(*self.jobs, *other.jobs),
+            size_bytes=self.size_bytes + other.size_bytes,
+            passed=(*self.passed, *other.passed),
+            broken={**self.broken, **other.broken},
+            left=(*self.left, *other.left),
+            problem=other.problem or self.problem,
+        )
 
 
 class Source(Protocol):

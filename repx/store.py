@@ -114,7 +114,7 @@ class Store:
         contents, problems = self._do("read", keys[0], lambda: self.files.read_many(keys))
         for key, why in problems.items():
             if not self._is_passed_over(key, why):
-                log.warning("cannot read %s: %s; passed over", self.path(key), why)
+                self._warn_once(key, why)
         return contents
 
     def _is_passed_over(self, key: str, why: str) -> bool:
@@ -122,10 +122,13 @@ class Store:
         folder = "/".join(key.split("/")[:2])
         if not folder.startswith(f"{walk.SUBMISSIONS}/"):
             return False
-        if (self.root, folder) not in _named:
-            _named.add((self.root, folder))
-            log.warning("cannot read %s: %s; passed over", self.path(folder), why)
+        self._warn_once(folder, why)
         return True
+
+    def _warn_once(self, key: str, why: str) -> None:
+        if (self.root, key) not in _named:
+            _named.add((self.root, key))
+            log.warning("cannot read %s: %s; passed over", self.path(key), why)
 
     def exists(self, key: str) -> bool:
         """Return whether the key exists."""

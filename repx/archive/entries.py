@@ -11,7 +11,7 @@ from repx import progress
 from repx.archive import packs, transport, workspace
 from repx.archive.location import ENTRIES, HINT, PACKS, Location
 from repx.brought import Brought, Found
-from repx.errors import RepxError, StorageError
+from repx.errors import ConnectionLostError, RepxError, StorageError
 from repx.places import carry
 from repx.store import as_object
 
@@ -41,6 +41,10 @@ class Added:
             size_bytes=self.size_bytes + other.size_bytes,
             refused={**self.refused, **other.refused},
         )
+
+
+class _UnreadableError(StorageError):
+    """An archive could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +80,26 @@ class Archive:
 
         Results that differ from their entries, or that are no results, are not copied.
         """
-        size = 0
-        jobs: list[JobId] = []
-        passed: list[JobId] = []
-        broken: dict[JobId, str] = {}
+        done = Brought()
         for batch in _batches(list(found), {job: each.size for job, each in found.items()}):
-            wanted = {job: found[job] for job in batch}
-            with workspace.opened(keep=True) as folder:
-                here, wrong = self._get(wanted, folder)
-                left = self._send(here, wanted, target)
-            broken |= wrong
-            passed += left
-            jobs += [job for job in here if job not in left]
-            size += sum(found[job].size for job in here)
-        return Brought(jobs=tuple(jobs), size_bytes=size, passed=tuple(passed), broken=broken)
+            try:
+                done += self._bring({job: found[job] for job in batch}, target)
+            except _UnreadableError as error:
+                told = {*done.jobs, *done.passed, *done.broken}
+                left = tuple(job for job in found if job not in told)
+                return done + Brought(left=left, problem=error.message)
+        return done
+
+    def _bring(self, found: Mapping[JobId, Found], target: Store) -> Brought:
+        with workspace.opened(keep=True) as folder:
+            here, broken = self._get(found, folder)
+            passed = tuple(self._send(here, found, target))
+        return Brought(
+            jobs=tuple(job for job in here if job not in passed),
+            size_bytes=sum(found[job].size for job in here),
+            passed=passed,
+            broken=broken,
+        )
 
     def delete(self, jobs: Iterable[JobId]) -> None:
         """Remove jobs: their entries first."""
@@ -114,7 +124,9 @@ class Archive:
                 return Added(refused={taken[0]: error.message})
         free = {job: found for job, found in left.items() if job not in taken}
         parts = [part for part in (free, *({job: packed[job]} for job in taken)) if part]
-        return sum((self._add(part, folder, replace=replace) for part in parts), Added())
+        ours = {job: found for job, found in packed.items() if _is_same(found, there.get(job))}
+        done = Added(jobs=tuple(ours), size_bytes=sum(found.size for found in ours.values()))
+        return sum((self._add(part, folder, replace=replace) for part in parts), done)
 
     def _write(self, packed: Mapping[JobId, Found], folder: Path, *, replace: bool) -> Added:
         """Write packs that the archive lacks, then entries."""
@@ -193,7 +205,14 @@ class Archive:
             yield
         except Exception as error:  # each file system has its own errors
             said = error.message if isinstance(error, RepxError) else str(error) or repr(error)
-            raise StorageError(f"cannot {verb} {self.name}: {said}", hint=HINT) from error
+            kind = _UnreadableError if verb == "read" else StorageError
+            hint = error.hint if isinstance(error, ConnectionLostError) else HINT
+            message = said if self.name in said else f"cannot {verb} {self.name}: {said}"
+            raise kind(message, hint=hint) from error
+
+
+def _is_same(ours: Found, theirs: Found | None) -> bool:
+    return theirs is not None and theirs.sha256 == ours.sha256
 
 
 def _pack_name(job: JobId, found: Found) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import gzip
 import hashlib
 import os
 import platform
+import pwd
 import stat
 import tarfile
 import time
@@ -235,11 +235,12 @@ def sum_of(path: Path) -> str:
 
 
 def user() -> str:
-    """Return the name of the user; empty for an account without a name."""
+    """Return the name of the user's account; its number if it has no name."""
+    number = os.geteuid()
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def _mine() -> Found:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from repx import progress
-from repx.errors import RepxError
+from repx.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,21 +42,36 @@ def put(there: Opened, paths: Mapping[Path, str], total: int, doing: str) -> Non
 def get(there: Opened, paths: Mapping[str, tuple[Path, int]], doing: str) -> None:
     """Copy files of the archive to local paths, each with its size; continue those begun there.
 
-    Files that are absent from the archive are left out.
+    Files that are absent from the archive, or that the user may not read, are left out.
     """
     left = {path: size - _size(local) for path, (local, size) in paths.items()}
     fresh = [path for path, (local, _) in paths.items() if not _size(local)]
     with _counting(doing, sum(size for size in left.values() if size > 0)) as callback:
         for path, (local, size) in paths.items():
             if 0 < _size(local) < size:
-                _continue(there.fs, path, local, callback)
-        try:
-            if fresh:
-                there.fs.get(fresh, [str(paths[path][0]) for path in fresh], callback=callback)
-        except (FileNotFoundError, RepxError):  # one is gone: fetch the others
-            for path in fresh:
-                if there.fs.exists(path):
+                with _passing_over():
+                    _continue(there.fs, path, local, callback)
+        if not fresh:
+            return
+        with _passing_over():
+            there.fs.get(fresh, [str(paths[path][0]) for path in fresh], callback=callback)
+            return
+        for path in fresh:  # one of them cannot be read: fetch the others
+            if _size(paths[path][0]) < paths[path][1]:
+                with _passing_over():
                     there.fs.get([path], [str(paths[path][0])], callback=callback)
+
+
+@contextmanager
+def _passing_over() -> Iterator[None]:
+    """Go on after an error that means a single file; raise others, e.g. of a lost connection."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        pass
+    except StorageError as error:  # of a store, in place of an OSError
+        if not isinstance(error.__cause__, OSError):
+            raise
 
 
 def _continue(fs: Any, path: str, local: Path, callback: Any) -> None:  # noqa: ANN401  # fsspec

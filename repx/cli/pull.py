@@ -112,7 +112,12 @@ def _from_elsewhere(source: Source, target: Store, jobs: Collection[JobId]) -> P
     if came.broken:
         raise StorageError(
             f"{console.counted(len(came.broken), 'job')} could not be brought from {source.name}",
-            hint="ask who pushed them to push them again, or run them: repx run",
+            hint="who pushed them replaces them: repx push --force JOB --to URL; or: repx run",
+        )
+    if came.left:
+        raise StorageError(
+            f"{came.problem}; {console.counted(len(came.left), 'job')} not brought",
+            hint="the same command continues where this one stopped",
         )
     return Pulled(
         jobs=len(done) + len(came.jobs),

@@ -77,6 +77,9 @@ def fetched(came: Iterable[tuple[Source, Brought]]) -> None:
         for why, count in Counter(brought.broken.values()).items():
             jobs = console.counted(count, "job")
             console.warn(f"{source.name}: {jobs} not brought: {why}; they run here")
+        if brought.left:
+            jobs = console.counted(len(brought.left), "job")
+            console.warn(f"{brought.problem}; {jobs} not brought: they run here")
 
 
 def submitted(submission: Submission, target: Target) -> None:
