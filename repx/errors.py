@@ -118,6 +118,14 @@ class SchedulerError(RepxError):
     """A scheduler gave an unexpected answer."""
 
 
+class BusyError(SchedulerError):
+    """A scheduler does not answer now, or not as it should."""
+
+    def __init__(self, message: str) -> None:
+        """Take what it said."""
+        super().__init__(message, hint="try again in a while")
+
+
 class OutOfReachError(SchedulerError):
     """A job has to wait for a job that its scheduler does not know."""
 

@@ -40,7 +40,7 @@ repx_read_states() {
   local index word
   while read -r index word; do
     state[${index/#N\/A/0}]=$word
-  done < <(repx_squeue --states=all --array --jobs="$old" --format='%K %T' 2>/dev/null)
+  done < <(repx_squeue --states=all --array --jobs="$old" --format='%K %T')
 }
 
 # INDEX: set its fate: `done`, as Slurm knows, `ok`, as only its marker tells, or `failed`. What may
@@ -128,11 +128,14 @@ repx_submit_again() {
 }
 
 # COMMENT ARGUMENT...: submit, unless that was done before; set id. What Slurm refuses has failed.
-# Where it takes no more for now, this job goes back to the queue and tries again.
+# Where it takes no more for now, or does not answer, this job goes back to the queue and tries again.
 repx_once() {
-  ((${SLURM_RESTART_COUNT:-0} == 0)) || ! repx_find "$1" || return 0
+  if ((${SLURM_RESTART_COUNT:-0} > 0)); then
+    repx_find "$1" && return
+    (($? == 1)) || repx_come_back
+  fi
   repx_sbatch "$@" && return
-  (($? != 2)) || { scontrol requeue "$SLURM_JOB_ID" && sleep 600; }
+  { (($? != 2)) && ! repx_no_answer "$said"; } || repx_come_back
   printf '%s\nrepx: cannot submit again: %s\n' "${said%$'\n'}" "$1" >&2
   return 1
 }
@@ -142,8 +145,9 @@ repx_once() {
 # Let whatever waits in the queue for what ended wait for what was submitted instead. One call of
 # scontrol for all that wait for the same.
 repx_settle() {
-  local array index depends text said start REPLY never=() found=()
+  local array index depends text said start REPLY queue never=() found=()
   local -A changed=()
+  queue=$(repx_squeue --states=PENDING --array --format='%F|%K|%E') || repx_come_back
   while IFS='|' read -r array index depends; do
     [[ $depends == *":$old"[_\(,]* || $depends == *":$SLURM_JOB_ID"[_\(,]* ]] || continue
     [[ $index == N/A ]] || array+=_$index
@@ -153,15 +157,21 @@ repx_settle() {
       never) never+=("$array") ;;
       *) changed[$REPLY]+=" $array" ;;
     esac
-  done < <(repx_squeue --states=PENDING --array --format='%F|%K|%E')
+  done <<<"$queue"
   for text in "${!changed[@]}"; do
     read -ra found <<<"${changed[$text]}"
     for ((start = 0; start < ${#found[@]}; start += 200)); do
       printf -v array ',%s' "${found[@]:start:200}"
-      repx_scontrol update "JobId=${array#,}" "Dependency=${text#,}" || printf '%s\n' "$said" >&2
+      repx_scontrol update "JobId=${array#,}" "Dependency=${text#,}" || repx_not_moved
     done
   done
   ((${#never[@]} == 0)) || repx_scancel "${never[@]}"
+}
+
+# Where Slurm did not answer, this job looks again.
+repx_not_moved() {
+  printf '%s\n' "$said" >&2
+  ! repx_no_answer "$said" || repx_come_back
 }
 
 # INDEX DEPENDS: set REPLY to what it is to wait for, `,` for nothing, `same`, or `never`.

@@ -1,13 +1,10 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # the scripts that source this file set what is read here
+# shellcheck disable=SC2034,SC2154  # the scripts that source this file set and read what is shared
 #
-# What submit.sh and the scripts of sbatch/ share. The first half talks to Slurm: it submits each
-# thing once, whatever the controller's mood. The second half runs on a node, within one Slurm
-# job: it starts job scripts and passes Slurm's signals on to them.
+# How submit.sh and the scripts of sbatch/ talk to Slurm: they submit each thing once, and ask again
+# while the controller does not answer.
 #
 # Needs bash 4.2, coreutils and Slurm's commands. Works in the submission folder.
-
-# --- talking to Slurm ----------------------------------------------------------------------
 
 # Forget what the environment would add to what we ask: the defaults that a user has for Slurm's
 # commands and, with SLURM as an argument, what an allocation around us says of itself. How to
@@ -27,7 +24,7 @@ repx_own_words
 
 # COMMENT ARGUMENT...: sbatch. Sets id (`4711`, or `4711;cluster`); else said is what Slurm said,
 # and the exit code 1 for a refusal, 2 for a limit on how much may be submitted. No answer, or
-# none for now, is asked for again; the comment tells whether it was submitted after all.
+# none for now, is asked for again, once the queue has told that the comment is not there.
 repx_sbatch() {
   local comment=$1 wait code
   shift
@@ -37,6 +34,7 @@ repx_sbatch() {
     ((code == 3)) || return "$code"
     ((wait == 0)) || sleep "$wait"
     repx_find "$comment" && return
+    (($? == 1)) || break
   done
   return 1
 }
@@ -87,44 +85,60 @@ repx_no_answer() {
       *"nexpected message"* | *"end failure"* | *"eceive failure"* | *"hutdown failure"* | *"standby mode"* | \
       *"temporarily unavailable"* | *"Transport endpoint"* | *"I/O error writing"* | *"roken pipe"* | \
       *"to process configuration"* | *"configuration source"* | *"No route to host"* | *"is unreachable"* | \
-      *"Host is down"* | *"Interrupted system call"* | *"DNS SRV"* | *"auth/munge"* | *"Munge"* | \
-      *"rotocol authentication"* | *"nsane message"* | *"Header lengths"*) ;;
+      *"Host is down"* | *"etwork is down"* | *"onnection abort"* | *"assign requested address"* | \
+      *"Interrupted system call"* | *"DNS SRV"* | *"name resolution"* | *"an't find an address"* | \
+      *"nable to resolve"* | *"auth/munge"* | *"Munge"* | *"rotocol authentication"* | *"uthentication agent"* | \
+      *"uthentication credential"* | *"nsane message"* | *"message length"* | *"zero length message"* | \
+      *"entire message"* | *"Header lengths"* | *"missing socket"* | *" to database"* | *"atabase connection"* | \
+      *"try again"*) ;;
     *) return 1 ;;
   esac
 }
 
-# COMMENT: set id to the job that has it, if Slurm knows one that was not cancelled.
+# COMMENT: set id to the job that has it, if Slurm knows one that was not cancelled; 1 where it knows
+# none, 2 where it does not answer.
 repx_find() {
-  local found state rest
+  local found state rest queue
+  queue=$(repx_squeue --states=all --format='%F %T %k') || return 2
   while read -r found state rest; do
     if [[ $rest == "$1" && $state != CANCELLED ]]; then
       id=$found${cluster:+;$cluster}
       return
     fi
-  done < <(repx_squeue --states=all --format='%F %T %k' 2>/dev/null)
+  done <<<"$queue"
   return 1
 }
 
-# ARGUMENT...: ask about all jobs of this user, on the cluster that gets the submission.
+# ARGUMENT...: print what squeue says of the jobs of this user, on the cluster that gets the
+# submission. Fails where Slurm does not answer.
 repx_squeue() {
-  local line
-  if [[ -z $cluster ]]; then
-    squeue --noheader --all --user="$(id -un)" "$@"
-    return
-  fi
-  while IFS= read -r line; do
-    [[ $line == "CLUSTER: "* ]] || printf '%s\n' "$line"
-  done < <(squeue --clusters="$cluster" --noheader --all --user="$(id -un)" "$@")
+  local said queue words
+  words=(squeue ${cluster:+--clusters="$cluster"} --noheader --all --user="$(id -un)" "$@")
+  until queue=$("${words[@]}" 2>/dev/null); do
+    repx_patiently "${words[@]}" && continue
+    [[ $said != *"Invalid job id"* ]] || break # it has forgotten that one
+    printf '%s\n' "$said" >&2
+    return 1
+  done
+  [[ $queue != *"CLUSTER: "* ]] || queue=$(grep -v '^CLUSTER: ' <<<"$queue")
+  [[ -z $queue ]] || printf '%s\n' "$queue"
 }
 
 # ID...: cancel them.
 repx_scancel() {
-  scancel ${cluster:+--clusters="$cluster"} "${@%%;*}"
+  repx_patiently scancel ${cluster:+--clusters="$cluster"} "${@%%;*}"
 }
 
 # ARGUMENT...
 repx_scontrol() {
   repx_patiently scontrol ${cluster:+--clusters="$cluster"} "$@"
+}
+
+# Go back into the queue, to try again from there; tries for some minutes.
+repx_come_back() {
+  until repx_scontrol requeue "$SLURM_JOB_ID" && sleep 600; do
+    ((SECONDS < 600)) || break
+  done
 }
 
 # COMMAND...: run it, and again while the controller does not answer. Sets said.
@@ -144,7 +158,7 @@ repx_read_ids() {
   ids=()
   [[ -e $1 ]] || return 0
   while IFS=$'\t' read -r name id rest; do
-    [[ $id == - ]] && unset "ids[$name]" || ids[$name]=$id
+    if [[ $id == - ]]; then unset "ids[$name]"; else ids["$name"]=$id; fi
   done <"$1"
 }
 
@@ -162,277 +176,4 @@ repx_ranges() {
     first=$index last=$index
   done
   REPLY=${REPLY#,}
-}
-
-# --- on a node -----------------------------------------------------------------------------
-
-# shellcheck source=/dev/null
-. ./markers.sh
-
-# What a script of sbatch/ sets before it calls one of these:
-#   store                 the target's base_path
-#   limit_s warning_s     its time limit, and how long before it the job is ended; or nothing
-#   retries               how often a job that failed is tried again within its Slurm job
-#   tries given_attempt rung   how often at all; which attempt this is, with how much more
-#   grace_s               how long a network file system may take to show a marker
-limit_s=0 warning_s=0 retries=0 grace_s=0 tries='' given_attempt=1 rung=0
-stopped='' child='' sleeper='' due=0
-
-# Tell job files and the runner in their markers' words who runs them.
-repx_by() {
-  export REPX_BY=slurm:${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
-}
-
-# JOB [PHASE]...: run the job's script; exit with its code.
-repx_run() {
-  local attempt=$((given_attempt + ${SLURM_RESTART_COUNT:-0})) code
-  if [[ -n $tries ]] && ((attempt > tries + 1)); then
-    printf 'repx: given up after %d attempts: Slurm started it again each time\n' "$((attempt - 1))" >&2
-    repx_leave 1
-  fi
-  repx_by
-  trap 'repx_warned' USR1
-  trap 'repx_pass_on TERM' TERM INT
-  for (( ; ; attempt++)); do
-    REPX_ATTEMPT=$attempt REPX_RUNG=$rung repx_wait_for bash "jobs/$1.sh" "${@:2}"
-    code=$?
-    ((code == 1 && attempt <= retries)) || break
-    [[ -z $stopped ]] || break
-    ! repx_lacked_memory "$1" || break
-  done
-  return "$code"
-}
-
-# JOB: where it would meet the same limit again, a new Slurm job is better.
-repx_lacked_memory() {
-  local line=''
-  [[ -n $tries ]] && read -r line 2>/dev/null <"$store/outputs/$1/repx/FAIL" &&
-    [[ $line == *'"reason":"out of memory"'* ]]
-}
-
-# COMMAND...: start it and wait for its end, however many signals come in between.
-repx_wait_for() {
-  local code
-  "$@" &
-  child=$!
-  wait "$child"
-  code=$?
-  while ((code > 128)) && kill -0 "$child" 2>/dev/null; do
-    wait "$child"
-    code=$?
-  done
-  child=''
-  [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null
-  return "$code"
-}
-
-# SIGNAL
-repx_pass_on() {
-  stopped=$1
-  [[ -z $child ]] || kill -s "$1" "$child" 2>/dev/null
-}
-
-# Slurm's warning comes up to a minute early; the job may use its time up to the agreed moment.
-repx_warned() {
-  local left REPLY all
-  if [[ -z $sleeper ]]; then
-    left=$((limit_s - warning_s - SECONDS))
-    if ((limit_s == 0)) && repx_time_left; then # nobody asked for a limit: the partition has one
-      ((all = REPLY + SECONDS, left = REPLY - (all / 10 < warning_s ? all / 10 : warning_s)))
-    fi
-    if ((left > 0)); then
-      due=$((SECONDS + left))
-      { sleep "$left" && kill -s USR1 $$; } &
-      sleeper=$!
-      return
-    fi
-  elif ((SECONDS < due)); then
-    return
-  fi
-  repx_pass_on USR1
-}
-
-# Set REPLY to the seconds until Slurm ends this job.
-repx_time_left() {
-  local part
-  REPLY=${SLURM_JOB_END_TIME-}
-  if [[ -n $REPLY ]]; then
-    printf -v part '%(%s)T' -1
-    ((REPLY -= part))
-    return 0
-  fi
-  read -r part < <(repx_squeue --jobs="$SLURM_JOB_ID" --format=%L 2>/dev/null)
-  [[ $part =~ ^(([0-9]+)-)?(([0-9]+):)?([0-9]+):([0-9]+)$ ]] || return
-  REPLY=$((((10#0${BASH_REMATCH[2]} * 24 + 10#0${BASH_REMATCH[4]}) * 60 + 10#${BASH_REMATCH[5]}) * 60 + 10#${BASH_REMATCH[6]}))
-}
-
-# Remove the log of a Slurm job that had nothing to say.
-repx_leave() {
-  local log=logs/$SLURM_JOB_ID.out
-  [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || log=logs/${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID.out
-  [[ -s $log ]] || rm -f -- "$log"
-  exit "$1"
-}
-
-# JOBS: leave when a job among these lines, or in the file a line @FILE names, has not succeeded.
-# Slurm's own dependency has waited for its end, but cannot tell: it ran inside a bundle, or
-# ended before this one was submitted.
-repx_require() {
-  local line deadline=$((SECONDS + grace_s))
-  while IFS= read -r line; do
-    case $line in
-      '') ;;
-      @*) repx_require "$(<"${line#@}")" ;;
-      *)
-        until repx_succeeded "$store/outputs/$line/repx"; do
-          if [[ -e $store/outputs/$line/repx/FAIL ]] || ((SECONDS >= deadline)); then
-            printf 'repx: skipped, since this job did not succeed: %s\n' "$line" >&2
-            repx_leave 1
-          fi
-          sleep 0.2
-          : "$store/outputs/$line/repx"/* # listing makes a network file system look again
-        done
-        ;;
-    esac
-  done <<<"$1"
-}
-
-# NUMBER CPUS MEMORY: run the bundle's jobs with the local scheduler, which the script names as
-# `runner`, in this allocation. Where
-# the time was too short, this job goes back to the queue and continues: who waits for it waits on.
-repx_bundle() {
-  local folder=bundles/$1 before code
-  [[ -e $folder/jobs ]] || ln -s ../../jobs "$folder/jobs"
-  before=$(repx_successes "$folder/events.jsonl")
-  repx_by
-  trap 'repx_warned' USR1
-  trap 'repx_pass_on HUP' HUP
-  trap 'stopped=TERM' TERM INT # Slurm tells every process; a second time would mean: at once
-  [[ -v LC_ALL ]] || export LC_ALL=C REPX_LOCALE=ours # as in run.sh
-  repx_wait_for python3 -I -S "$runner" "$folder" --keep-going --quiet --cpus="$2" ${3:+--mem="$3"}
-  code=$?
-  if [[ $stopped == USR1 ]] && (($(repx_successes "$folder/events.jsonl") > before)); then
-    scontrol requeue "$SLURM_JOB_ID" && sleep 600
-  fi
-  return "$code"
-}
-
-# FILE: print how many jobs have succeeded by its events.
-repx_successes() {
-  local line count=0
-  if [[ -e $1 ]]; then
-    while IFS= read -r line; do
-      [[ $line != *'"e":"end"'*'"ok":true'* ]] || ((count += 1))
-    done <"$1"
-  fi
-  printf '%d' "$count"
-}
-
-# --- scatter-gather ------------------------------------------------------------------------
-
-# JOB GATHER: submit what is left of the job's steps, one array per step and block of branches,
-# and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
-#   submission array_size forced
-#   step_names step_scripts step_needs      per step; needs are numbers of earlier steps
-repx_fan_out() {
-  local job=$1 home=$store/outputs/$1 gather count step id said REPLY
-  local -A runs_in=()
-  # shellcheck disable=SC2034 # markers.sh reads them
-  repx_forced=$forced repx_submission=$submission
-  repx_find_gather "$2"
-  children=children/$job.tsv
-  repx_forget_children
-  repx_count "$home" && count=$repx_count
-  for step in "${!step_names[@]}"; do
-    [[ -z $stopped ]] || repx_give_up "$job"
-    repx_submit_step "$step" || repx_give_up "$job"
-  done
-  repx_release_gather || repx_give_up "$job"
-}
-
-# NAME: set gather to the id of the gather that belongs to this scatter.
-repx_find_gather() {
-  local -A ids=()
-  repx_read_ids submitted.tsv
-  gather=${ids[$1]%%;*}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
-}
-
-# EXIT GATHER: scatter failed. Slurm would cancel gather by itself, but a held job only once a
-# minute. A scatter that was stopped may be started again, so its gather stays.
-repx_drop_gather() {
-  local gather
-  repx_find_gather "$2"
-  [[ -n $stopped ]] || repx_scancel "$gather"
-  repx_leave "$1"
-}
-
-# STEP: submit the branches in which it, or a step before it, is still to be done.
-repx_submit_step() {
-  local branch waits missing need block number=0
-  local -A members=()
-  for ((branch = 0; branch < count; branch++)); do
-    waits='' missing=
-    for need in ${step_needs[$1]-}; do
-      id=${runs_in[$need,$branch]-}
-      [[ -z $id ]] || waits+=,aftercorr:$id
-    done
-    repx_done "$home/branch-$branch/step-${step_names[$1]}/repx" || missing=1
-    [[ -z $waits$missing ]] || members[$((branch / array_size))$waits]+=" $branch"
-  done
-  for block in "${!members[@]}"; do
-    repx_submit_branches "$1" "${block%%,*}" "${block#"${block%%,*}"}" "$((number++))" "${members[$block]}" || return
-  done
-}
-
-# STEP BLOCK CONDITIONS NUMBER BRANCHES
-repx_submit_branches() {
-  local offset=$(($2 * array_size)) branch indices=() comment
-  for branch in $5; do indices+=($((branch - offset))); done
-  repx_ranges "${indices[@]}"
-  comment=repx:$submission:${SLURM_JOB_ID}:${SLURM_RESTART_COUNT:-0}:$1.$2.$4
-  repx_sbatch "$comment" --array="$REPLY" ${3:+--dependency="${3#,}"} \
-    "${step_scripts[$1]}" "$job" "$offset" || return
-  printf '%s\t%s\t%s\n' "$1" "$id" "$REPLY" >>"$children"
-  for branch in $5; do runs_in[$1,$branch]=${id%%;*}; done
-}
-
-# A requeued scatter starts clean.
-repx_forget_children() {
-  local step id rest old=()
-  mkdir -p children
-  if [[ -e $children ]]; then
-    while read -r step id rest; do old+=("${id%%;*}"); done <"$children"
-    ((${#old[@]} == 0)) || repx_scancel "${old[@]}"
-    rm -f -- "$children"
-  fi
-}
-
-repx_release_gather() {
-  local branch last=$((${#step_names[@]} - 1)) arrays=' '
-  for ((branch = 0; branch < count; branch++)); do
-    id=${runs_in[$last,$branch]-}
-    [[ -z $id || $arrays == *" $id "* ]] || arrays+="$id "
-  done
-  arrays=${arrays# } arrays=${arrays% }
-  # Any end will do: gather itself looks at every branch, and says which one failed.
-  [[ -z $arrays ]] || repx_scontrol update "JobId=$gather" "Dependency=afterany:${arrays// /:}" || return
-  repx_scontrol release "$gather"
-}
-
-# JOB SINK: may gather start? Not when a step failed and has not succeeded since: it said so.
-repx_gather_ready() {
-  local branch count REPLY home=$store/outputs/$1
-  [[ -e $home/repx/FAIL ]] || return 0
-  repx_count "$home" && count=$repx_count
-  for ((branch = 0; branch < count; branch++)); do
-    repx_succeeded "$home/branch-$branch/step-$2/repx" || return
-  done
-}
-
-# JOB: the steps could not be submitted; what was is cancelled, and gather with it.
-repx_give_up() {
-  printf 'repx: %s: cannot submit its steps: %s\n' "$1" "${stopped:+cancelled}$said" >&2
-  repx_forget_children
-  [[ -n $stopped ]] || repx_scancel "$gather"
-  repx_leave 3
 }

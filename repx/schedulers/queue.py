@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from repx import seen, submissions
 from repx.errors import (
+    BusyError,
     CommandError,
     CommandNotFoundError,
     RepxError,
@@ -32,6 +34,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ASK_S: Final = 120
+_PATIENCE_S: Final = 5.0  # with a batch system that does not answer
+_PAUSE_S: Final = 1.0
 _CLOSED_MOST: Final = 100
 
 
@@ -114,30 +118,51 @@ class Cancelled:
 
 
 def cancel(
-    store: Store, jobs: Collection[JobId] | None, submission: str | None = None
+    store: Store,
+    jobs: Collection[JobId] | None,
+    submission: str | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Cancelled:
     """Cancel some jobs, or all of them when ``jobs`` is None, of one submission or of all.
 
-    Asks again where a job of a batch system submitted others meanwhile. What one scheduler
-    cannot do keeps nothing from being asked of another.
+    Asks again where a job of a batch system submitted others meanwhile, and where a batch system
+    does not answer. What one scheduler cannot do keeps nothing from being asked of another.
     """
     asked: dict[str, int] = {}
     errors: list[RepxError] = []
     for scheduler in MEMBERS.values():
         sent: set[str | Signal] = set()
-        try:
-            while orders := [
-                order
-                for order in _orders(store, scheduler, submission, jobs)
-                if not sent.issuperset(_parts(order))
-            ]:
-                for order in orders:
+        until = time.monotonic() + _PATIENCE_S
+        for last in (False, False, True):
+            try:
+                for order in _new_orders(store, scheduler, submission, jobs, sent):
                     _send(store, order)
                     sent.update(_parts(order))
                     asked[scheduler.name] = asked.get(scheduler.name, 0) + order.jobs
-        except (SchedulerError, CommandError, CommandNotFoundError) as error:
-            errors.append(error)
+                break
+            except (SchedulerError, CommandNotFoundError) as error:
+                if last or not isinstance(error, BusyError) or time.monotonic() > until:
+                    errors.append(error)
+                    break
+                sleep(_PAUSE_S)
     return Cancelled(asked=asked, errors=tuple(errors))
+
+
+def _new_orders(
+    store: Store,
+    scheduler: Scheduler,
+    submission: str | None,
+    jobs: Collection[JobId] | None,
+    sent: Collection[str | Signal],
+) -> Iterator[Order]:
+    """Yield the orders that a look gives, look after look, until all of them were sent."""
+    looks = iter(lambda: list(_orders(store, scheduler, submission, jobs)), [])
+    for orders in looks:
+        new = [order for order in orders if not set(_parts(order)).issubset(sent)]
+        if not new:
+            return
+        yield from new
 
 
 def _parts(order: Order) -> tuple[str | Signal, ...]:
@@ -170,9 +195,11 @@ def _send(store: Store, order: Order) -> None:
             _signal(store, order.send, order.send.number)
         else:
             store.place.run(order.send, timeout_s=_ASK_S)
-    except BaseException:
+    except BaseException as error:
         for key, content in before.items():
             store.write(key, content)
+        if isinstance(error, CommandError):
+            raise BusyError(error.stderr.strip() or error.message) from error
         raise
 
 

@@ -118,6 +118,40 @@ def test_a_lost_answer_is_no_refusal(closed: Place, message: str, *, taken: bool
     assert 1 == len(queued(closed))
 
 
+def test_what_slurm_took_is_found_although_the_queue_answers_late(closed: Place) -> None:
+    """submit.sh is started again, and the first questions about the queue get no answer."""
+    for _ in range(3):
+        closed.lab.job("one")
+    closed.repx("render", "-o", "scripts")
+    folder = closed.folder / "scripts"
+    path = shim(closed, "sbatch", '$real "$@" >/dev/null; echo "sbatch: error: Killed" >&2; exit 1')
+    env = {"PATH": f"{path}:{closed.cluster.env['PATH']}"}
+    first = closed.begin(("bash", "submit.sh"), cwd=folder, env=env).communicate(timeout=60)
+    shim(closed, "sbatch", 'exec $real "$@"')
+    asked = closed.folder / "asked"
+    silent = "echo 'squeue: error: Socket timed out on send/recv operation' >&2; exit 1"
+    late = f"echo x >>{asked}; (($(wc -l <{asked}) > 2)) || {{ {silent}; }}"
+    shim(closed, "squeue", f'{late}\nexec $real "$@"')
+    again = closed.begin(("bash", "submit.sh"), cwd=folder, env=env)
+    again.communicate(timeout=60)
+
+    assert "Slurm refused" in first[1]
+    assert 0 == again.returncode
+    assert 3 == len(queued(closed))
+
+
+def test_cancelling_asks_again_where_slurm_did_not_answer(closed: Place) -> None:
+    closed.lab.job("one")
+    closed.repx("run")
+    asked = closed.folder / "asked"
+    silent = "echo 'scancel: error: Socket timed out on send/recv operation' >&2; exit 1"
+    once = f"[[ -e {asked} ]] || {{ touch {asked}; {silent}; }}"
+    path = shim(closed, "scancel", f'{once}\nexec $real "$@"')
+    closed.repx("cancel", "--all", PATH=f"{path}:{closed.cluster.env['PATH']}")
+
+    closed.cluster.drain(10)
+
+
 def test_forced_jobs_are_alive_until_they_have_run_again(place: Place) -> None:
     job = place.lab.job("one")
     place.run()

@@ -219,9 +219,10 @@ def test_a_job_whose_id_was_never_written_down_is_found_and_cancelled(store: Sto
 def test_nothing_is_cancelled_blindly_while_slurm_is_silent(store: Store) -> None:
     away = failing(1, "slurm_load_jobs error: Unable to contact slurm controller")
     run = Answers(squeue=away)
-    done = queue.cancel(at(run, store), None)
+    done = queue.cancel(at(run, store), None, sleep=lambda _seconds: None)
 
     assert [] == run.scancels()
+    assert 3 == len([argv for argv in run.asked if argv[0] == "squeue"])
     assert "Slurm does not answer" in str(done.errors[0])
 
 

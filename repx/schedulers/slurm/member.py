@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from repx import submissions
-from repx.errors import OutOfReachError, SchedulerError
+from repx.errors import BusyError, OutOfReachError
 from repx.places import Question
 from repx.schedulers.contract import Answer, Folder, Limits, Order, Submitted, Words
 from repx.schedulers.slurm import answers, cancelling, ended, folder, queue
@@ -139,14 +139,12 @@ class Slurm:
         """Yield one scancel per cluster, and a signal for each bundle that goes on with others.
 
         Only what the queue knows as ours is cancelled: an id may belong to another job by now.
-        Raises SchedulerError when Slurm does not answer.
+        Raises BusyError when Slurm does not answer.
         """
         del store
         ours = cast("Sequence[Known]", known)
         if not isinstance(answer, QueueAnswer) or not answer.answered:
-            raise SchedulerError(
-                "Slurm does not answer; nothing was cancelled", hint="try again in a while"
-            )
+            raise BusyError("Slurm does not answer; nothing was cancelled")
         wanted = None if jobs is None else frozenset(jobs)
         ids: dict[str, dict[str, int]] = defaultdict(dict)
         for each in ours:

@@ -67,10 +67,10 @@ def _culprits(store: Store, known: Known, found: Mapping[JobId, JobState]) -> di
     return explained
 
 
-# What slurm.sh (repx_require) writes when a job finds that another one did not succeed.
+# What slurm-job.sh (repx_require) writes when a job finds that another one did not succeed.
 _SKIP: Final = "repx: skipped, since this job did not succeed: "
 
-# What slurmstepd writes into a job's output when it ends one, and slurm.sh when it gives one up.
+# What slurmstepd writes into the output of a job it ends, and slurm-job.sh when it gives one up.
 _SAID: Final = (
     ("DUE TO TIME LIMIT", "timeout"),
     ("DUE TO PREEMPTION", "preempted"),

@@ -55,6 +55,7 @@ def files(
     params = {task.job.id: task.job.params for task in plan.tasks}
     writer = _Writer(target, made, submission_id, size, params)
     yield writer.as_it_is("slurm.sh")
+    yield writer.as_it_is("slurm-job.sh")
     if watched:
         yield writer.as_it_is("again.sh")
         yield _tries(made)

@@ -68,7 +68,11 @@ record() {
 # NAME [HINT]: say why and stop.
 refused() {
   local again
-  [[ -n ${REPX_CONTINUATION-} ]] || give_back
+  if [[ -z ${REPX_CONTINUATION-} ]]; then
+    give_back
+  elif repx_no_answer "$said"; then
+    exit 69
+  fi
   printf -v again 'correct the target, then: repx run; or %s/sbatch/%s.sh, then: bash %q/submit.sh' "$PWD" "$1" "$PWD"
   printf '%s\nerror: Slurm refused %s\n\n' "${said%$'\n'}" "sbatch/$1.sh" >&2
   printf 'hint: %s\n' "${2-$again}" >&2
@@ -103,7 +107,7 @@ give_back() {
 alone() {
   local id queued
   [[ $said == *SubmitJob* && $said != *Grp* ]] || return
-  queued=$(repx_squeue --format=%A 2>/dev/null) || return
+  queued=$(repx_squeue --format=%A) || return
   for id in $queued; do
     [[ $id == "${ids[continue]%%;*}" ]] || return
   done
@@ -197,7 +201,8 @@ hold() {
 
 # Write down what Slurm took although its id never came back: the comment tells the call.
 adopt() {
-  local found state comment name
+  local found state comment name queue
+  queue=$(repx_squeue --states=all --format='%F %T %k') || unanswered
   while read -r found state comment; do
     name=${comment#"repx:$submission:"}
     [[ $name != "$comment" && -z ${ids[$name]-} && -e sbatch/$name.sh ]] || continue
@@ -205,18 +210,26 @@ adopt() {
       *:CANCELLED | continue:[!PR]*) ;;
       *) record "$name" "$found${cluster:+;$cluster}" found ;;
     esac
-  done < <(repx_squeue --states=all --format='%F %T %k')
+  done <<<"$queue"
+}
+
+# What Slurm has is not known, so nothing can be submitted without doing it twice.
+unanswered() {
+  [[ -z ${REPX_CONTINUATION-} ]] || exit 69
+  printf 'error: Slurm does not answer; nothing was submitted\n\nhint: bash %q/submit.sh\n' "$PWD" >&2
+  exit 3
 }
 
 # Does another submission, made since this one was planned, have one of its jobs in the queue?
 claimed() {
-  local index reason comment other name call kind job
+  local index reason comment other name call kind job queue
   local -A mine=() alive=() others=()
+  queue=$(repx_squeue --array --format='%K|%r|%k') || unanswered
   while IFS='|' read -r index reason comment; do
     [[ $comment == repx:*:* && $reason != DependencyNeverSatisfied ]] || continue
     other=${comment#repx:} name=${comment##*:} other=${other%%:*}
     [[ $other == "$submission" ]] || others[$other]=1 alive[$other $name ${index/#N\/A/-}]=1
-  done < <(repx_squeue --array --format='%K|%r|%k')
+  done <<<"$queue"
   [[ -n ${!others[*]} ]] || return
   while IFS=$'\t' read -r call index kind job; do mine[$job]=1; done <arrays.tsv
   for other in "${!others[@]}"; do

@@ -21,6 +21,7 @@ module load gcc/12 'my module'
 
 cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
+. ./slurm-job.sh
 
 . ./again.sh
 store='/scratch/o'"'"'brien/my store'

@@ -28,6 +28,7 @@ module load gcc/12 'my module'
 
 cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
+. ./slurm-job.sh
 
 store='/scratch/o'"'"'brien/my store'
 limit_s=0 warning_s=60 retries=0 grace_s=30

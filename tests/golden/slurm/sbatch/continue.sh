@@ -21,18 +21,19 @@ module load gcc/12 'my module'
 
 cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
+. ./slurm-job.sh
 
 # Ended jobs count too: the controller's own limit is on all that it still remembers.
 known=$(repx_squeue --states=all --format=%A)
 submitted=$(<submitted.tsv)
 REPX_CONTINUATION=1 bash submit.sh
 code=$?
-((code == 75)) || exit "$code"
-if [[ $known == "$SLURM_JOB_ID" && $submitted == "$(<submitted.tsv)" ]]; then
+((code == 75 || code == 69)) || exit "$code"
+if [[ $code == 75 && $known == "$SLURM_JOB_ID" && $submitted == "$(<submitted.tsv)" ]]; then
   printf 'error: Slurm takes no more although nothing else of yours was queued; set max_submit\n' >&2
   exit 3
 fi
-# Still no room. Requeued, this job keeps its place in the queue and holds no node meanwhile;
+# Still no room, or no answer. Requeued, this job keeps its place in the queue and holds no node meanwhile;
 # Slurm starts a requeued job again after a while (two minutes, if the site changed nothing).
-scontrol requeue "$SLURM_JOB_ID" && sleep 600
+repx_come_back
 exit 3
