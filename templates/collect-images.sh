@@ -10,6 +10,8 @@ base=$1 node=$2 age=$3 dry=$4
 # srun hands on the HOSTNAME of where it was called.
 host=$(uname -n) now=$(date +%s)
 shopt -s nullglob
+images=$node/images # as runtime.sh has it
+[[ $node == */repx || ! -e $images || -O $images ]] || images+=-$EUID
 
 # HOLDER IMAGE KIB SECONDS WHAT
 say() {
@@ -61,14 +63,15 @@ remove_root() {
 
 collect_roots() {
   local root image used
-  for root in "$node" "$node/images"; do # what it leads to is not ours to remove
+  for root in "$node" "$images"; do # what it leads to is not ours to remove
     [[ ! -L $root ]] || { say unpacked '*' 0 0 "kept: $root is a link" && return; }
   done
-  for root in "$node"/images/*.gone.*; do
+  [[ ! -e $images || -O $images ]] || { say unpacked '*' 0 0 "kept: $images is not yours" && return; }
+  for root in "$images"/*.gone.*; do
     [[ ! -L $root ]] || continue
     rm -rf -- "$root" 2>/dev/null || { chmod -R u+rwX -- "$root" && rm -rf -- "$root"; }
   done
-  for root in "$node"/images/*; do
+  for root in "$images"/*; do
     image=${root##*/}
     [[ -d $root && ! -L $root && $image != *.* ]] || continue
     used=$((now - $(stat -c %Y -- "$root")))
@@ -90,8 +93,8 @@ collect_loaded() {
   type -P "$1" >/dev/null || return 0
   while IFS=: read -r name image; do
     [[ $name == *repx/image && -n $image ]] || continue
-    lock=$node/images/$image.$1.$host.lock
-    [[ -e $lock ]] || lock=$node/images/$image.$1.$HOSTNAME.lock
+    lock=$images/$image.$1.$host.lock
+    [[ -e $lock ]] || lock=$images/$image.$1.$HOSTNAME.lock
     [[ -e $lock ]] || continue
     used=$((now - $(stat -c %Y -- "$lock")))
     bytes=$("$@" image inspect --format '{{.Size}}' "$name:$image" 2>/dev/null)

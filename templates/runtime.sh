@@ -91,7 +91,7 @@ repx_choose() {
     repx_root='' repx_devices='' repx_why='' repx_spared=''
     repx_runtime=$name
     repx_host_folders
-    if "repx_try_$name" && "repx_prepare_$name"; then
+    if repx_own_node && "repx_try_$name" && "repx_prepare_$name"; then
       repx_note "$others"
       return
     fi
@@ -182,6 +182,33 @@ repx_plain_paths() {
   done
 }
 
+# Set repx_images to where this user's images are unpacked. In a store of several users each has a
+# folder of their own, the first one `images`.
+repx_own_images() {
+  repx_images=$repx_node/images
+  [[ -n $repx_node_local || ! -e $repx_images || -O $repx_images ]] || repx_images+=-$EUID
+}
+
+# On a node, anybody may have made the folder first, and jobs run what is in it. (A store is shared
+# on purpose: whoever may write to it is trusted.)
+repx_own_node() {
+  local folder uid owner mode
+  repx_own_images
+  [[ -n $repx_node_local && -n $repx_image ]] || return 0
+  for folder in "${repx_node%/*}" "$repx_node" "$repx_images" "$repx_images/$repx_image" "$repx_node"/podman{,-run}; do
+    read -r uid owner mode < <(stat -Lc '%u %U %a' -- "$folder" 2>/dev/null) || continue
+    if [[ $folder != "${repx_node%/*}" && $uid != "$EUID" && $uid != 0 ]]; then
+      repx_why="$folder belongs to $owner, who can change what jobs run in"
+    elif ((8#$mode & 2 && !(8#$mode & 8#1000))); then
+      repx_why="everybody may write to $folder, and change what jobs run in"
+    else
+      continue
+    fi
+    repx_why+="; set node_local_path to a folder of your own"
+    return 1
+  done
+}
+
 # LOCK COMMAND...: run it while nobody else on this file system holds LOCK.lock.
 repx_once() {
   local descriptor
@@ -189,13 +216,14 @@ repx_once() {
   repx_why="cannot write to ${1%/*}"
   mkdir -p -- "${1%/*}" && exec {descriptor}>>"$1.lock" || return
   chmod go= -- "${1%/*}"
+  [[ -z $repx_node_local || ! -O $repx_node ]] || chmod go-w -- "$repx_node"
   ! type -P flock >/dev/null || flock "$descriptor"
   "${@:2}" && exec {descriptor}>&-
 }
 
 # Unpack the image, once for all jobs that share its folder; set repx_root to where it is.
 repx_image_root() {
-  repx_root=$repx_node/images/$repx_image
+  repx_root=$repx_images/$repx_image
   repx_plain_paths "$repx_node" "${repx_root%/*}" "$repx_root" || return
   [[ -d $repx_root ]] || repx_once "$repx_root" repx_unpack_image || return
   touch -c -- "$repx_root" 2>/dev/null || true # `repx gc --images` asks when it was used

@@ -59,7 +59,7 @@ def _fields(path: str, *, writable: bool) -> str:
 SHELL: Final = r"""
 # Load the image unless the storage has it, one process of a machine at a time.
 repx_load() {
-  local lock=$repx_node/images/$repx_image.${repx_at_tool[0]##*/}.$HOSTNAME
+  local lock=$repx_images/$repx_image.${repx_at_tool[0]##*/}.$HOSTNAME
   repx_has_image || repx_once "$lock" repx_load_now || return
   touch -c -- "$lock.lock" 2>/dev/null || true # `repx gc --images` asks when it was used
 }
