@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -163,13 +163,26 @@ def _wait_for_others(lab: Lab, store: Store, plan: Plan) -> int:
     return watching.jobs(lab, store, plan.alive) if plan.alive else 0
 
 
+_STOPPING: Final = (
+    "stopping: running jobs are ended; Ctrl-C again kills them at once",
+    "killing running jobs; Ctrl-C again leaves without waiting for that",
+)
+
+
 @contextmanager
 def _passing_interrupts_to(agent: Process) -> Iterator[None]:
-    """Send each Ctrl-C on: the first stops in good order, the second at once."""
+    """Send Ctrl-C on: the first stops in good order, the second at once. The third leaves.
+
+    A connection that does not answer keeps the first two until it does.
+    """
+    notes = iter(_STOPPING)
 
     def pass_on(number: int, frame: object) -> None:
         del number, frame
-        console.note("stopping: running jobs are ended; Ctrl-C again kills them at once")
+        note = next(notes, None)
+        if note is None:
+            raise KeyboardInterrupt
+        console.note(note)
         agent.interrupt()
 
     before = signal.signal(signal.SIGINT, pass_on)

@@ -122,6 +122,25 @@ def test_a_link_that_stalls_is_waited_for(here: Place, server: Sshd) -> None:
     assert "broke" not in err
 
 
+def test_ctrl_c_leaves_a_link_that_stalls(here: Place, server: Sshd) -> None:
+    """At the third time; the first two arrive when the link is there again."""
+    use(here, server, hold=True)
+    process = here.start("run")
+    here.wait_until(lambda: begun(here) == 2)
+    (here.folder / "link" / "stalled").touch()
+    for _ in range(3):
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+    _, err = process.communicate(timeout=30)
+
+    assert 130 == process.returncode, err
+    assert "Ctrl-C again leaves without waiting" in err
+    (here.folder / "link" / "stalled").unlink()
+    here.wait_until(lambda: "running" not in here.states().values())
+    assert {"failed"} == set(here.states().values())
+
+
 def test_a_run_is_watched_on_when_the_link_was_cut(here: Place, server: Sshd) -> None:
     use(here, server, hold=True)
     process = here.start("run")
