@@ -12,6 +12,7 @@ holds the lock of every job that the worker will get.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -248,6 +249,10 @@ class Worker:
         """
         if not given.new and not any(map(os.path.lexists, markers(given))):
             self._check_remains(given)
+        if os.path.exists(given.file) and not os.path.isfile(
+            given.file
+        ):  # bash would read for ever
+            raise OSError(errno.EINVAL, "not a file", os.fsdecode(given.file))
         done = stamp(given.record)
         ours = {
             b"REPX_ATTEMPT": b"%d" % given.attempt,

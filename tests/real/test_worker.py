@@ -325,6 +325,22 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_script(
     assert 0 == worker.end()[0]
 
 
+@pytest.mark.parametrize("what", ["FIFO", "endless", "folder"])
+def test_a_job_file_that_is_no_file_fails_its_job_at_once(folder: MakeFolder, what: str) -> None:
+    made = folder({"job": Work(body=TOUCH), "other": Work(body=TOUCH)})
+    script = made.path / "jobs/job.sh"
+    script.unlink()
+    {"FIFO": os.mkfifo, "folder": os.mkdir, "endless": lambda path: path.symlink_to("/dev/zero")}[
+        what
+    ](script)
+
+    ended = subprocess.run(["bash", made.path / "run.sh", "--keep-going"], check=False, timeout=60)
+
+    assert 1 == ended.returncode
+    assert {"other"} == set(made.succeeded())
+    assert "not a file" in (made.path / "agent.log").read_text()
+
+
 def test_a_script_that_people_have_changed_runs_as_they_wish(folder: MakeFolder) -> None:
     made = folder({"job": Work(body=f'echo "$SEEN"\n{TOUCH}')})
     _changed(made)
