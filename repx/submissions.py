@@ -86,7 +86,7 @@ def parse_events(lines: Iterable[str]) -> Iterator[Event]:
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and "e" in record:
             yield _event(record)
@@ -128,7 +128,7 @@ def plan(store: Store, submission: str) -> Mapping[str, Any]:
     """Return a submission's plan.json; empty when there is none or it cannot be read."""
     try:
         document = json.loads(store.read_text(f"{FOLDER}/{submission}/plan.json") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

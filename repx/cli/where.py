@@ -51,5 +51,5 @@ def _value(text: str) -> object:
     """Return what a value means as JSON: ``1e-1`` is the number 0.1; else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -330,13 +330,12 @@ def _read(store: Store, submission: str) -> Known | None:
         return None
     if keys[_IDS] not in found:
         return None
-    rows = (line.partition("\t") for line in text[_TABLE].splitlines())
-    ids = (line.partition("\t") for line in text[_IDS].splitlines())
+    rows, ids = (kept_dialect.pairs(store.path(keys[each]), text[each]) for each in (_TABLE, _IDS))
     return Known(
         submission=submission,
         dialect=dialect,
-        numbers={job: number for number, _, job in rows},
-        ids={job: id_ for job, _, id_ in ids if id_},
+        numbers={job: count for count, job in rows},
+        ids=dict(ids),
         forced=frozenset(text["forced"].splitlines()),
     )
 

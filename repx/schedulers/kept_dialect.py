@@ -1,13 +1,16 @@
-"""The dialect that a submission's folder keeps, for whoever looks at it later."""
+"""The dialect and the tables that a submission's folder keeps, for whoever looks at it later."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 from typing import Any, Final
 
 from repx.target import Dialect
+
+log = logging.getLogger(__name__)
 
 _WORDS: Final = ("submit", "after", "query", "cancel")
 _TEXTS: Final = ("name", "id_pattern", "join")
@@ -28,6 +31,18 @@ def read(written: str) -> Dialect:
     except (AttributeError, KeyError, RecursionError, TypeError, re.error) as error:
         raise ValueError(str(error)) from error
     return dialect
+
+
+def pairs(path: str, table: str) -> list[tuple[str, str]]:
+    """Return the rows of a table with two columns; name a damaged one, and pass over it."""
+    found = []
+    for place, line in enumerate(table.splitlines(), start=1):
+        first, _, second = line.partition("\t")
+        if first and second:
+            found.append((first, second))
+        else:
+            log.warning("%s:%s: a damaged line; passed over", path, place)
+    return found
 
 
 def _check(found: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from repx import store as stores
+from repx import submissions
 from repx.errors import InputError, ProblemsError
 from repx.lab import build
 from repx.runner import files, plan
@@ -56,7 +57,9 @@ def store(tmp_path: Path) -> Store:
     return stores.local(str(tmp_path))
 
 
-def test_damaged_rows_of_slurms_tables_are_passed_over(store: Store) -> None:
+def test_damaged_rows_of_slurms_tables_are_named_and_passed_over(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     where = f"submissions/{SUBMISSION}"
     rows = f"1-a\t0\tjobs\ta0\n1-a\t{LONG}\tjobs\ta1\textra\n\u00b2\n1-a\t\u00b2\tjobs\ta2\n"
     store.write(f"{where}/arrays.tsv", rows.encode())
@@ -67,11 +70,40 @@ def test_damaged_rows_of_slurms_tables_are_passed_over(store: Store) -> None:
 
     known = folder.read(store, SUBMISSION)
 
-    assert ["a0", "a1", "a2"] == [row.job for row in known.rows]
-    assert [0, None, None] == [row.index for row in known.rows]
+    assert ["a0"] == [row.job for row in known.rows]
     assert {"1-a": "10"} == known.ids
     assert ["1-a"] == list(known.tries)
     assert ["12"] == [attempt.id for attempt in known.again["1-a", 0]]
+    damaged = [
+        f"{name}: a damaged line" for name in ("arrays.tsv:2", "arrays.tsv:3", "arrays.tsv:4")
+    ]
+    assert all(each in caplog.text for each in (*damaged, "submitted.tsv:2: a damaged line"))
+
+
+def test_a_table_that_lost_its_jobs_is_named_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write(f"submissions/{SUBMISSION}/submitted.tsv", b"1-a\t10\t2\n")
+    store.write(f"submissions/{SUBMISSION}/arrays.tsv", b"")
+
+    folder.read(store, SUBMISSION)
+    folder.read(store, SUBMISSION)
+
+    assert ["arrays.tsv names no job"] == [
+        each.getMessage().rpartition("/")[2] for each in caplog.records
+    ]
+
+
+def test_damaged_rows_of_a_dialect_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert [("1", "a")] == kept_dialect.pairs("/s/batch.tsv", "1\ta\n\xff garbage\n\tb\n")
+    assert "/s/batch.tsv:2: a damaged line" in caplog.text
+    assert "/s/batch.tsv:3" in caplog.text
+
+
+def test_an_event_nested_too_deeply_is_passed_over() -> None:
+    lines = ["[" * 100_000, '{"e": "x", "t": 1}', "9" * 5000]
+
+    assert ["x"] == [event.kind for event in submissions.parse_events(lines)]
 
 
 def test_a_kept_dialect_is_read_again() -> None:

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stream = stack.enter_context(open(given.blueprint, encoding="utf-8"))
             blueprint = json.load(stream)
         jobs = expand(blueprint, given.output)
-    except (BlueprintError, OSError, ValueError) as error:
+    except (BlueprintError, OSError, RecursionError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{lab_id(blueprint)}: {sum(jobs.values())} jobs in {len(jobs)} runs", file=sys.stderr)

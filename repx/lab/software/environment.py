@@ -75,12 +75,12 @@ def source(place: Path) -> Source | None:
     """Return the store entry for an environment that is complete, None if there is none."""
     try:
         listed = json.loads(_list_of(place).read_bytes())
-    except (OSError, ValueError):
-        return None
-    tree: dict[str, File] = {
-        name: {"path": f"{place}/{name}", "sha256": sha256, "executable": executable, "link": True}
-        for name, (sha256, executable) in listed.items()
-    }
+        tree: dict[str, File] = {
+            name: {"path": f"{place}/{name}", "sha256": sha, "executable": executable, "link": True}
+            for name, (sha, executable) in listed.items()
+        }
+    except (AttributeError, OSError, RecursionError, TypeError, ValueError):
+        return None  # it is installed again
     if not all(os.path.exists(each["path"]) for each in tree.values()):  # noqa: PTH110  # many
         return None
     return {"label": _LABEL, "name": f"{place.name}-{_LABEL}", "tree": tree, "made": True}

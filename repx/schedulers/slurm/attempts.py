@@ -61,7 +61,7 @@ def _marks(store: Store, jobs: list[JobId]) -> dict[JobId, Mapping[str, Any]]:
     for key, content in found.items():
         try:
             mark = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(mark, dict):
             marks[keys[key]] = mark

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -16,6 +17,8 @@ from repx.target import SchedulerName
 if TYPE_CHECKING:
     from repx.model import JobId
     from repx.store import Store
+
+log = logging.getLogger(__name__)
 
 ENDED: Final = "ended"
 CONTINUE: Final = "continue"
@@ -171,7 +174,7 @@ def read(store: Store, submission: str) -> Known:
     size = len(store.read(f"{folder}/{_SUBMITTED}") or b"")
     ids: dict[str, str] = {}
     named = ""
-    for call, id_, *_ in _table(store, f"{folder}/{_SUBMITTED}", columns=2):
+    for call, id_, *_ in _table(store, f"{folder}/{_SUBMITTED}", columns=2, is_whole=_has_number):
         ids[call], _, cluster = id_.partition(";")
         named = cluster or named
     home, user, asked, *_ = next(_table(store, f"{folder}/cluster", columns=3), ["", "", ""])
@@ -184,7 +187,7 @@ def read(store: Store, submission: str) -> Known:
                 bundle=kind.partition(":")[2],
                 job=job,
             )
-            for call, index, kind, job, *_ in _table(store, f"{folder}/{_ARRAYS}", columns=4)
+            for call, index, kind, job, *_ in _arrays(store, folder, asked=bool(ids))
         ),
         ids={call: id_ for call, id_ in ids.items() if number(id_) is not None},
         size=size,
@@ -230,9 +233,40 @@ def _tried_again(store: Store, folder: str) -> _TriedAgain:
     return {"again": again, "tries": tries}
 
 
-def _table(store: Store, key: str, *, columns: int) -> Iterator[list[str]]:
-    """Yield the complete lines of a table; the last column may hold anything."""
-    for line in (store.read_text(key) or "").splitlines():
+def _arrays(store: Store, folder: str, *, asked: bool) -> Sequence[list[str]]:
+    """Return the lines that say which jobs the calls of sbatch have; there are some if any was."""
+    key = f"{folder}/{_ARRAYS}"
+    found = list(_table(store, key, columns=4, is_whole=_has_number))
+    if asked and not found:
+        _tell(f"{store.path(key)} names no job")
+    return found
+
+
+def _has_number(fields: list[str]) -> bool:
+    """Tell whether the second column is an index, or an id with its cluster, or says none."""
+    return fields[1] == "-" or number(fields[1].partition(";")[0]) is not None
+
+
+def _table(
+    store: Store,
+    key: str,
+    *,
+    columns: int,
+    is_whole: Callable[[list[str]], bool] = lambda _: True,
+) -> Iterator[list[str]]:
+    """Yield the lines of a table, but for damaged ones; the last column may hold anything."""
+    for place, line in enumerate((store.read_text(key) or "").splitlines(), start=1):
         fields = line.split("\t")
-        if len(fields) >= columns:
+        if len(fields) >= columns and is_whole(fields):
             yield fields
+        else:
+            _tell(f"{store.path(key)}:{place}: a damaged line; passed over")
+
+
+def _tell(text: str) -> None:
+    if text not in _told:
+        _told.add(text)
+        log.warning("%s", text)
+
+
+_told: set[str] = set()  # tables are read several times
