@@ -18,15 +18,28 @@ say() {
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$host" "$1" "$2" "$3" "$4" "$5"
 }
 
-# IMAGE SECONDS: set REPLY to why it is kept, empty where it may go.
+# IMAGE SECONDS: set REPLY to why it is kept, empty where it may go. Several stores may use one folder
+# of a node; each is noted there.
 reason() {
-  local rooms=("$base"/submissions/*/rooms/*.sh)
+  local store stores=("$base") known=''
+  [[ ! -r $images/$1.stores ]] || mapfile -t -O 1 stores <"$images/$1.stores"
   REPLY=''
-  if ((${#rooms[@]})) && grep -qsFx -e "repx_image=$1" -e "repx_image='$1'" -- "${rooms[@]}"; then
-    REPLY='kept: a submission may need it'
-  elif [[ -e $base/artifacts/images/$1/manifest.json ]] && (($2 < age)); then
-    REPLY='kept: used lately'
-  fi
+  for store in "${stores[@]}"; do
+    [[ ! -e $store/artifacts/images/$1/manifest.json ]] || known=1
+    if is_needed "$1" "$store"; then
+      REPLY='kept: a submission may need it'
+    elif [[ -d $store && ! -x $store || -e $store/submissions && ! -r $store/submissions ]]; then
+      REPLY="kept: $store, which you cannot read, may need it"
+    fi
+    [[ -z $REPLY ]] || return
+  done
+  [[ -z $known ]] || (($2 >= age)) || REPLY='kept: used lately'
+}
+
+# IMAGE STORE: does a submission name it that has not ended?
+is_needed() {
+  local rooms=("$2"/submissions/*/rooms/*.sh)
+  ((${#rooms[@]})) && grep -qsEx "repx_(image|packages)='?$1'?" -- "${rooms[@]}"
 }
 
 # HOLDER IMAGE KIB SECONDS COMMAND...: remove an image unless there is a reason to keep it.
@@ -58,6 +71,13 @@ remove_root() {
     return 1
   fi
   mv -T -- "$1" "$gone" || return
+  reason "${1##*/}" "$age"
+  if [[ -n $REPLY ]]; then # a submission came between
+    mv -T -- "$gone" "$1"
+    echo "${REPLY#kept: }"
+    return 1
+  fi
+  rm -f -- "$1.stores"
   rm -rf -- "$gone" 2>/dev/null || { chmod -R u+rwX -- "$gone" && rm -rf -- "$gone"; }
 }
 

@@ -224,9 +224,17 @@ repx_once() {
 # Unpack the image, once for all jobs that share its folder; set repx_root to where it is.
 repx_image_root() {
   repx_root=$repx_images/$repx_image
-  repx_plain_paths "$repx_node" "${repx_root%/*}" "$repx_root" || return
+  repx_plain_paths "$repx_node" "${repx_root%/*}" "$repx_root" "$repx_root.stores" || return
   [[ -d $repx_root ]] || repx_once "$repx_root" repx_unpack_image || return
-  touch -c -- "$repx_root" 2>/dev/null || true # `repx gc --images` asks when it was used
+  repx_note_use "$repx_root.stores" 2>/dev/null || true
+}
+
+# FILE: `repx gc --images` asks when the root was used, and by which stores.
+repx_note_use() {
+  local stores=''
+  touch -c -- "$repx_root"
+  [[ ! -e $1 ]] || stores=$'\n'$(<"$1")$'\n'
+  [[ $stores == *$'\n'"$repx_store"$'\n'* ]] || printf '%s\n' "$repx_store" >>"$1"
 }
 
 repx_unpack_image() {

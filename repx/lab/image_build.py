@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import platform
 import stat
 import tarfile
 import tempfile
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from repx.lab.sources import Sources
 
 _CHUNK: Final = 1 << 20
-_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def read(path: Path, sources: Sources) -> Image:
@@ -72,7 +70,7 @@ def _of_root(root: Path) -> Image:
     _write(root, counted)
     layer = Layer(sha256=counted.digest.hexdigest(), size=counted.size, open=lambda: _packed(root))
     config = {
-        "architecture": _MACHINES.get(platform.machine(), platform.machine()),
+        "architecture": images.machine(),
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.sha256}"]},

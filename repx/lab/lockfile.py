@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from repx.errors import InputError, RepxError
+from repx.lab.software import packages, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Json: TypeAlias = Any
 
 _VERSION: Final = 1
-_SECTIONS: Final = ("images", "packages")
+_SECTIONS: Final[Mapping[str, Callable[[Json], object]]] = {
+    "images": registry.checked,
+    "packages": packages.pins_of,
+}
 
 
 class Lock:
@@ -75,7 +80,7 @@ def read(source: Path) -> Lock:
                 f"{file}: version {document['version']} is not {_VERSION}",
                 hint="use the repx that wrote the file, or delete the file and build again",
             )
-        return Lock(file, {name: dict(document.get(name) or {}) for name in _SECTIONS})
+        return Lock(file, {name: _entries(document, name) for name in _SECTIONS})
     except FileNotFoundError:
         return Lock(file, {})
     except OSError as error:
@@ -85,3 +90,15 @@ def read(source: Path) -> Lock:
             f"{file}: a broken lock file: {error}",
             hint="restore the file, or delete it and build again: versions are then found anew",
         ) from error
+
+
+def _entries(document: Mapping[str, Json], section: str) -> dict[str, Json]:
+    """Return the entries of a section. Raises ValueError, TypeError or KeyError for a bad one."""
+    found = dict(document.get(section) or {})
+    for name, value in found.items():
+        try:
+            _SECTIONS[section](value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            message = f"{section}: what it pins for '{name}' is damaged: {error}"
+            raise ValueError(message) from error
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -121,6 +122,53 @@ def test_age_store_and_submissions_decide(empty: Place, node: Callable[..., Path
         "alive": "kept: a submission may need it",
     } == {each["image"]: each["done"] for each in found}
     assert "0B freed" in empty.repx("gc", "--images")
+
+
+def test_what_another_store_on_the_same_disk_may_need_stays(
+    empty: Place, node: Callable[..., Path], tmp_path: Path
+) -> None:
+    others = {name: tmp_path / name for name in ("other store", "idle", "gone")}
+    for name in ("needed", "packages", "known", "idle"):
+        root = node(name, 99, in_store=False)
+        root.with_name(f"{name}.stores").write_text(
+            "".join(f"{each}\n" for each in others.values())
+        )
+    rooms = others["other store"] / "submissions/s/rooms"
+    rooms.mkdir(parents=True)
+    (rooms / "a.sh").write_text("repx_image=needed\n")
+    (rooms / "b.sh").write_text("repx_image=''\nrepx_packages=packages\n")
+    manifest = others["idle"] / "artifacts/images/known/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("[]")
+    (others["idle"] / "submissions").mkdir()
+
+    found = {each["image"]: each["done"] for each in collected(empty, "--unused-for", "100d")}
+
+    assert {
+        "needed": "kept: a submission may need it",
+        "packages": "kept: a submission may need it",
+        "known": "kept: used lately",
+        "idle": "removed",
+    } == found
+    assert {"needed", "packages", "known"} == {
+        path.stem for path in (empty.store / "cache/images").glob("*.stores")
+    }
+
+
+@pytest.mark.needs("images", "bwrap")
+def test_stores_that_share_a_folder_of_a_node_keep_what_each_needs(
+    isolated: Callable[..., Place], tmp_path: Path
+) -> None:
+    here = isolated(LAB, "bwrap", node_local_path=str(tmp_path / "node"))
+    here.repx("run")
+    other = dataclasses.replace(here, store=tmp_path / "other")
+    profile = {"runtime": "bwrap", "node_local_path": str(tmp_path / "node")}
+    other.use(**profile)
+    other.repx("run")
+
+    (noted,) = (tmp_path / "node/repx/images").glob("*.stores")
+
+    assert [str(here.store), str(other.store)] == noted.read_text().splitlines()
 
 
 def test_an_image_that_is_being_unpacked_stays(empty: Place, node: Callable[..., Path]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
 import json
 import os
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +89,27 @@ def test_every_form_is_the_same_image(form: Callable[[Path], str], tmp_path: Pat
         ({"manifest.json": '[{"Config": "c", "Layers": []}]', "c": "{}"}, "a broken image"),
         ({"manifest.json": '[{"Config": "../../x", "Layers": []}]'}, "leads out of the Lab"),
         ({"index.json": '{"manifests": [{"digest": "sha256:../x"}]}'}, "is not a sha256"),
+        ({"index.json": '{"manifests": []}'}, "a broken image"),
+        ({"manifest.json": "[]"}, "lists no image"),
+        ({"manifest.json": '{"Config": "c"}'}, "lists no image"),
+        ({"manifest.json": '[{"Config": "c", "Layers": null}]', "c": '{"rootfs": 3}'}, "a broken"),
+        ({"manifest.json": '[{"Config": "c", "Layers": []}]', "c": "[1]"}, "a broken image"),
+        ({"manifest.json": '[{"Config": "c\\u0000", "Layers": []}]'}, "embedded null byte"),
+        *(
+            (
+                {
+                    "manifest.json": '[{"Config": "c", "Layers": []}]',
+                    "c": '{"rootfs": {"diff_ids": []}, "config": ' + config + "}",
+                },
+                "a broken image",
+            )
+            for config in (
+                "[1]",
+                '{"Env": [1]}',
+                '{"Env": ["A=\\u0000"]}',
+                '{"Env": ["\\ud800=1"]}',
+            )
+        ),
     ],
 )
 def test_a_broken_image_is_named(files: dict[str, str], why: str, tmp_path: Path) -> None:
@@ -95,6 +118,116 @@ def test_a_broken_image_is_named(files: dict[str, str], why: str, tmp_path: Path
         (tmp_path / "x" / name).write_text(text)
 
     with pytest.raises(LabError, match=why):
+        images.read(FolderFiles(tmp_path), "x")
+
+
+def index_of(folder: Path, *described: dict[str, object]) -> None:
+    """Write the index of an OCI layout."""
+    (folder / "index.json").write_text(json.dumps({"manifests": described}))
+
+
+def listed(lab: Path) -> dict[str, object]:
+    """Write an OCI layout; return what its index says of its image."""
+    layout(lab)
+    index: dict[str, list[dict[str, object]]] = json.loads(
+        (lab / "images/oci/index.json").read_text()
+    )
+    return index["manifests"][0]
+
+
+def test_of_several_platforms_that_of_this_machine_is_taken(tmp_path: Path) -> None:
+    image = listed(tmp_path)
+    other = {"digest": f"sha256:{'0' * 64}", "platform": {"os": "linux", "architecture": "vax"}}
+    proof = {**other, "platform": {"os": "unknown", "architecture": "unknown"}}
+    mine = {**image, "platform": {"os": "linux", "architecture": images.machine()}}
+
+    single = {**image, "platform": other["platform"]}
+    for each in ((other, mine, proof), (single, proof)):
+        index_of(tmp_path / "images/oci", *each)
+        found = images.read(FolderFiles(tmp_path), "images/oci")
+        assert SUMS == [layer.sha256 for layer in found.layers]
+
+
+def test_several_images_are_not_guessed_at(tmp_path: Path) -> None:
+    image = listed(tmp_path)
+    named = {"org.opencontainers.image.ref.name": "old"}
+    index_of(tmp_path / "images/oci", image, {"digest": f"sha256:{'0' * 64}", "annotations": named})
+    with pytest.raises(LabError, match=r"several images \(sha256:[0-9a-f]+ for linux/\w+, old for"):
+        images.read(FolderFiles(tmp_path), "images/oci")
+
+    manifest = tmp_path / "images/x/manifest.json"
+    (entry,) = json.loads(manifest.read_text())
+    tags = {"RepoTags": ["host:5000/A/b:1", "b:2"]}
+    manifest.write_text(json.dumps([{**entry, **tags}, entry]))
+    assert len(images.read(FolderFiles(tmp_path), "images/x").layers) == len(LAYERS)
+    manifest.write_text(json.dumps([{**entry, **tags}, {**entry, "Layers": []}]))
+    with pytest.raises(LabError, match=r"several images \(host:5000/A/b:1, b:2, \?\): save the"):
+        images.read(FolderFiles(tmp_path), "images/x")
+
+
+def test_a_changed_manifest_and_an_index_of_itself_are_refused(tmp_path: Path) -> None:
+    image = listed(tmp_path)
+    blob = tmp_path / "images/oci/blobs/sha256" / str(image["digest"]).removeprefix("sha256:")
+    blob.write_text(blob.read_text() + " ")
+    with pytest.raises(LabError, match="is not what its digest says"):
+        images.read(FolderFiles(tmp_path), "images/oci")
+    blob.write_text(json.dumps({"manifests": [image]}))
+    with pytest.raises(LabError, match="is not what its digest says"):
+        images.read(FolderFiles(tmp_path), "images/oci")
+
+
+def test_an_archive_of_old_docker_whose_layers_are_links(tmp_path: Path) -> None:
+    """It keeps a layer once, with `VERSION` and `json` beside, and links where it comes again."""
+    exploded(tmp_path)
+    (entry,) = json.loads((tmp_path / "images/x/manifest.json").read_text())
+    old = tmp_path / "old"
+    for number, content in enumerate(LAYERS):
+        (old / f"id{number}").mkdir(parents=True)
+        (old / f"id{number}/layer.tar").write_bytes(content)
+        (old / f"id{number}/VERSION").write_text("1.0")
+    (old / "id2").mkdir()
+    (old / "id2/layer.tar").symlink_to("../id0/layer.tar")
+    config = json.loads((tmp_path / "images/x" / entry["Config"]).read_text())
+    config["rootfs"]["diff_ids"].append(f"sha256:{SUMS[0]}")
+    (old / "c.json").write_text(json.dumps(config))
+    names = [f"id{number}/layer.tar" for number in range(3)]
+    (old / "manifest.json").write_text(
+        json.dumps([{"Config": "c.json", "RepoTags": None, "Layers": names}])
+    )
+    (old / "repositories").write_text("{}")
+    with tarfile.open(tmp_path / "old.tar", "w") as tar:
+        tar.add(old, ".")
+
+    for path in ("old", "old.tar"):
+        image = images.read(FolderFiles(tmp_path), path)
+        assert [*SUMS, SUMS[0]] == [each.sha256 for each in image.layers]
+        with image.layers[2].open() as stream:
+            assert LAYERS[0] == stream.read()
+
+
+def test_an_archive_that_is_packed_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    packed(tmp_path)
+
+    image = images.read(FolderFiles(tmp_path), "images/x.tar")
+
+    (tmp_path / "images/x.tar").unlink()
+    with image.layers[1].open() as stream:
+        assert LAYERS[1] == stream.read()
+    assert [*temporary.iterdir()]
+    del image
+    gc.collect()
+    assert not [*temporary.iterdir()]
+
+
+def test_a_sif_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\x00rest")
+
+    with pytest.raises(LabError, match="a SIF image, which only apptainer reads"):
         images.read(FolderFiles(tmp_path), "x")
 
 
@@ -170,6 +303,25 @@ def test_build_says_where_the_image_is_named_that_is_not_there(tmp_path: Path) -
         built(tmp_path, "nowhere.tar")
 
     assert "lab.yaml:2:1: image: cannot read" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("debian:12", True),
+        ("quay.io:443/a/b:1", True),
+        ("image.tar", False),
+        ("oci:folder/image", False),
+        ("./x:1", False),
+    ],
+)
+def test_a_name_that_looks_like_one_of_a_registry_gets_a_hint(
+    tmp_path: Path, name: str, *, hint: bool
+) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        built(tmp_path, name)
+
+    assert hint == (f"is written docker://{name}" in str(caught.value))
 
 
 def test_a_run_and_a_stage_have_images_of_their_own(tmp_path: Path) -> None:

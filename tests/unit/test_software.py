@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import pytest
 
 from repx.errors import InputError, ProblemsError, RepxError
 from repx.lab import build, lockfile
-from repx.lab.software import declared, packages, requirements
+from repx.lab.software import declared, packages, registry, requirements
 from repx.lab.software.declared import Packages
 from repx.lab.software.packages import Pins
 
@@ -202,25 +202,50 @@ def test_requirements_are_read_with_what_they_include(tmp_path: Path) -> None:
 def test_a_lock_file_keeps_what_is_used_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "study.yaml"
     lock = lockfile.read(source)
-    lock.pin("images", "docker://a", "sha256:1")
-    lock.pin("images", "docker://b", "sha256:2")
+    one, two = (f"sha256:{digit * 64}" for digit in "12")
+    lock.pin("images", "docker://a", one)
+    lock.pin("images", "docker://b", two)
 
     lock.write([("images", "docker://a")])
 
     again = lockfile.read(source)
     assert (tmp_path / "study.lock") == again.file
-    assert again.get("images", "docker://a") == "sha256:1"
+    assert again.get("images", "docker://a") == one
     assert again.get("images", "docker://b") is None
     again.write([])
     assert not again.file.exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "images": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"version": 2}', '{"version": 1, "images": 3}', "<<<<<<< HEAD"),
+        *(
+            f'{{"version": 1, "images": {{"docker://a": {pinned}}}}}'
+            for pinned in ("1", "null", '"sha256:12"', f'"sha512:{"0" * 64}"')
+        ),
+        *(
+            f'{{"version": 1, "packages": {{"venv a.txt": {pinned}}}}}'
+            for pinned in ("1", "null", "{}", '{"files": 3, "python": 1, "platform": 1, "pins": 1}')
+        ),
+    ],
+)
 def test_a_broken_lock_file_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "lab.lock").write_text(text)
 
     with pytest.raises(InputError, match=r"lab\.lock: "):
         lockfile.read(tmp_path / "lab.yaml")
+
+
+def test_an_image_named_by_its_digest_needs_no_registry_to_be_pinned(tmp_path: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+
+    def no_programs(argv: Sequence[str], cwd: Path) -> None:
+        raise AssertionError(argv, cwd)
+
+    for name in ("docker://host:5000/a", "docker://host:5000/a:1"):
+        assert digest == registry.pin(f"{name}@{digest}", no_programs, tmp_path)
+        assert registry.repository(f"{name}@{digest}") == "docker://host:5000/a"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that nobody may write to")

@@ -136,7 +136,9 @@ class Provider:
                 self._definition.error(at, f"image: {error}")
             except OSError as error:
                 why = f"cannot read {error.filename or path}: {error.strerror}"
-                self._definition.error(at, f"image: {why}")
+                registered = f"; an image of a registry is written {registry.PREFIX}{name}"
+                missing = isinstance(error, FileNotFoundError) and registry.may_be_one(name)
+                self._definition.error(at, f"image: {why}{registered if missing else ''}")
 
     def _fetched(self, name: str) -> Path | None:
         """Return the local copy's path of an image that must be fetched or unpacked, else None."""
@@ -150,8 +152,8 @@ class Provider:
         return None
 
     def _digest(self, name: str) -> str | None:
-        pinned = self._lock.get(_IMAGES, name)
-        return pinned if registry.is_digest(pinned) else None
+        pinned: str | None = self._lock.get(_IMAGES, name)
+        return pinned
 
     def _fetch(self, name: str, programs: Programs, say: Callable[[str], None]) -> None:
         place = self._fetched(name)
@@ -183,11 +185,9 @@ class Provider:
         sums = packages.sums(wanted, folder)
         for file in sums:
             self._sources.looks.at(folder / file)
-        try:
-            pins = packages.pins_of(self._lock.get(_PACKAGES, packages.name_in_lock(wanted)))
-        except (ValueError, TypeError, KeyError):
-            return None
-        return pins if pins.sums == sums else None
+        pinned = self._lock.get(_PACKAGES, packages.name_in_lock(wanted))
+        pins = packages.pins_of(pinned) if pinned else None
+        return pins if pins and pins.sums == sums else None
 
     def _installed(
         self, wanted: Packages, programs: Programs, say: Callable[[str], None]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "docker://"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME: Final = re.compile(r"\w[\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+|@sha256:[0-9a-f]{64})")
 _MISSING: Final = "skopeo is not installed: it fetches images (on Debian: apt-get install skopeo)"
 
 
@@ -23,9 +24,22 @@ def is_reference(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def may_be_one(name: str) -> bool:
+    """Return whether a name without ``docker://`` looks like an image of a registry."""
+    return _NAME.fullmatch(name) is not None
+
+
 def is_digest(value: object) -> bool:
     """Return whether a lock file's value is the digest of an image."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def checked(pinned: object) -> str:
+    """Return what a lock file pins for an image. Raises ValueError unless it is a digest."""
+    if not isinstance(pinned, str) or _DIGEST.fullmatch(pinned) is None:
+        message = f"'{pinned}' is no digest like sha256:0123..."
+        raise ValueError(message)
+    return pinned
 
 
 def folder(home: Path, digest: str) -> Path:
@@ -34,7 +48,10 @@ def folder(home: Path, digest: str) -> Path:
 
 
 def pin(name: str, programs: Programs, cwd: Path) -> str:
-    """Return the current digest of an image reference. Raises SoftwareError."""
+    """Return the current digest of an image reference, or its own. Raises SoftwareError."""
+    own = name.partition("@")[2]
+    if is_digest(own):
+        return own
     printed = _skopeo(programs, cwd, "inspect", "--no-tags", "--format", "{{.Digest}}", name)
     if not is_digest(printed.strip()):
         raise SoftwareError(f"skopeo says the digest of {name} is '{printed.strip()}'")
