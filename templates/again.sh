@@ -13,12 +13,18 @@
 #   tries on                             how often a job is tried again, and for which reasons
 #   more[RUNG]                           what sbatch is asked for instead at a higher rung
 #   jobs[INDEX]                          the jobs of the call
+#   step job offset                      of a scatter-gather job's step: which, and the branch of
+#                                        element 0; nothing for calls of submit.sh
 #
-# What it submits it notes in again/<its id>.tsv: call, id, elements, attempt, rung, the job behind.
+# What it submits it notes in again/<its id>.tsv: call, id, elements, attempt, rung, the job behind;
+# for a step in children/<job>.tsv, as the scatter does.
+step='' job='' offset=0
 
 # [ID ATTEMPT RUNG INDEX...]: look at what ended under this id.
 repx_again() {
   local -A ids=() state=() fate=() groups=()
+  # shellcheck disable=SC2034 # markers.sh reads them
+  repx_forced=$forced repx_submission=$submission
   local old=${1-} attempt=${2:-1} rung=${3:-0} index key
   repx_read_ids submitted.tsv
   [[ -n $old ]] || old=${ids[$call]%%;*}
@@ -46,14 +52,19 @@ repx_read_states() {
 # INDEX: set its fate: `done`, as Slurm knows, `ok`, as only its marker tells, or `failed`. What may
 # be tried again is put into groups, by attempt and rung.
 repx_fate() {
-  local job=${jobs[$1]-} reason used next=$rung
+  local record=$store/outputs/${jobs[$1]-}/repx reason used next=$rung
   fate[$1]=failed
+  if [[ -n $step ]]; then
+    record=$store/outputs/$job/branch-$((offset + $1))/step-$step/repx
+  elif [[ -z ${jobs[$1]-} ]]; then
+    record=''
+  fi
   if [[ ${state[$1]-} == COMPLETED ]]; then
     fate[$1]='done'
-  elif [[ -n $job ]] && repx_done "$store/outputs/$job/repx"; then
+  elif [[ -n $record ]] && repx_done "$record"; then
     fate[$1]=ok
-  elif [[ -n $job ]]; then
-    repx_reason "$1" "$store/outputs/$job/repx"
+  elif [[ -n $record ]]; then
+    repx_reason "$1" "$record"
     [[ " $on " == *" ${reason:-none} "* ]] && ((used <= tries)) || return 0
     [[ $reason != oom && $reason != timeout ]] || ((rung >= ${#more[@]})) || next=$((rung + 1))
     groups[$used.$next]+=" $1"
@@ -110,18 +121,24 @@ repx_logged_reason() {
 
 # ATTEMPT RUNG INDEX...: submit what that attempt did not do, and a job behind it.
 repx_submit_again() {
-  local attempt=$(($1 + 1)) rung=$2 id said REPLY new behind='' name index
+  local attempt=$(($1 + 1)) rung=$2 id said REPLY new behind='' name index first=()
   shift 2
   name=repx:$submission:$SLURM_JOB_ID.$attempt.$rung:$call
   repx_ranges "$@"
+  [[ -z $step ]] || first=("$job" "$offset")
   # shellcheck disable=SC2086 # options without blanks
-  repx_once "$name" ${array:+--array="$REPLY$throttle"} ${more[$rung]-} "sbatch/$call.sh" "$attempt" "$rung" || return 0
+  repx_once "$name" ${array:+--array="$REPLY$throttle"} ${more[$rung]-} "sbatch/$call.sh" "${first[@]}" "$attempt" "$rung" ||
+    return 0
   new=${id%%;*}
-  ! repx_once "$name.again" --dependency="afternotok:$new" "sbatch/$call.again.sh" "$new" "$attempt" "$rung" "$@" ||
+  ! repx_once "$name.again" --dependency="afternotok:$new" "sbatch/$call.again.sh" "${first[@]}" "$new" "$attempt" "$rung" "$@" ||
     behind=${id%%;*}
-  mkdir -p again
-  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$call" "$new" "${array:+$REPLY}" "$attempt" "$rung" "$behind" \
-    >>"again/$SLURM_JOB_ID.tsv"
+  if [[ -n $step ]]; then
+    printf 'again\t%s\t%s\n' "$new" "$REPLY" >>"children/$job.tsv"
+  else
+    mkdir -p again
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$call" "$new" "${array:+$REPLY}" "$attempt" "$rung" "$behind" \
+      >>"again/$SLURM_JOB_ID.tsv"
+  fi
   for index; do
     fate[$index]="$new $behind"
   done

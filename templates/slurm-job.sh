@@ -36,15 +36,16 @@ repx_run() {
     code=$?
     ((code == 1 && attempt <= retries)) || break
     [[ -z $stopped ]] || break
-    ! repx_lacked_memory "$1" || break
+    ! repx_lacked_memory "$@" || break
   done
   return "$code"
 }
 
-# JOB: where it would meet the same limit again, a new Slurm job is better.
+# JOB [PHASE]...: where it would meet the same limit again, a new Slurm job is better.
 repx_lacked_memory() {
-  local line=''
-  [[ -n $tries ]] && read -r line 2>/dev/null <"$store/outputs/$1/repx/FAIL" &&
+  local line='' record=$store/outputs/$1
+  [[ ${2-} != step ]] || record+=/branch-$4/step-$3
+  [[ -n $tries ]] && read -r line 2>/dev/null <"$record/repx/FAIL" &&
     [[ $line == *'"reason":"out of memory"'* ]]
 }
 
@@ -172,9 +173,11 @@ repx_successes() {
 # and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
 #   submission array_size forced
 #   step_names step_scripts step_needs      per step; needs are numbers of earlier steps
+#   step_again                              what submits a step again, where that may be (again.sh)
 repx_fan_out() {
   local job=$1 home=$store/outputs/$1 gather count step id said REPLY
   local -A runs_in=()
+  local watched=() watchers=''
   # shellcheck disable=SC2034 # markers.sh reads them
   repx_forced=$forced repx_submission=$submission
   repx_find_gather "$2"
@@ -185,6 +188,7 @@ repx_fan_out() {
     [[ -z $stopped ]] || repx_give_up "$job"
     repx_submit_step "$step" || repx_give_up "$job"
   done
+  repx_watch_steps || repx_give_up "$job"
   repx_release_gather || repx_give_up "$job"
 }
 
@@ -222,6 +226,19 @@ repx_submit_step() {
   done
 }
 
+# Put a job behind each array that submits again what failed of it. It looks only when this job has
+# ended, for gather waits for it from then on.
+repx_watch_steps() {
+  local words after=$SLURM_JOB_ID last=$((${#step_names[@]} - 1)) entry
+  [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || after=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+  for entry in "${watched[@]}"; do
+    read -ra words <<<"$entry" # comment step offset id index...
+    repx_sbatch "${words[0]}.again" --dependency="afternotok:${words[3]},afterany:$after" \
+      "${step_again[${words[1]}]}" "$job" "${words[2]}" "${words[3]}" 1 0 "${words[@]:4}" || return
+    ((words[1] < last)) || watchers+=" ${id%%;*}"
+  done
+}
+
 # STEP BLOCK CONDITIONS NUMBER BRANCHES
 repx_submit_branches() {
   local offset=$(($2 * array_size)) branch indices=() comment
@@ -231,6 +248,7 @@ repx_submit_branches() {
   repx_sbatch "$comment" --array="$REPLY" ${3:+--dependency="${3#,}"} \
     "${step_scripts[$1]}" "$job" "$offset" || return
   printf '%s\t%s\t%s\n' "$1" "$id" "$REPLY" >>"$children"
+  [[ -z ${step_again[$1]-} ]] || watched+=("$comment $1 $offset ${id%%;*} ${indices[*]}")
   for branch in $5; do runs_in[$1,$branch]=${id%%;*}; done
 }
 
@@ -251,7 +269,7 @@ repx_release_gather() {
     id=${runs_in[$last,$branch]-}
     [[ -z $id || $arrays == *" $id "* ]] || arrays+="$id "
   done
-  arrays=${arrays# } arrays=${arrays% }
+  arrays=${arrays# } arrays=${arrays% }$watchers
   # Any end will do: gather itself looks at every branch, and says which one failed.
   [[ -z $arrays ]] || repx_scontrol update "JobId=$gather" "Dependency=afterany:${arrays// /:}" || return
   repx_scontrol release "$gather"

@@ -51,6 +51,49 @@ def test_what_lacked_memory_or_time_gets_more_and_who_waits_waits_on(place: Plac
     assert [] == place.cluster.queue()
 
 
+def test_steps_that_lack_memory_get_more_and_their_branches_go_on(place: Place) -> None:
+    """Of three branches one lacks memory in its first step, one in its last, one never."""
+    greedy = GREEDY.removesuffix(">o")
+    item = 'item=$(<"$(input worker__item)")'
+    first = f"echo >>../ran; {item}; ((item != 2)) || {{ {greedy}; }}; echo $item >o"
+    before = 'item=$(<"$(input in-first)")'
+    then = f"echo >>../ran; {before}; ((item != 3)) || {{ {greedy}; }}; echo $item >o"
+    hints = {"mem": "30M", "time": "00:10:00"}
+    job = place.lab.scattered(
+        "sum", steps={"first": (first, (), hints), "then": (then, ("first",), hints)}
+    )
+    last = place.lab.job("last", needs=[job])
+    place.target(retries=RETRIES)
+    place.run()
+    home = place.store / "outputs" / job
+    ran = [
+        [len((home / f"branch-{i}/step-{step}/ran").read_text()) for i in range(3)]
+        for step in ("first", "then")
+    ]
+
+    assert {job: "succeeded", last: "succeeded"} == place.states()
+    assert "3" == place.out(job)
+    assert [[1, 2, 1], [1, 1, 2]] == ran
+    assert [] == place.cluster.queue()
+
+
+def test_a_step_that_lacks_memory_each_time_fails_its_job(place: Place) -> None:
+    greedy = f"echo >>../ran; {GREEDY.removesuffix('>o')}; echo done >o"
+    job = place.lab.scattered(
+        "sum", steps={"first": (greedy, (), {"mem": "20M"}), "then": ("echo >o", ("first",), {})}
+    )
+    last = place.lab.job("last", needs=[job])
+    place.target(retries={"n": 1, "on": ["oom"]})
+    place.run()
+    told = place.status()
+
+    assert "failed" == told[job]["state"]
+    assert " of branch " in told[job]["reason"]
+    assert 2 == len((place.store / "outputs" / job / "branch-1/step-first/ran").read_text())
+    assert {"state": "skipped", "reason": job} == told[last]
+    assert [] == place.cluster.queue()
+
+
 def test_what_fails_each_time_stops_its_followers_only_and_leaves_nothing(place: Place) -> None:
     """Slurm would keep what waits for it for ever: the job behind it cancels that."""
     bad = place.lab.job("first", "exit 3")

@@ -7,6 +7,8 @@ whoever waits for that wait for the new jobs (templates/again.sh).
 
 Until then Slurm must not cancel who waits, so in such a submission whoever waits is *kept*, and
 every call that others wait for gets such a job: it also cancels what can never start.
+
+Steps of scatter-gather jobs get such jobs from the scatter that submits them.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ if TYPE_CHECKING:
     from repx.target import Retries
 
 # What runs in a bundle is tried again there; scatter goes with its gather.
+_TRIED: Final = frozenset((Kind.JOBS, Kind.STEP))
 _NOT_WATCHED: Final = frozenset((Kind.BUNDLE, Kind.SCATTER))
 _AFTER_ANY: Final = "afterany="
 
 
 def tries(spec: SubmissionSpec) -> int:
     """Return how often a job may need another Slurm job; after a plain failure its own will do."""
-    return spec.retries.n if spec.kind is Kind.JOBS and _wanted(spec.retries) else 0
+    return spec.retries.n if spec.kind in _TRIED and _wanted(spec.retries) else 0
 
 
 def _wanted(retries: Retries) -> bool:
@@ -42,9 +45,7 @@ def _wanted(retries: Retries) -> bool:
 def of_plan(plan: Plan) -> bool:
     """Return whether anything of a plan, or that it waits for, may be tried again by Slurm jobs."""
     return bool(_watchers(plan)) or any(
-        _wanted(task.retries)
-        for task in plan.tasks
-        if len(task.units) == 1 and task.units[0].resources.bundle is None
+        _wanted(task.retries) for task in plan.tasks if task.units[0].resources.bundle is None
     )
 
 

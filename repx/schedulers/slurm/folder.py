@@ -65,7 +65,7 @@ class Known:
     """What a submission folder tells of its Slurm jobs.
 
     ``ids`` maps calls to Slurm ids, ``children`` jobs to the ids of their steps and how many
-    elements each has. ``size`` is the
+    elements each has, 0 where it takes the place of others that failed. ``size`` is the
     length of submitted.tsv in bytes. ``home`` is the cluster that submit.sh talked to, ``cluster``
     the one to name in every question, where it is another one, ``user`` whose jobs these are.
     ``forced`` are those that run although they had succeeded. ``unseen``: when and where somebody
@@ -198,8 +198,8 @@ def read(store: Store, submission: str) -> Known:
         unseen=store.read_text(f"{folder}/{UNSEEN}") or "",
         children={
             name.removesuffix(".tsv"): {
-                id_.partition(";")[0]: sum(1 for _ in expand(indices))
-                for _, id_, indices, *_ in _table(store, f"{folder}/children/{name}", columns=3)
+                id_.partition(";")[0]: 0 if step == "again" else sum(1 for _ in expand(indices))
+                for step, id_, indices, *_ in _table(store, f"{folder}/children/{name}", columns=3)
             }
             for name in store.names(f"{folder}/children")
         },

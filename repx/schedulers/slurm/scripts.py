@@ -12,7 +12,7 @@ from repx.model import value_text
 from repx.render import Raw, RenderedFile
 from repx.schedulers.slurm import again, batches, directives, running
 from repx.schedulers.slurm.batches import Call, Kind, SubmissionSpec
-from repx.schedulers.slurm.folder import FORCED, TRIES
+from repx.schedulers.slurm.folder import AGAIN, FORCED, TRIES
 from repx.target import RetryReason
 
 if TYPE_CHECKING:
@@ -116,13 +116,15 @@ class _Writer:
     def scripts(self, call: Call) -> Iterator[RenderedFile]:
         """Yield the script of a call, and of the steps that its jobs submit."""
         if call.spec.kind is Kind.AGAIN:
-            yield self._again(call)
+            of = self._calls[call.partner]
+            yield self._again(call.name, of.name, of.spec, of)
             return
         about = _about(call, self._batches.bundle_plans)
         steps = [
             {
                 "name": step.name,
                 "script": f"sbatch/{call.name}.{number}.sh",
+                "again": f"sbatch/{call.name}.{number}.again.sh" if again.tries(step.spec) else "",
                 "needs": " ".join(map(str, step.needs)),
             }
             for number, step in enumerate(call.spec.steps)
@@ -147,8 +149,10 @@ class _Writer:
             for step, given in zip(call.spec.steps, steps, strict=True):
                 name = given["script"].removeprefix("sbatch/").removesuffix(".sh")
                 about = f"Step {step.name} of the jobs of {call.name}; element i is branch i."
-                output = (("--output", "logs/%A_%a.out"), _invalid())
+                output = (("--output", "logs/%A_%a.out"), _invalid(kept=bool(given["again"])))
                 yield self._script(name, step.spec, output, about, {"step": step.name})
+                if given["again"]:
+                    yield self._again(name + AGAIN, name, step.spec, step=step.name)
 
     def continuation(self) -> RenderedFile:
         """Return the script that goes on with submit.sh where a limit stopped it."""
@@ -218,27 +222,28 @@ class _Writer:
             rungs=[(Raw(rung.limit_s), Raw(rung.warning_s)) for rung in spec.rungs],
         )
 
-    def _again(self, call: Call) -> RenderedFile:
-        """Return the script of the job that submits what failed of a call."""
-        of = self._calls[call.partner]
+    def _again(
+        self, name: str, script: str, of: SubmissionSpec, call: Call | None = None, step: str = ""
+    ) -> RenderedFile:
+        """Return the script of the job that submits what failed of a script's call, or step."""
         asked = (("--export", "NONE"), *self._site(), ("--time", "00:15:00"), ("--requeue", None))
         context: dict[str, object] = {
-            "call": of.name,
-            "jobs": list(self._elements(of)),
-            "array": Raw("1" if of.is_array else ""),
-            "throttle": Raw(self._throttle()),
-            "forced": Raw("1" if of.spec.forced else ""),
-            "again_tries": Raw(again.tries(of.spec)),
-            "on": " ".join(of.spec.retries.on),
+            "call": script,
+            "step": step,
+            "jobs": list(self._elements(call)) if call else [],
+            "array": Raw("1" if call is None or call.is_array else ""),
+            "throttle": Raw(self._throttle() if call else ""),
+            "forced": Raw("1" if of.forced else ""),
+            "again_tries": Raw(again.tries(of)),
+            "on": " ".join(of.retries.on),
             "options": [
-                " ".join(directives.line(each) for each in rung.directives)
-                for rung in of.spec.rungs
+                " ".join(directives.line(each) for each in rung.directives) for rung in of.rungs
             ],
         }
-        spec = dataclasses.replace(call.spec, directives=asked)
-        about = f"Submits again what failed of {of.name}; who waits for that waits on."
+        spec = SubmissionSpec(Kind.AGAIN, of.title + AGAIN, directives=asked)
+        about = f"Submits again what failed of {script}; who waits for that waits on."
         own = (("--output", "logs/%j.out"), _invalid())
-        return self._script(call.name, spec, own, about, context)
+        return self._script(name, spec, own, about, context)
 
     def _directives(self, call: Call) -> Iterator[Directive]:
         if call.is_array:

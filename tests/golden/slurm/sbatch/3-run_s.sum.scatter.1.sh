@@ -29,9 +29,10 @@ cd -- "$SLURM_SUBMIT_DIR" || exit 3
 . ./slurm.sh
 . ./slurm-job.sh
 
+job=$1 offset=$2 # the branch of element 0
+shift 2
 store='/scratch/o'"'"'brien/my store'
 limit_s=0 warning_s=60 retries=0 grace_s=30
 
-# Arguments: the job, and the branch of element 0.
-repx_run "$1" step 'it'"'"'s #2' $(($2 + SLURM_ARRAY_TASK_ID))
+repx_run "$job" step 'it'"'"'s #2' $((offset + SLURM_ARRAY_TASK_ID))
 repx_leave $?
