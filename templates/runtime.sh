@@ -265,6 +265,17 @@ repx_host_folders() {
   done
 }
 
+# Set repx_kernel to what a process of root's may write to in any /proc: these files are root's own,
+# so that it needs no capability for them.
+repx_kernel_files() {
+  local name
+  repx_kernel=()
+  ((EUID == 0)) || return 0
+  for name in acpi asound bus driver dynamic_debug fs irq mtrr scsi sys sysrq-trigger; do
+    [[ ! -e /proc/$name ]] || repx_kernel+=("/proc/$name")
+  done
+}
+
 # Set repx_devices to those of the GPUs that the target asks for.
 repx_gpu_devices() {
   local device

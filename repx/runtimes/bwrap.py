@@ -47,7 +47,7 @@ repx_try_bwrap() {
 
 repx_prepare_bwrap() {
   local device path
-  repx_at_root=() repx_at_gpus=()
+  repx_at_root=() repx_at_gpus=() repx_at_hidden=() repx_at_kernel=() repx_at_sealed=()
   repx_spared=2
   if [[ -n $repx_image ]]; then
     repx_image_root && repx_root_words '' || return
@@ -58,15 +58,29 @@ repx_prepare_bwrap() {
   for path in "${repx_host_paths[@]}"; do repx_at_root+=(--bind "$path" "$path"); done
   repx_gpu_devices
   for device in "${repx_devices[@]}"; do repx_at_gpus+=(--dev-bind "$device" "$device"); done
+  # What the libraries of GPUs ask about them.
+  [[ -z $repx_gpus || -z $repx_image ]] || repx_at_kernel+=(--ro-bind /sys /sys)
+  repx_kernel_files
+  for path in "${repx_kernel[@]}"; do repx_at_kernel+=(--ro-bind "$path" "$path"); done
 }
 
-# The node's root, read-only, without the folders that belong to users.
+# The node's root, read-only, without the folders that belong to users, and without /run, where
+# services listen. What is hidden takes no file either, once all is mounted in it.
 repx_host_words() {
-  local folder
+  local folder file
   repx_at_root=(--ro-bind / /)
   for folder in "${repx_hidden[@]}"; do
-    [[ ! -d $folder ]] || repx_at_root+=(--tmpfs "$(realpath -- "$folder")")
+    [[ -d $folder ]] || continue
+    folder=$(realpath -- "$folder")
+    repx_at_hidden+=(--tmpfs "$folder")
+    repx_at_sealed+=(--remount-ro "$folder")
   done
+  for file in /run/current-system /run/opengl-driver; do # the programs of NixOS
+    [[ ! -L $file ]] || repx_at_hidden+=(--symlink "$(readlink -- "$file")" "$file")
+  done
+  file=$(realpath -- /etc/resolv.conf 2>/dev/null)
+  [[ -z $repx_network || $file != /run/* || ! -f $file ]] ||
+    repx_at_hidden+=(--ro-bind "$file" "$file")
 }
 
 # In the node's root, show the packages that the image has in /nix/store, and no others.
@@ -84,7 +98,7 @@ repx_package_words() {
         words+=(--ro-bind "$entry" "$entry")
       fi
     done
-    repx_at_root=("${words[@]}" "${repx_at_root[@]:3}")
+    repx_at_root=("${words[@]}")
   fi
   repx_at_root+=(--ro-bind "$repx_root/nix/store" /nix/store)
 }
@@ -131,27 +145,58 @@ repx_name_servers() {
   done
 }
 
-# Where the node's own root is shown, a failure may come from a path that is not declared.
+# Where the node's own root is shown, a failure may come from what is not declared.
 repx_after_bwrap() {
-  [[ -n $repx_image || $repx_status == 0 ]] || repx_say_undeclared
+  [[ -n $repx_image || $repx_status == 0 ]] ||
+    repx_say_undeclared 2>/dev/null >>"$repx_record/stderr.log"
 }
 
-# Name the paths in the program's complaints that exist, but not for the program.
+# Name what the program's last complaints are about if that is there, but not for the program.
 repx_say_undeclared() {
-  local line word said=' ' log=$repx_record/stderr.log
-  local -a words lines
-  mapfile -t -n 1000 lines <"$log"
-  for line in "${lines[@]}"; do
-    read -r -a words <<<"${line//[\'\"\`,;()<>]/ }"
-    for word in "${words[@]}"; do
-      word=${word%%:*}
-      [[ $word == /?* && -e $word && $said != *" $word "* ]] || continue
-      repx_unseen "$word" || continue
-      said+="$word "
-      printf 'repx: isolated: the program asked for %s, %s\n' "$word" \
-        'which is not among its inputs' >>"$log"
+  local log line word quote said=$'\n'
+  local -a lines words pieces
+  local -a quotes=('"' '`' $'\xe2\x80\x98' $'\xe2\x80\x99' $'\xe2\x80\x9c' $'\xe2\x80\x9d')
+  for log in stderr stdout; do
+    mapfile -t lines < <(tail -n 1000 -- "$repx_record/$log.log")
+    for line in "${lines[@]:0:1000}"; do
+      line=${line:0:4000}
+      for quote in "${quotes[@]}"; do line=${line//"$quote"/"'"}; done
+      read -r -a words <<<"${line//[\',;()<>]/ }"
+      for quote in ': ' ' ('; do line=${line//"$quote"/"'"}; done # a path may hold spaces
+      mapfile -t pieces <<<"${line//"'"/$'\n'}"
+      for word in "${pieces[@]}" "${words[@]%%:*}"; do
+        [[ $word != /?* ]] || repx_say_read "$word"
+      done
+      for word in "${pieces[@]}"; do [[ $word != /?* ]] || repx_say_write "$word" "$line"; done
+      case $line in
+        *'etwork is unreachable'* | *'ame resolution'* | *'ould not resolve'* | *'not known'*)
+          repx_say_once 'the program asked for the network: `network: true` in the target opens it'
+          ;;
+      esac
     done
   done
+}
+
+# PATH: say that the program may not read it, if so.
+repx_say_read() {
+  [[ ! -e $1 ]] || ! repx_unseen "$1" ||
+    repx_say_once "the program asked for $1, which is not among its inputs"
+}
+
+# PATH COMPLAINT: say that the program may not write to it, if so.
+repx_say_write() {
+  local folder=${1%/*}
+  [[ -d $folder && $1 != "$repx_store"/@(artifacts|labs)/* ]] || return 0 # the script itself
+  if [[ $2 == *'ead-only file system'* ]] || { [[ ! -e $1 ]] && repx_unseen "$1"; }; then
+    repx_say_once "the program asked for $1: it can write to its \$out and to /tmp only"
+  fi
+}
+
+# TEXT
+repx_say_once() {
+  [[ $said != *$'\n'"$1"$'\n'* ]] || return 0
+  said+=$1$'\n'
+  printf 'repx: isolated: %s\n' "$1"
 }
 
 # PATH: does it lie in a hidden folder, and is it not mounted?
@@ -201,11 +246,11 @@ def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         *("--die-with-parent", "--hostname", HOSTNAME, "--cap-drop", "ALL"),
         "@root",
         *_SYSTEM,
-        "@gpus",
+        *("@kernel", "@hidden", "@gpus"),
     ]
     for mount in view(launch, walls):
         words += [_kind(mount), mount.path, mount.path]
-    words += ["--remount-ro", "/", "--clearenv", *own_gpus(asked)]
+    words += ["@sealed", "--remount-ro", "/", "--clearenv", *own_gpus(asked)]
     for name, value in environment(walls).items():
         words += ["--setenv", name, literal(value)]
     if walls.secrets:

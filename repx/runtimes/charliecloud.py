@@ -49,7 +49,8 @@ repx_charliecloud_outer() {
     "${alone[@]}" "$BASH" -c "$repx_charliecloud_inside" repx "$repx_node/view")
 }
 
-# VIEW (ro|rw PATH)... -- WORD...: run the words where VIEW/root has the paths, and /dev little.
+# VIEW (ro|rw|sealed PATH)... -- WORD...: run the words where VIEW/root has the paths, and /dev
+# little. What is sealed stays where it is, read-only.
 repx_charliecloud_inside='
 set -e
 view=$1
@@ -60,9 +61,22 @@ show() { # PATH PLACE
   if [[ -d $1 ]]; then mkdir -p "$2"; else mkdir -p "${2%/*}" && [[ -e $2 ]] || : >"$2"; fi
   mount --rbind "$1" "$2"
 }
+seal() { # PATH: read-only with all that is mounted below it
+  local at
+  mount --rbind "$1" "$1"
+  while read -r _ _ _ _ at _; do
+    [[ $at != "$1" && $at != "$1"/* ]] || mount -o remount,bind,ro "$at"
+  done </proc/self/mountinfo
+}
+printf repx >/proc/sys/kernel/hostname 2>/dev/null || hostname repx
 while [[ $1 != -- ]]; do
-  show "$2" "$view/root$2"
-  [[ $1 == rw ]] || mount -o remount,bind,ro "$view/root$2"
+  case $1 in
+    sealed) seal "$2" ;;
+    *)
+      show "$2" "$view/root$2"
+      [[ $1 == rw ]] || mount -o remount,bind,ro "$view/root$2"
+      ;;
+  esac
   shift 2
 done
 shift
@@ -76,16 +90,17 @@ for name in "$view"/root/dev/*; do
   [[ ! -e $name ]] || show "$name" "$view/dev/${name##*/}"
 done
 mount --rbind "$view/dev" /dev
-printf repx >/proc/sys/kernel/hostname 2>/dev/null || hostname repx
 exec setpriv --inh-caps=-all --ambient-caps=-all "$@"
 '
 
 repx_prepare_charliecloud() {
   local path
-  repx_at_gpus=() repx_at_mounts=() repx_at_binds=() repx_at_user=()
+  repx_at_gpus=() repx_at_mounts=() repx_at_binds=() repx_at_user=() repx_at_kernel=()
   repx_spared=1
   # Inside, root would have the powers to mount and to make the image writable.
-  ((EUID != 0)) || repx_at_user=(--uid 1000 --gid 1000)
+  ((EUID != 0)) || repx_at_user=(--uid 1000 --gid 1000) repx_at_kernel=(sealed /sys)
+  repx_kernel_files
+  for path in "${repx_kernel[@]}"; do repx_at_kernel+=(sealed "$path"); done
   repx_image_root && repx_once "$repx_root" repx_charliecloud_points || return
   repx_gpu_devices
   for path in "${repx_devices[@]}"; do repx_at_gpus+=(rw "$path"); done
@@ -141,7 +156,7 @@ repx_end_charliecloud() {
 
 
 def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
-    words = ["@outer", "@gpus", "@mounts"]
+    words = ["@outer", "@kernel", "@gpus", "@mounts"]
     for mount in view(launch, walls):
         words += ["rw" if mount.writable else "ro", mount.path]
     kept = f"!({'|'.join(walls.secrets)})" if walls.secrets else "*"

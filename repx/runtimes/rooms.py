@@ -21,7 +21,7 @@ Value: TypeAlias = str | tuple[str, ...]
 _KEY_LENGTH: Final = 12
 _READ_ONLY: Final = ":ro"
 _DEVICES: Final = "/dev/"
-_USERS: Final = ("/home", "/root", "/run/user", "/var/tmp")  # noqa: S108  # hidden, not used
+_USERS: Final = ("/home", "/root", "/run", "/var/tmp")  # noqa: S108  # hidden, not used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,7 @@ def run_as_user(here: Place) -> subprocess.CompletedProcess[str]:
         variables |= {**podman, "XDG_RUNTIME_DIR": str(folder / "run")}
     else:  # podman has helpers that are setuid
         become += ["--no-new-privs"]
+        variables |= {name: here.env[name] for name in here.env if name == "DOCKER_HOST"}
     return subprocess.run(
         [*become, "bash", "-c", f"umask 077; {jobs}"],
         cwd=folder,

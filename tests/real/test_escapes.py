@@ -1,26 +1,29 @@
-"""Twenty ways out of a runtime, each tried inside it: none may succeed."""
+"""Fifty ways out of a runtime, each tried inside it: none may succeed."""
 
 from __future__ import annotations
 
+import ctypes
 import http.server
 import os
+import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.runtime_place import RUNTIMES, UNPRIVILEGED, run_as_user
+from tests.real.runtime_place import RUNTIMES, run_as_user
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.real.place import Place
 
 pytestmark = pytest.mark.needs("images")
 
 # Each line is a name and a command that succeeds where the way is open. $S is the store, $V a
-# secret of the user's home, $L the lock and $P a process of the host, $A its address.
+# secret of the user's home, $P a process of the host, $A its address, $H the port of that in hex,
+# $M the name of a socket and of shared memory of the host, $K the key of a segment of the latter.
 ESCAPES = """
 sibling       grep -q secret "$S"/outputs/*-make-*/out/other.csv
 neighbour     ls "$S"/outputs/*-apart-*/out
@@ -50,17 +53,43 @@ link-out      ln -s "$V" "$out"/link && cat "$out"/link
 parent        cat ../../../outputs/*-make-*/out/other.csv
 image-home    ls "$S"/cache/images
 terminal      echo x >/dev/tty && [ -t 0 ]
+records       ls "$S"/outputs/*-make-*/repx/
+labs          touch "$S"/labs/x
+core-pattern  echo core >/proc/sys/kernel/core_pattern
+sysctl-vm     cat /proc/sys/vm/swappiness >/proc/sys/vm/swappiness
+host-sys      for f in /sys/kernel/*/* /sys/module/*/parameters/*; do cat $f >$f && break; done
+cgroup        echo 0 >/sys/fs/cgroup/cgroup.procs || mkdir /sys/fs/cgroup/x /sys/fs/cgroup/*/x
+kernel-memory head -c 1 /proc/kcore
+host-environ  head -c 1 /proc/$P/environ
+host-memory   head -c 1 /proc/$P/mem || ls /proc/$P/map_files
+host-files    ls /proc/$P/fd || ls /proc/$P/cwd/
+first-cwd     cat /proc/1/cwd"$V" || ls /proc/1/cwd/"$S"/submissions
+first-program (exec 3>>/proc/1/exe)
+descriptors   for f in /proc/self/fd/*; do [ -d $f ] && ls $f/../.. && break; done
+alien-file    readlink /proc/self/fd/* | grep "^$S" | grep -v "^${out%/out}/"
+input-again   (exec 3<"${inputs[table]}" && echo x >>/proc/self/fd/3)
+hard-link     ln "${inputs[table]}" "$out"/hard && echo x >>"$out"/hard
+namespace     unshare -r -m sh -c "mount -o remount,rw,bind / && echo x >/x"
+uncovered     unshare -r -m sh -c "umount -l '$S/artifacts' && echo x >'$S/artifacts/x'"
+new-proc      unshare -r -m -p -f sh -c "mount -t proc p /proc && kill -0 $P"
+nsenter-user  nsenter -t 1 -U -m cat "$V"
+chroot        chroot /proc/1/root cat "$V"
+abstract      grep -q "@$M" /proc/net/unix
+host-ports    grep -qi ":$H " /proc/net/tcp
+shared-memory cat /dev/shm/$M
+segments      grep -q "^ *$K " /proc/sysvipc/shm
+sockets       ls /run/*.sock || ls /run/*/*.sock || ls /var/run/*.sock || ls /run/dbus/*
 """
 TRY = """
 cp /bin/busybox "$out/su"
-S={store} V={secret} P={pid} A={address}
+S={store} V={secret} P={pid} A={address} H={port:04X} M={mark} K={key}
 while read -r name command; do
   [ -n "$name" ] || continue
   if (eval "$command") >/dev/null 2>"$out/why-$name"; then echo "$name"; fi
 done >"$out/escaped" <<'LIST'
 {escapes}
 LIST
-rm -f "$out"/su "$out"/sda "$out"/link
+rm -f "$out"/su "$out"/sda "$out"/link "$out"/hard
 """
 
 
@@ -74,6 +103,25 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
+IPC_CREAT, IPC_RMID = 0o1000, 0
+
+
+@pytest.fixture
+def shared() -> Iterator[tuple[str, int]]:
+    """Return the name of a socket and of shared memory of the host, and a key of the latter."""
+    name, key = f"repx-{secrets.token_hex(8)}", secrets.randbelow(2**30)
+    libc = ctypes.CDLL(None)
+    segment = libc.shmget(key, 4096, IPC_CREAT | 0o666)
+    memory = Path("/dev/shm", name)  # noqa: S108  # what all share
+    memory.touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0{name}")
+        listening.listen()
+        yield name, key
+    memory.unlink()
+    libc.shmctl(segment, IPC_RMID, None)
+
+
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
     """Return a file that no job may read, though everybody on the host may."""
@@ -83,10 +131,23 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def lab(store: Path, secret: Path, address: str, escapes: str = ESCAPES) -> dict[str, object]:
-    tried = TRY.format(
-        store=store, secret=secret, pid=os.getpid(), address=address, escapes=escapes
-    )
+@pytest.fixture
+def tried(
+    tmp_path: Path, secret: Path, address: str, shared: tuple[str, int]
+) -> Callable[..., dict[str, object]]:
+    """Return a maker of Labs with a job that tries ways out."""
+
+    def make(escapes: str = ESCAPES) -> dict[str, object]:
+        port, (mark, key) = int(address.split(":")[1]), shared
+        names = {"store": tmp_path / "store", "secret": secret, "pid": os.getpid()}
+        return lab(
+            TRY.format(**names, address=address, port=port, mark=mark, key=key, escapes=escapes)
+        )
+
+    return make
+
+
+def lab(tried: str) -> dict[str, object]:
     return {
         "stages": {
             "make": {
@@ -107,14 +168,18 @@ def lab(store: Path, secret: Path, address: str, escapes: str = ESCAPES) -> dict
 
 def escaped(here: Place) -> str:
     (path,) = here.store.glob("outputs/*-use-*/out/escaped")
+    assert {"out", "repx"} == {beside.name for beside in path.parents[1].iterdir()}
     return path.read_text()
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_no_way_out_is_open_to_root(
-    isolated: Callable[..., Place], runtime: str, tmp_path: Path, secret: Path, address: str
+    isolated: Callable[..., Place],
+    runtime: str,
+    secret: Path,
+    tried: Callable[..., dict[str, object]],
 ) -> None:
-    here = isolated(lab(tmp_path / "store", secret, address), runtime)
+    here = isolated(tried(), runtime)
 
     here.repx("run", "--trust", "-j", "1")
 
@@ -124,11 +189,11 @@ def test_no_way_out_is_open_to_root(
     assert "1,2\n" == table.read_text()
 
 
-@pytest.mark.parametrize("runtime", UNPRIVILEGED)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_no_way_out_is_open_to_an_ordinary_user(
-    isolated: Callable[..., Place], runtime: str, tmp_path: Path, secret: Path, address: str
+    isolated: Callable[..., Place], runtime: str, tried: Callable[..., dict[str, object]]
 ) -> None:
-    here = isolated(lab(tmp_path / "store", secret, address), runtime)
+    here = isolated(tried(), runtime)
 
     done = run_as_user(here)
 
@@ -136,25 +201,37 @@ def test_no_way_out_is_open_to_an_ordinary_user(
     assert "" == escaped(here)
 
 
+@pytest.mark.needs("bwrap")
+@pytest.mark.parametrize("who", ["root", "an ordinary user"])
+def test_no_way_out_of_the_nodes_own_root_is_open(
+    defined: Callable[..., Place], who: str, tried: Callable[..., dict[str, object]]
+) -> None:
+    here = defined(tried())
+    here.use(runtime="bwrap", rootfs="host")
+
+    if who == "root":
+        here.repx("run", "-j", "1")
+    else:
+        done = run_as_user(here)
+        assert 0 == done.returncode, done.stderr
+
+    assert "" == escaped(here)
+
+
 # Those that do no harm to the machine where they succeed.
 HARMLESS = (
-    "network",
-    "sibling",
-    "neighbour",
-    "home",
-    "submissions",
-    "host-pid",
-    "link-out",
-    "parent",
+    *("network", "sibling", "neighbour", "home", "submissions", "host-pid", "link-out", "parent"),
+    *("records", "host-environ", "host-memory", "host-files"),
+    *("abstract", "host-ports", "shared-memory", "segments"),
 )
 
 
 def test_ways_are_open_without_a_runtime(
-    defined: Callable[..., Place], tmp_path: Path, secret: Path, address: str
+    defined: Callable[..., Place], tried: Callable[..., dict[str, object]]
 ) -> None:
     """Else the list would prove nothing. Only what harms nobody is tried."""
-    lines = [line for line in ESCAPES.splitlines() if line.startswith(HARMLESS)]
-    here = defined(lab(tmp_path / "store", secret, address, "\n".join(lines)))
+    lines = [line for line in ESCAPES.splitlines() if line.split(" ")[0] in HARMLESS]
+    here = defined(tried("\n".join(lines)))
 
     here.repx("run", "-j", "1")
 

@@ -281,6 +281,77 @@ def test_isolate_finds_what_a_stage_forgot_to_declare(defined: Callable[..., Pla
     here.repx("run")
 
 
+CONNECT = 'from socket import *; create_connection(("192.0.2.1", 9))'
+COMPLAINTS = {
+    "bash": ("read -r line <'{}'", "{}, which is not among its inputs"),
+    "cat": ("cat '{}'", "{}, which is not among its inputs"),
+    "python": (
+        "python3 -c 'open(\"{}\")' 2>/tmp/e || {{ tail -n 1 /tmp/e >&2; exit 1; }}",
+        "{}, which is not among its inputs",
+    ),
+    "R": (
+        'echo >&2 "cannot open file \u2018{}\u2019: No such file"; exit 1',
+        "{}, which is not among",
+    ),
+    "C": ("echo >&2 '{}: No such file or directory'; exit 1", "{}, which is not among its inputs"),
+    "stdout": ('echo "error: no file {}"; exit 1', "{}, which is not among its inputs"),
+    "late": ("seq 3000 >&2; cat '{}'", "{}, which is not among its inputs"),
+    "folder": ("ls {.parent}/sub", "{.parent}/sub, which is not among its inputs"),
+    "write": (
+        "echo x >'{.parent}/new'",
+        "{.parent}/new: it can write to its $out and to /tmp only",
+    ),
+    "system": ("echo x >/usr/new", "/usr/new: it can write to its $out and to /tmp only"),
+    "home": ("mkdir /home/of-repx-tests", "/home/of-repx-tests: it can write to its $out"),
+    "network": (
+        f"python3 -c '{CONNECT}' 2>&1 | tail -n 1 >&2",
+        "the network: `network: true` in the target",
+    ),
+}
+
+PLAIN = ("C", "stdout", "folder")  # who puts no quotes round a path
+
+
+@pytest.mark.needs("bwrap")
+def test_isolate_says_what_was_asked_for(defined: Callable[..., Place]) -> None:
+    """Whatever the program, and in whatever words it complains."""
+    here = defined(chain("true"))
+    forgotten = here.write("the data/a b.csv", "1\n")
+    plain = here.write("data/plain.csv", "1\n")
+    here.write("data/sub/x", "1\n")
+    stages = {}
+    for name, (run, _) in COMPLAINTS.items():
+        path = plain if name in PLAIN else forgotten
+        stages[name] = {"outputs": {"o": "$out/o"}, "run": run.format(path) + '; echo >"$out/o"'}
+    lab = {
+        "stages": stages,
+        "pipelines": {name: [name] for name in stages},
+        "runs": {f"run-{name}": {"pipelines": [name]} for name in stages},
+    }
+    here.write("lab.yaml", json.dumps(lab))
+    here.repx("build")
+
+    here.repx("run", "--isolate", "--keep-going", code=1)
+
+    for name, (_, said) in COMPLAINTS.items():
+        (log,) = here.store.glob(f"outputs/*-{name}-*/repx/stderr.log")
+        wanted = said.format(plain if name in PLAIN else forgotten)
+        assert f"repx: isolated: the program asked for {wanted}" in log.read_text(), name
+        assert 1 == log.read_text().count("repx: isolated:"), log.read_text()
+    assert not (forgotten.parent / "new").exists()
+
+
+@pytest.mark.needs("bwrap")
+def test_isolate_hides_services_of_the_machine(defined: Callable[..., Place]) -> None:
+    here = defined(
+        chain('ls /run/* >"$out/seen"; test -e /run/docker.sock && echo yes >"$out/seen"')
+    )
+
+    here.repx("run", "--isolate", "--trust", code=1)
+
+    assert [""] == here.output("*-use-*/out/seen")
+
+
 @pytest.mark.needs("bwrap")
 def test_isolate_lets_pass_what_is_declared(defined: Callable[..., Place]) -> None:
     here = defined(chain('cat "${inputs[table]}" >"$out/seen"; python3 -c 1 || true'))
