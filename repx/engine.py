@@ -139,8 +139,8 @@ def _write(
     key_of = transfer.places(opened.lab, opened.files)
     named = {opened.lab.image_of(task.job, task.run) for task in plan.tasks}
     made, used = rooms_of(opened, named, target)
-    sent = transfer.send(opened.lab, opened.files, plan, store, key_of) + images.send(used, store)
-    transfer.send_runner(store)
+    sent = transfer.send(opened.lab, opened.files, plan, store, key_of, with_runner=True)
+    sent += images.send(used, store)
     common = render.submission(
         plan,
         opened.lab,

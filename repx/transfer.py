@@ -16,7 +16,7 @@ from repx.lab.verify import changed
 from repx.launch import lab_folder, metadata_name, own_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from repx.lab.files import LabFiles
     from repx.model import Lab
@@ -72,20 +72,31 @@ def places(lab: Lab, files: LabFiles) -> Callable[[str], str]:
     return place
 
 
-def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[str], str]) -> Sent:
+def send(
+    lab: Lab,
+    files: LabFiles,
+    plan: Plan,
+    store: Store,
+    place: Callable[[str], str],
+    *,
+    with_runner: bool = False,
+) -> Sent:
     """Copy the missing files that the plan's jobs need, each completely or not at all.
 
     A file goes to ``content``, named by its sum, unless it already exists there; then it gets its
     name in the Lab's own folder. ``place`` gives the keys of executables (``places``). Takes a
-    constant number of round trips. Raises StorageError when the store cannot be written, LabError
-    when the Lab cannot be read or was changed: every byte that is sent is hashed.
+    constant number of round trips; ``with_runner``, which also does what ``send_runner`` does, no
+    more. Raises StorageError when the store cannot be written, LabError when the Lab cannot be read
+    or was changed: every byte that is sent is hashed.
     """
     home = lab_folder(lab)
     wanted = _wanted(files, home, _folders(plan, home, place))
     facts = {f"{home}/{path}": _facts(lab, files, path) for path in wanted.files}
     manifest, entry = _manifest(lab), _entry(lab, files)
     sum_of_entry = hashlib.sha256(entry).hexdigest()
-    held = frozenset(store.holds({**facts, manifest: (_PLAIN, len(entry), sum_of_entry)}))
+    code = _runner() if with_runner else {}
+    own = {**facts, **_facts_of(code), manifest: (_PLAIN, len(entry), sum_of_entry)}
+    held = frozenset(store.holds(own))
     lacking = {key: fact for key, fact in facts.items() if key not in held}
     contents = {_content(fact): key.removeprefix(f"{home}/") for key, fact in lacking.items()}
     known = {_content(fact): fact for fact in lacking.values()}
@@ -95,10 +106,13 @@ def send(lab: Lab, files: LabFiles, plan: Plan, store: Store, place: Callable[[s
     kept = store.kept({key: known[key] for key in missing})
     programs = _outgoing(files, missing, known, kept)
     total = sum(known[key][1] for key in missing) - sum(kept.values())
-    size = store.write_many(chain(progress.in_bytes(programs, total, "sending:"), metadata))
+    runner = _outgoing_code(code, held)
+    programs = progress.in_bytes(programs, total, "sending:")
+    size = store.write_many(chain(programs, runner, metadata))
     if lacking:
         store.name_many({key: _content(fact) for key, fact in lacking.items()})
     links = store.link_many(wanted.links | {repx05.root(own_name(lab)): store.path(_manifest(lab))})
+    size -= sum(len(content) for _, _, content, _ in runner)
     return Sent(files=len(lacking) + len(metadata) + links, size_bytes=size)
 
 
@@ -113,20 +127,31 @@ def send_runner(store: Store) -> None:
 
     Existing files are checked, since a power cut may have left them empty.
     """
-    folder = runner_code.folder()
-    contents = {f"{folder}/{name}": content for name, content in runner_code.files().items()}
-    facts = {
-        key: (_PLAIN, len(content), hashlib.sha256(content).hexdigest())
-        for key, content in contents.items()
-    }
-    held = frozenset(store.holds(facts))
-    missing = [
-        (key, _PLAIN, content, facts[key][2])
-        for key, content in contents.items()
-        if key not in held
-    ]
+    code = _runner()
+    missing = _outgoing_code(code, frozenset(store.holds(_facts_of(code))))
     if missing:
         store.write_many(missing)
+
+
+def _runner() -> dict[str, bytes]:
+    folder = runner_code.folder()
+    return {f"{folder}/{name}": content for name, content in runner_code.files().items()}
+
+
+def _facts_of(code: Mapping[str, bytes]) -> dict[str, Facts]:
+    return {
+        key: (_PLAIN, len(content), hashlib.sha256(content).hexdigest())
+        for key, content in code.items()
+    }
+
+
+def _outgoing_code(
+    code: Mapping[str, bytes], held: Collection[str]
+) -> list[tuple[str, int, bytes, str]]:
+    facts = _facts_of(code)
+    return [
+        (key, _PLAIN, content, facts[key][2]) for key, content in code.items() if key not in held
+    ]
 
 
 def _stands_alone(files: LabFiles, path: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import console, engine, follow, schedulers
+from repx import console, engine, follow, schedulers, seen
 from repx.cli import fetching, given, remaking, report, watching
 from repx.cli.choosing import (
     from_option,
@@ -103,7 +103,7 @@ def run(
     submission, agent = started
     given.note(context, target, (*plan.done, *(task.job.id for task in plan.tasks)))
     if agent is None:
-        made = scheduler.submitted(store, submission.id)
+        made = scheduler.submitted(seen.look(store, ()), submission.id)
         report.handed_over(submission, scheduler.name, made, as_json=context.json)
         jobs = {task.job.id for task in plan.tasks}.union(plan.alive)
         return watching.jobs(opened.lab, store, jobs) if watch else 0

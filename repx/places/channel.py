@@ -358,7 +358,8 @@ def _last_words(code: int, said: str, before: Sequence[str]) -> str:
             "no input gets there; the reason may be StdinNull in your ssh configuration, or a"
             " start-up file of your shell there that reads from its input"
         )
-    lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
+    words = dict.fromkeys(said.splitlines())  # ssh repeats itself at each try
+    lines = [line for line in words if line.strip() and not line[0].isspace()]
     lines = (lines or [line for line in before if line.strip()])[-_SAID_LINES:]
     meant = [meaning for words, meaning in _MEANT.items() if words in said]
     return "\n".join([*lines, *meant]) or f"ssh ended with exit code {code}, and said nothing"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +34,18 @@ def login(place: Place) -> Iterator[Sshd]:
     made.process.wait()
 
 
+def left_at(login: Sshd) -> list[bytes]:
+    """Return the command lines of what was started over ssh and still runs."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environ = (folder / "environ").read_bytes().split(b"\0")
+            ours = (each for each in environ if each.startswith(b"SSH_CONNECTION="))
+            if any(each.endswith(b" %d" % login.port) for each in ours):
+                found.append((folder / "cmdline").read_bytes())
+    return found
+
+
 def test_a_run_is_submitted_and_told_over_ssh(place: Place, login: Sshd) -> None:
     first = place.lab.job("first")
     second = place.lab.job("second", needs=[first])
@@ -49,12 +63,14 @@ def test_status_is_one_question_while_jobs_are_alive(place: Place, login: Sshd) 
     running = place.lab.job("running", script="sleep 60")
     waiting = place.lab.job("waiting", needs=[running])
     place.target(address="far", ssh_config=str(login.config))
-    place.repx("run")
+    asked = re.findall(r"round trip \d+: (\w+)", place.repx("run", "-vv"))
+    assert len(asked) <= 12, " ".join(asked)
     place.cluster.wait(lambda: place.started(running))
 
     assert ["look"] == re.findall(r"round trip \d+: (\w+)", place.repx("status", "-vv"))
     states = place.states()
     assert {running: "running", waiting: "queued"} == states
+    place.cluster.wait(lambda: not left_at(login))
     place.repx("cancel", "--all")
     place.cluster.drain()
 

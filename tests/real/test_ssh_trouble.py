@@ -101,6 +101,19 @@ def test_an_account_that_runs_no_commands_is_named(tmp_path: Path, command: str,
     assert "Traceback" not in caught.value.message
 
 
+def test_a_key_that_others_may_read_is_named(tmp_path: Path) -> None:
+    made = sshds.start(tmp_path, "KbdInteractiveAuthentication no")
+    (tmp_path / "client").chmod(0o644)
+    made.configure("NumberOfPasswordPrompts 3")
+    far = reached(made)
+    try:
+        with pytest.raises(ConnectionLostError, match='client": bad permissions'):
+            far.run(["true"])
+    finally:
+        far.close()
+        made.stop()
+
+
 def test_what_a_configuration_is_for_people_does_not_hinder(sshd: Sshd, tmp_path: Path) -> None:
     """A port that is forwarded for a notebook is in use already; a terminal is wanted."""
     config = sshd.config.read_text()
