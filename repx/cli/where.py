@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from repx import console
 from repx.errors import InputError, did_you_mean
 from repx.model import value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from repx.model import JobId, Lab
+
+_SHOWN: Final = 8
+# Values as Python writes them, beside those of JSON.
+_PYTHON: Final[Mapping[str, object]] = {"True": True, "False": False, "None": None}
 
 
 def chosen(lab: Lab, jobs: Sequence[JobId], conditions: Iterable[str]) -> tuple[JobId, ...]:
@@ -19,37 +24,50 @@ def chosen(lab: Lab, jobs: Sequence[JobId], conditions: Iterable[str]) -> tuple[
 
     Raises InputError for a condition that is none, and for a parameter that no job has.
     """
-    wanted = [_parsed(text) for text in conditions]
+    wanted = list(conditions)
     if not wanted:
         return tuple(jobs)
     from repx.results import effective, values
 
-    found = effective.of_jobs(lab, jobs)
-    params = {job: found[job] for job in jobs}
-    known = {name for each in params.values() for name, _ in values.flatten(each)}
-    for name, _ in wanted:
-        if not any(values.found(each, name) for each in params.values()):
+    params = effective.of_jobs(lab, jobs)
+    known = dict.fromkeys(name for job in jobs for name, _ in values.flatten(params[job]))
+    kept = tuple(jobs)
+    for condition in wanted:
+        name, text = _parsed(condition, known)
+        found = {job: values.found(params[job], name) for job in jobs}
+        if not any(found.values()):
             hint = did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}"
             raise InputError(f"none of these jobs has the parameter '{name}'", hint=hint)
-
-    def holds(job: JobId, name: str, text: str) -> bool:
         meant = values.key(_value(text))
-        found = values.found(params[job], name)
-        return any(value_text(value) == text or values.key(value) == meant for value in found)
+        met = {
+            job
+            for job, has in found.items()
+            if any(value_text(value) == text or values.key(value) == meant for value in has)
+        }
+        if not met:
+            there = dict.fromkeys(value_text(value) for has in found.values() for value in has)
+            console.warn(f"no job has {name}={text}; there are: {_listed(list(there))}")
+        kept = tuple(job for job in kept if job in met)
+    return kept
 
-    return tuple(job for job in jobs if all(holds(job, name, text) for name, text in wanted))
 
-
-def _parsed(condition: str) -> tuple[str, str]:
-    name, equals, text = condition.partition("=")
-    if not name or not equals:
+def _parsed(condition: str, known: Collection[str]) -> tuple[str, str]:
+    """Return name and value; a known name may hold ``=``."""
+    if "=" not in condition or condition.startswith("="):
         raise InputError(f"--where {condition}: not NAME=VALUE", hint="e.g. --where lr=0.1")
-    return name, text
+    names = [name for name in known if condition.startswith(f"{name}=")]
+    name = max(names, key=len, default=condition.partition("=")[0])
+    return name, condition[len(name) + 1 :]
 
 
 def _value(text: str) -> object:
-    """Return what a value means as JSON: ``1e-1`` is the number 0.1; else the text itself."""
+    """Return what a value means: ``1e-1`` is the number 0.1; else the text itself."""
     try:
-        return json.loads(text)
+        return _PYTHON[text] if text in _PYTHON else json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return f"{', '.join(texts[:_SHOWN])}{more}"
