@@ -65,6 +65,7 @@ def listen() -> None:
     log.handlers = [handler]
     log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(_look.verbosity, 2)])
     log.propagate = False
+    logging.lastResort = logging.NullHandler()  # failures of other packages are in our errors
     progress.listen(bar, partial(bar, shown_as=size))
 
 

@@ -30,13 +30,15 @@ class Pulled:
     """The result of a pull.
 
     ``jobs`` is the number of jobs whose results are now at the target, ``files`` that of copied
-    files, ``size_bytes`` the bytes sent; ``passed`` are jobs that run at the target.
+    files, ``size_bytes`` the bytes sent; ``passed`` are jobs that run at the target. Without
+    ``matched``, no output matches the pattern.
     """
 
     jobs: int
     files: int
     size_bytes: int
     passed: Sequence[JobId] = ()
+    matched: bool = True
 
 
 @dataclass(slots=True)
@@ -46,8 +48,16 @@ class _Count:
     files: int = 0
 
 
-def pull(source: Store, target: Store, jobs: Collection[JobId], outputs: str | None) -> Pulled:
+def pull(
+    source: Store,
+    target: Store,
+    jobs: Collection[JobId],
+    outputs: str | None,
+    again: Collection[JobId] = (),
+) -> Pulled:
     """Copy the results of jobs that have succeeded, in three round trips.
+
+    Jobs with the same marker at both ends are complete, except for those in ``again``.
 
     ``outputs`` is a pattern for paths below ``out``. With a pattern, jobs get no marker, since
     they are not complete. Files that already exist, completely or in part, are compared by sum,
@@ -57,12 +67,23 @@ def pull(source: Store, target: Store, jobs: Collection[JobId], outputs: str | N
     theirs = source.read_many(list(keys))
     ours = target.read_many(list(theirs))
     done = [keys[key] for key in keys if key in theirs]
-    new = [keys[key] for key in keys if key in theirs and theirs[key] != ours.get(key)]
+    new = [
+        job
+        for key, job in keys.items()
+        if key in theirs and (theirs[key] != ours.get(key) or job in again)
+    ]
     if not new:
         return Pulled(jobs=len(done), files=0, size_bytes=0)
     how = carry.REPLACE if outputs is None else carry.SOME
-    files, size, passed = bring(source, target, new, how, outputs)
-    return Pulled(jobs=len(done) - len(passed), files=files, size_bytes=size, passed=passed)
+    wanted = _wanted(source.listing([f"outputs/{job}" for job in new]), outputs)
+    files, size, passed = bring_files(source, target, wanted, how)
+    return Pulled(
+        jobs=len(done) - len(passed),
+        files=files,
+        size_bytes=size,
+        passed=passed,
+        matched=bool(wanted),
+    )
 
 
 def bring(
@@ -70,14 +91,13 @@ def bring(
     target: Store,
     jobs: Sequence[JobId],
     how: str,
-    outputs: str | None = None,
     made: tuple[str, Mapping[JobId, Found]] | None = None,
 ) -> tuple[int, int, Sequence[JobId]]:
     """Copy jobs as ``repx.places.carry`` says; return files, bytes and the jobs passed over.
 
     ``made``, the source's name and its entries by job, is noted in each marker.
     """
-    wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), outputs)
+    wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), None)
     return bring_files(source, target, wanted, how, made)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repx import archive, pulling, seen, stale
+from repx import archive, gone, pulling, seen, stale
 from repx import store as stores
 from repx.brought import Brought, Found
 from repx.errors import InputError, RepxError, did_you_mean
@@ -15,7 +17,7 @@ from repx.places import carry
 from repx.store import SUCCESS, as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from repx.brought import Source
     from repx.model import JobId, Lab
@@ -27,18 +29,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OtherTarget:
-    """The store of another target, without stale results and jobs that run again there."""
+    """The store of another target, without stale or incomplete results and jobs that run there."""
 
     name: str
     store: Store
     lab: Lab
 
     def has(self, jobs: Collection[JobId]) -> dict[JobId, Found]:
-        """Return the jobs that have succeeded there, in at most three round trips."""
+        """Return the jobs that have succeeded there and have all outputs, in few round trips."""
         store = seen.look(self.store, jobs)
         done = [job for job, name in store.markers(jobs).items() if name == SUCCESS]
         old = stale.culprits(store, self.lab, done)
-        free = [job for job in done if job not in old]
+        lost = gone.outputs(store, (self.lab.jobs[job] for job in done if job not in old))
+        free = [job for job in done if job not in old and job not in lost]
         keys = {f"outputs/{job}/repx/{SUCCESS}": job for job in free}
         texts = store.read_many(list(keys))
         return {keys[key]: _made(as_object(text)) for key, text in texts.items()}
@@ -72,7 +75,11 @@ def named(word: str, targets: Mapping[str, Target], lab: Lab, target: Target) ->
     if "://" not in word and "/" not in word and not Path(word).exists():
         hint = did_you_mean(word, targets) or "write a path with /, or a URL"
         raise InputError(f"no target and no folder is named '{word}'", hint=hint)
-    return archive.of(word, target.ssh_config)
+    found = archive.of(word, target.ssh_config)
+    if not found.exists():
+        hint = f"correct the name; or, to make one: repx push --to {shlex.quote(word)}"
+        raise InputError(f"there is no archive at {word}", hint=hint)
+    return found
 
 
 class Supply:
@@ -93,7 +100,8 @@ class Supply:
         new = [job for job in jobs if job not in self._asked]
         self._asked.update(new)
         if new and self._named is not None:
-            self._take(self._named, self._named.has(new))
+            with way_out(self._named.name):
+                self._take(self._named, self._named.has(new))
         for cache in self._caches:
             left = [job for job in new if job not in self._found]
             try:
@@ -112,6 +120,19 @@ class Supply:
 
     def _take(self, source: Source, found: Mapping[JobId, Found]) -> None:
         self._found.update({job: (source, each) for job, each in found.items()})
+
+
+@contextmanager
+def way_out(name: str) -> Iterator[None]:
+    """Say in the hint of an error that the jobs run without this source."""
+    try:
+        yield
+    except InputError:  # a wrong name
+        raise
+    except RepxError as error:
+        told = f"without --from {shlex.quote(name)} these jobs run instead"
+        error.hint = f"{error.hint}; {told}" if error.hint else told
+        raise
 
 
 def _reason(source: Source, found: Found) -> str:

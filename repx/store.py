@@ -38,13 +38,14 @@ class Store:
     """One ``base_path`` on a machine. Keys are POSIX paths relative to it.
 
     A look asks the batch system of ``dialect``, the target's own, along. Every method takes one
-    round trip and raises StorageError for read and write errors.
+    round trip and raises StorageError for read and write errors; ``called`` names the folder there.
     """
 
     place: Place = field(compare=False, repr=False)
     root: str
     files: Files = field(compare=False, repr=False)
     dialect: Dialect | None = field(default=None, compare=False, repr=False)
+    called: str = field(default="`base_path` of the target", compare=False, repr=False)
 
     def path(self, key: str) -> str:
         """Return the absolute path of a key on the target."""
@@ -82,7 +83,7 @@ class Store:
             why = error.strerror or str(error)
             if self._is_passed_over(key, why):
                 return []
-            raise _error("list", self.path(key), why) from error
+            raise self._error("list", self.path(key), why) from error
 
     def glob(self, *patterns: str) -> list[str]:
         """Return the keys that match any of the patterns, sorted."""
@@ -104,7 +105,7 @@ class Store:
         """Return a file's content, or None when there is no such file."""
         contents, problems = self._do("read", key, lambda: self.files.read_many([key]))
         if problems and not self._is_passed_over(key, problems[key]):
-            raise _error("read", self.path(key), problems[key])
+            raise self._error("read", self.path(key), problems[key])
         return contents.get(key)
 
     def read_many(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -147,7 +148,7 @@ class Store:
         try:
             yield from self.files.chunks(key)
         except OSError as error:
-            raise _error("read", self.path(key), error.strerror or str(error)) from error
+            raise self._error("read", self.path(key), error.strerror or str(error)) from error
 
     def present(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that name a file or a folder; broken links do not count."""
@@ -179,7 +180,7 @@ class Store:
             yield from self.files.fetch(keys, begun)
         except OSError as error:
             path = str(error.filename or self.root)
-            raise _error("read", path, error.strerror or str(error)) from error
+            raise self._error("read", path, error.strerror or str(error)) from error
 
     def listing(self, folders: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return mode and size of each file in folders of jobs (``repx.places.carry``)."""
@@ -243,13 +244,22 @@ class Store:
             return call()
         except OSError as error:
             path = str(error.filename or self.path(key))
-            raise _error(verb, path, error.strerror or str(error)) from error
+            raise self._error(verb, path, error.strerror or str(error)) from error
+
+    def _error(self, verb: str, path: str, why: str) -> StorageError:
+        hint = f"check {self.called}, its permissions and the free space there"
+        if why == os.strerror(errno.EACCES):
+            hint = (
+                "check its permissions; if another user made it, `share: group` in their target"
+                " lets you in, or give yours a `base_path` of its own"
+            )
+        return StorageError(f"cannot {verb} {path}: {why}", hint=hint)
 
 
 def local(root: str, share: str = "") -> Store:
     """Return the store on this machine's file system."""
     place = here.Here(root)
-    return Store(place, root, place.files(root, share))
+    return Store(place, root, place.files(root, share), called="this path")
 
 
 def of(target: Target) -> Store:
@@ -266,13 +276,3 @@ def as_object(content: bytes | None) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _error(verb: str, path: str, why: str) -> StorageError:
-    hint = "check `base_path` of the target, its permissions and the free space there"
-    if why == os.strerror(errno.EACCES):
-        hint = (
-            "check its permissions; if another user made it, `share: group` in their target lets"
-            " you in, or give yours a `base_path` of its own"
-        )
-    return StorageError(f"cannot {verb} {path}: {why}", hint=hint)

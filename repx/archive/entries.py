@@ -54,6 +54,11 @@ class Archive:
     name: str
     opened: Location
 
+    def exists(self) -> bool:
+        """Return whether anything was ever put into the archive, in one or two round trips."""
+        with self._failing("read"), self.opened.to_read() as there:
+            return transport.has_folder(there, ENTRIES)
+
     def has(self, jobs: Collection[JobId]) -> dict[JobId, Found]:
         """Return the entries of the jobs that are complete in the archive, in two round trips."""
         wanted = {f"{job}.json": job for job in jobs}

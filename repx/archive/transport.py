@@ -26,6 +26,11 @@ def names(there: Opened, folder: str) -> set[str]:
     return {_name(path) for path in paths}
 
 
+def has_folder(there: Opened, folder: str) -> bool:
+    """Return whether a folder of the archive exists."""
+    return bool(there.fs.exists(there.path(folder)))
+
+
 def sizes(there: Opened, folder: str) -> dict[str, int]:
     """Return the size in bytes of each file in a folder, by its name."""
     found = there.fs.find(there.path(folder), detail=True)

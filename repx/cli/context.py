@@ -186,7 +186,11 @@ class Context:
         from repx import sources
 
         word = self.source_word
-        return sources.supply(self.target(), None if word is None else self.source(word, lab))
+        if word is None:
+            return sources.supply(self.target(), None)
+        with sources.way_out(word):
+            named = self.source(word, lab)
+        return sources.supply(self.target(), named)
 
     def states(self, lab: Lab) -> dict[JobId, JobState]:
         """Return what is known of every job. Raises StorageError for an unreadable store."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import console, pulling, select
+from repx import console, gone, pulling, select
 from repx import store as stores
 from repx.cli import complete, where
 from repx.cli.context import command
@@ -81,7 +81,8 @@ def pull(
     jobs = where.chosen(lab, select.jobs(lab, names), conditions)
     if source is None:
         target = stores.local(str((output or _FOLDER).absolute()))
-        done = pulling.pull(context.store(), target, jobs, outputs)
+        again = gone.outputs(target, (lab.jobs[job] for job in jobs))
+        done = pulling.pull(context.store(), target, jobs, outputs, again)
     else:
         target = context.store() if output is None else stores.local(str(output.absolute()))
         done = _from_elsewhere(context.source(source, lab), target, jobs)
@@ -93,6 +94,8 @@ def pull(
         f"{console.counted(done.jobs, 'job')} in {target.root}; brought {what}, "
         f"{console.size(done.size_bytes)}"
     )
+    if not done.matched:
+        console.warn(f"no output file matches '{outputs}': a pattern means paths below `out`")
     if done.passed:
         console.warn(
             f"{console.counted(len(done.passed), 'job')} run in {target.root}: not brought"

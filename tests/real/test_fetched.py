@@ -171,6 +171,37 @@ def test_one_target_takes_results_of_another(here: Place) -> None:
     )
 
 
+def test_what_is_incomplete_stale_or_forced_is_not_taken_from_a_target(here: Place) -> None:
+    targets = {"night": {"base_path": str(here.store)}, "laptop": {"base_path": "laptop"}}
+    here.write("targets.yaml", json.dumps({"targets": targets}))
+    first, second = sorted(here.store.glob("outputs/*-a-*"))
+    (first / "out/x").unlink()
+    here.repx("run", second.name, "--force", "--only", "--target", "night")
+    take = ("run", "--target", "laptop", "--from", "night")
+    document = json.loads(here.repx(*take, "-n", "--json"))
+
+    assert [second.name] == [each["job"] for each in document["fetch"]]
+    assert "fetched" not in here.repx(*take, "-n", "--force")
+    assert "fetched 1 job from night" in here.repx(*take)
+    assert "4 succeeded" in here.repx("status", "--target", "laptop")
+
+
+def test_a_source_that_is_away_is_named_with_both_ways_out(here: Place) -> None:
+    config = here.folder / "none"
+    config.write_text("Host far\n  HostName 127.0.0.1\n  Port 1\n")
+    night = {"address": "far", "base_path": "/x", "ssh_config": str(config)}
+    targets = {"night": night, "laptop": {"base_path": "laptop"}}
+    here.write("targets.yaml", json.dumps({"targets": targets}))
+    said = here.repx("run", "--target", "laptop", "--from", "night", code=3)
+
+    assert "error: cannot reach far: " in said
+    assert "hint: try: ssh -F" in said
+    assert "without --from night these jobs run instead" in said
+    laptop = ("run", "--target", "laptop")
+    assert "there is no archive at ./nope" in here.repx(*laptop, "--from", "./nope", code=2)
+    assert "4/4 ok" in here.repx(*laptop)
+
+
 @pytest.mark.needs("ssh")
 def test_results_go_from_a_machine_to_another_in_few_round_trips(here: Place, sshd: Sshd) -> None:
     cache = f"ssh://far{here.folder}/shared"

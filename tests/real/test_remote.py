@@ -118,6 +118,10 @@ def test_results_are_pulled_once_and_read_as_a_store(far: Place, sshd: Sshd) -> 
     (there / "repx/SUCCESS").unlink()
     (there / "out/y").write_text("")
     assert "brought 2 files" in far.repx("pull", job)
+    (there / "out/y").unlink()
+    assert "brought 2 files" in far.repx("pull", job)
+    said = far.repx("pull", job, "-o", "none", "--outputs", "out/*")
+    assert "no output file matches 'out/*'" in said
     far.use(base_path=str(far.folder / "pulled"))
     assert {"succeeded"} == set(far.states().values())
     far.use(address="far", ssh_config=str(sshd.config))
