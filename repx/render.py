@@ -35,6 +35,7 @@ SHELL_LIBRARY: Final = (
     "batch.sh",
     "scatter-gather.sh",
     "secrets.sh",
+    "plain.sh",
 )
 
 _SCRIPT: Final = 0o755

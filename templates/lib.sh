@@ -25,12 +25,8 @@
 # Nothing of a caller's environment has a say here: all names begin with `repx_`, and the program
 # gets the environment that this process was started with, not what bash makes of it.
 
-# What an environment can change in bash itself (SHELLOPTS, BASHOPTS, exported functions, ...).
-unset -f . : [ bash builtin cat cd chmod command declare echo env eval exec exit export flock kill local
-unset -f mapfile mkdir mv od printf pwd read return rm set sha256sum shift shopt sleep source sync tar test
-unset -f touch trap true type umask unset wait
-unset BASH_COMPAT FUNCNEST GLOBIGNORE IFS POSIXLY_CORRECT TMOUT
-set +efuxvkT +o pipefail +o posix
+# shellcheck source=templates/plain.sh
+. "$repx_here/plain.sh"
 set -C # what is written is new: nothing is written through a link
 shopt -u failglob nocasematch nocaseglob extglob
 shopt -s nullglob dotglob

@@ -6,6 +6,9 @@
 #
 # Needs bash 4.2, coreutils and Slurm's commands. Works in the submission folder.
 
+# shellcheck source=/dev/null
+. ./plain.sh
+
 # Forget what the environment would add to what we ask: the defaults that a user has for Slurm's
 # commands and, with SLURM as an argument, what an allocation around us says of itself. How to
 # reach the controller stays, and the cluster that is meant is in `cluster`.

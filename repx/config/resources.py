@@ -7,6 +7,7 @@ import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from repx.config.sbatch_keys import as_keys
 from repx.config.units import parse_memory, parse_time
 from repx.errors import InputError
 from repx.target import Resources, Rule
@@ -74,12 +75,14 @@ class Resolver:
     def _asked(self, job: Job, hints: Hints) -> Resources:
         """Return a Lab's hints as resources; warn once about invalid hints and ignore them."""
         if hints not in self._hints:
-            self._hints[hints] = Resources(
-                cpus=hints.cpus,
-                mem_bytes=_understood(job, "mem", hints.mem, _lab_memory),
-                time_s=_understood(job, "time", hints.time, parse_time),
-                partition=hints.partition,
-                sbatch_opts=hints.sbatch_opts,
+            self._hints[hints] = as_keys(
+                Resources(
+                    cpus=hints.cpus,
+                    mem_bytes=_understood(job, "mem", hints.mem, _lab_memory),
+                    time_s=_understood(job, "time", hints.time, parse_time),
+                    partition=hints.partition,
+                    sbatch_opts=hints.sbatch_opts,
+                )
             )
         return self._hints[hints]
 

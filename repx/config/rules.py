@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from repx import document
 from repx.config import sbatch, xdg
 from repx.config.entry import Entry
+from repx.config.sbatch_keys import as_keys
 from repx.errors import ProblemsError
 from repx.target import Resources, Retries, RetryReason, Rule, Rules
 
@@ -74,13 +75,14 @@ def read(block: Entry) -> Rules:
 
 def asked(entry: Entry) -> Resources:
     """Return the resources that a mapping asks for; other keys are ignored."""
-    return replace(
+    found = replace(
         basic(entry),
         sbatch_opts=tuple(entry.get("sbatch_opts", ())),
         slurm=directives(entry),
         bundle=entry.get("bundle"),
         retries=retries(entry),
     )
+    return as_keys(found)
 
 
 def basic(entry: Entry) -> Resources:

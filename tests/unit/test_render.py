@@ -133,6 +133,7 @@ def test_a_local_submission_has_all_it_needs() -> None:
         "jobs/sg/step-b b.sh",
         "batch.sh",
         "exceptional.sh",
+        "plain.sh",
         "secrets.sh",
         "lib.sh",
         "markers.sh",

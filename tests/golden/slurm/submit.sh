@@ -6,7 +6,10 @@
 # Each line at the end of this file is one call: NAME is a script in sbatch/ and, with the id that
 # Slurm gave it, a line in submitted.tsv. See README for how to watch and cancel.
 
-cd -- "${BASH_SOURCE[0]%"${BASH_SOURCE[0]##*/}"}." || exit 3
+unset -f cd
+unset CDPATH
+SECONDS=0 # also where the environment has it
+cd -- "${0%"${0##*/}"}." || exit 3 # not BASH_SOURCE, which an environment may set
 . ./slurm.sh
 repx_own_words SLURM # also from inside an allocation, jobs are those of a login node
 
