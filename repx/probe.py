@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from repx import schedulers
 from repx.runtimes import RUNTIMES
+from repx.runtimes.podman import STORAGE
 from repx.schedulers import MEMBERS
 from repx.schedulers.slurm import queue
 from repx.target import RuntimeName, SchedulerName
@@ -34,6 +35,10 @@ if (($(id -u))); then
     [[ $ids == *$'\\n'* || $(podman info) == *ignore_chown_errors*true* ]] ||
         { echo "the user has no subordinate ids"; exit 1; }
 fi
+"""
+_STORAGE: Final = f"""
+{STORAGE}
+repx_podman_storage "$(podman info --format '{{{{.Store.GraphRoot}}}}')"
 """
 _COMMANDS: Final = {
     "bash": "bash --version",
@@ -118,7 +123,10 @@ def target(run: Run, profile: Target) -> list[Finding]:
     needs = {name: MEMBERS[name].tools for name in SchedulerName}
     needs[profile.scheduler] = schedulers.of(profile).tools
     asked = {tool: words for each in needs.values() for tool, words in each.items()}
-    tools = _tried(run, asked | _COMMANDS)
+    commands = asked | _COMMANDS
+    if not profile.node_local_path:  # else its storage lies there
+        commands["podman"] += f" && {{{_STORAGE}}}"
+    tools = _tried(run, commands)
     return [
         store(run, profile.base_path),
         *(_finding(Part.TOOL, name, name, tools) for name in TOOLS),

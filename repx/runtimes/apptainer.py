@@ -1,4 +1,7 @@
-"""apptainer: as HPC sites have it. Written after its documentation; never run by repx's tests."""
+"""apptainer: as HPC sites have it. Written after its documentation; never run by repx's tests.
+
+It runs the unpacked root as bwrap does, not a SIF file, which would need squashfs tools on nodes.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from repx.runtimes.contract import (
     Runtime,
     Walls,
     environment,
-    handing_on,
     literal,
+    mount_fields,
     own_gpus,
     view,
 )
@@ -23,15 +26,21 @@ _SHELL: Final = r"""
 repx_try_apptainer() {
   repx_find apptainer || return
   [[ -n $repx_image ]] || { repx_why="apptainer needs an image" && return 1; }
-  repx_why=$("${repx_at_tool[@]}" --version 2>&1 </dev/null) && return
-  repx_why="apptainer: ${repx_why##*$'\n'}"
+  repx_why=$("${repx_at_tool[@]}" --version 2>&1 </dev/null) &&
+    [[ $repx_why != *' 1.0.'* ]] && return
+  repx_why="apptainer 1.1 or newer is needed: ${repx_why##*$'\n'}"
   return 1
 }
 
 repx_prepare_apptainer() {
   local path
-  repx_at_gpus=() repx_at_mounts=()
+  repx_at_gpus=() repx_at_mounts=() repx_at_env=()
   repx_image_root || return
+  for path in /usr/bin/env /bin/env; do
+    [[ ! -e $repx_root$path && ! -L $repx_root$path ]] || repx_at_env=("$path")
+  done
+  repx_why="apptainer needs /usr/bin/env in the image"
+  ((${#repx_at_env[@]})) || return
   case $repx_gpus in
     nvidia) repx_at_gpus=(--nv) ;;
     amd) repx_at_gpus=(--rocm) ;;
@@ -47,26 +56,34 @@ repx_end_apptainer() {
 """
 
 
-# Such variables of its own pass its --cleanenv.
-_SECRETS: Final = r"""
-for name in "${@:1:$0}"; do export "APPTAINERENV_$name=${!name}"; done
+# A user's APPTAINER_BIND and the like would open more; APPTAINERENV_NAME passes its --cleanenv.
+_OWN: Final = r"""
+repx_names=" ${*:1:$0} "
 shift "$0"
+for repx_name in "${!APPTAINER@}" "${!SINGULARITY@}"; do unset "$repx_name"; done
+while IFS= read -r -d '' repx_entry; do
+  [[ $repx_names != *" ${repx_entry%%=*} "* ]] || export "APPTAINERENV_$repx_entry"
+done </proc/self/environ
 exec "$@"
 """
 
 
 def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
-    words = ["@tool", "exec", "--containall", "--no-home", "--cleanenv", "--pid", "--ipc", "--uts"]
+    words = ["@tool", "exec", "--containall", "--no-home", "--cleanenv", "--no-eval"]
+    words += ["--no-mount", "hostfs,cwd,bind-paths", "--pid", "--ipc", "--uts"]
     words += ["--hostname", HOSTNAME, "--no-privs", "@gpus", *own_gpus(asked)]
     if not walls.network:
         words += ["--net", "--network", "none"]
     for mount in view(launch, walls):
-        writable = "" if mount.writable or mount.device else ",ro"
-        words += ["--mount", f"type=bind,source={mount.path},destination={mount.path}{writable}"]
-    for name, value in environment(walls).items():
-        words += ["--env", f"{name}={value}"]
-    words += ["@mounts", "--pwd", launch.out, "@root", *map(literal, launch.words)]
-    return handing_on(walls, _SECRETS, words)
+        kept = () if mount.writable or mount.device else ("ro",)
+        place = (f"source={mount.path}", f"destination={mount.path}")
+        words += ["--mount", mount_fields("type=bind", *place, *kept)]
+    words += ["@mounts", "--pwd", launch.out, "@root"]
+    # apptainer takes no HOME from outside, and splits values at commas.
+    words += ["@env", *(f"{name}={value}" for name, value in environment(walls).items())]
+    words += ["/bin/sh", "-c", 'exec "$@"', "sh"]  # env itself would take `a=b/program` for a value
+    names = walls.secrets
+    return ("bash", "-c", _OWN, str(len(names)), *names, *words, *map(literal, launch.words))
 
 
 APPTAINER: Final = Runtime(

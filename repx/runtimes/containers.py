@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Final
 
-from repx.runtimes.contract import HOSTNAME, Mount, Walls, environment, literal, own_gpus, view
+from repx.runtimes.contract import (
+    HOSTNAME,
+    Mount,
+    Walls,
+    environment,
+    literal,
+    mount_fields,
+    own_gpus,
+    view,
+)
 
 if TYPE_CHECKING:
     from repx.launch import Launch
@@ -45,15 +52,9 @@ def run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
 def _mount(mount: Mount) -> list[str]:
     if mount.device:
         return ["--device", mount.path]
-    return ["--mount", _fields(mount.path, writable=mount.writable)]
-
-
-def _fields(path: str, *, writable: bool) -> str:
-    """Return a value of --mount, which is a line of CSV."""
-    line = io.StringIO()
-    fields = ["type=bind", f"source={path}", f"target={path}"]
-    csv.writer(line, lineterminator="").writerow(fields if writable else [*fields, "readonly"])
-    return line.getvalue()
+    kept = () if mount.writable else ("readonly",)
+    fields = mount_fields("type=bind", f"source={mount.path}", f"target={mount.path}", *kept)
+    return ["--mount", fields]
 
 
 SHELL: Final = r"""

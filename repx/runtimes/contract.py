@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -94,6 +96,13 @@ def view(launch: Launch, walls: Walls) -> tuple[Mount, ...]:
     shown.update({mount.path: mount for mount in walls.mounts})
     shown.update({path: Mount(path=path, writable=True) for path in own})
     return tuple(shown[path] for path in sorted(shown, key=lambda path: path.split("/")))
+
+
+def mount_fields(*fields: str) -> str:
+    """Return a value of an engine's --mount, which is a line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def environment(walls: Walls) -> dict[str, str]:

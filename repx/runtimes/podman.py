@@ -7,12 +7,29 @@ from typing import Final
 from repx.runtimes import containers
 from repx.runtimes.contract import Runtime
 
-# A home on a network file system cannot hold podman's storage: with node_local_path it lies there.
+# A home on a network file system cannot hold podman's storage: it keeps files of other ids.
+STORAGE: Final = r"""
+# FOLDER: 1 where podman's storage cannot lie, having said why.
+repx_podman_storage() {
+  local place=$1 kind
+  while [[ $place == /?* && ! -e $place ]]; do place=${place%/*}; done
+  kind=$(stat -f -c %T -- "${place:-/}" 2>/dev/null)
+  case $kind in
+    9p | afs | beegfs | ceph | cifs | fuse* | gpfs | lustre | nfs* | panfs | smb* | v9fs)
+      echo "its storage $1 is on a network file system ($kind):" \
+        "set \`node_local_path:\` in the target"
+      return 1
+      ;;
+  esac
+}
+"""
+
 _SHELL: Final = r"""
 repx_try_podman() {
   repx_find podman || return
   [[ -z $repx_node_local ]] || repx_podman_local || return
-  repx_why=$(repx_tool info --format '{{.Host.OCIRuntime.Name}}' 2>&1) && return
+  repx_why=$(repx_tool info --format '{{.Store.GraphRoot}}' 2>&1) &&
+    repx_why=$(repx_podman_storage "$repx_why") && return
   repx_why="podman: ${repx_why##*$'\n'}"
   return 1
 }
@@ -53,7 +70,7 @@ repx_after_podman() { repx_after_container; }
 PODMAN: Final = Runtime(
     name="podman",
     run=containers.run,
-    functions=(containers.SHELL, _SHELL),
+    functions=(containers.SHELL, STORAGE, _SHELL),
     ask="install uidmap, give the user subordinate ids (usermod --add-subuids 100000-165535 "
     "--add-subgids 100000-165535 USER), and `loginctl enable-linger USER`, which keeps "
     "/run/user/UID; then the user runs `podman system migrate`",

@@ -277,6 +277,25 @@ def test_a_runtime_that_does_not_work_says_what_to_ask_for() -> None:
     assert all(asks[name] for name in RuntimeName if name is not RuntimeName.NATIVE)
 
 
+@pytest.mark.parametrize("local", [None, "/scratch"])
+def test_podman_needs_a_storage_that_is_on_no_network(machine: Machine, local: str | None) -> None:
+    (machine.bin / "stat").unlink()
+    machine.install("stat", "echo nfs")
+    machine.install("id", "echo 0")
+    machine.install(
+        "podman", "[[ $* == *GraphRoot* ]] && echo /home/me/storage || echo podman 4.3.1"
+    )
+
+    profile = Target(name="t", base_path="/", node_local_path=local)
+    finding = found(machine, profile, Part.RUNTIME, "podman")
+
+    why = (
+        "podman: its storage /home/me/storage is on a network file system (nfs): "
+        "set `node_local_path:` in the target"
+    )
+    assert (finding.usable, finding.why) == ((True, "podman 4.3.1") if local else (False, why))
+
+
 @pytest.mark.parametrize(
     ("user", "ids", "info", "usable"),
     [

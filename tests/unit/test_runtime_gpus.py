@@ -21,8 +21,8 @@ DEVICES = {"nvidia": ("nvidia0", "nvidiactl"), "amd": ("kfd", "dri")}
 BOUND = "--dev-bind /dev/nvidia0 /dev/nvidia0 --dev-bind /dev/nvidiactl /dev/nvidiactl"
 NODE = """
 set -u
-repx_image=0123 repx_gpus={gpus} repx_node=/n repx_host_paths=()
-repx_image_root() {{ repx_root=/n/images/0123; }}
+repx_image=0123 repx_gpus={gpus} repx_node={place} repx_host_paths=()
+repx_image_root() {{ repx_root={place}/image; }}
 repx_root_words() {{ :; }}
 repx_load() {{ :; }}
 repx_prepare_{runtime} && printf '%s\\n' "${{repx_at_gpus[@]}}"
@@ -35,6 +35,9 @@ def node(tmp_path: Path, *names: str) -> Path:
     made.mkdir()
     for name in ("null", *names):
         (made / name).touch()
+    env = tmp_path / "image/usr/bin/env"
+    env.parent.mkdir(parents=True)
+    env.touch()
     return made
 
 
@@ -51,7 +54,7 @@ def said_of_gpus(
     there = (shell + functions).replace("/dev/nvidia", f"{dev}/nvidia")
     there = there.replace("/dev/kfd", f"{dev}/kfd").replace("/dev/dri", f"{dev}/dri")
     done = subprocess.run(
-        ["bash", "-c", there + asks.format(gpus=gpus, runtime=runtime)],
+        ["bash", "-c", there + asks.format(gpus=gpus, runtime=runtime, place=dev.parent)],
         env={"PATH": os.environ["PATH"], **(around or {})},
         capture_output=True,
         text=True,
@@ -91,8 +94,8 @@ def test_gpus_that_a_node_has_are_opened(
 
 OWN = """
 set -u
-repx_image=0123 repx_gpus=nvidia repx_node=/n repx_host_paths=() repx_runtime={runtime}
-repx_image_root() {{ repx_root=/n/images/0123; }}
+repx_image=0123 repx_gpus=nvidia repx_node={place} repx_host_paths=() repx_runtime={runtime}
+repx_image_root() {{ repx_root={place}/image; }}
 repx_root_words() {{ :; }}
 repx_load() {{ :; }}
 repx_prepare_{runtime} && repx_own_gpus
