@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from repx import runner_code, submissions
@@ -116,8 +116,9 @@ class Local:
         for each in known:
             tasks = submissions.plan(store, each.submission).get("tasks", ())
             happened = submissions.events(store, each.submission)
-            jobs = [task["job"] for task in tasks]
-            found |= submissions.reported(each.submission, jobs, happened)
+            forced = {task["job"]: bool(task.get("forced")) for task in tasks}
+            told = submissions.reported(each.submission, list(forced), happened)
+            found |= {job: replace(said, forced=forced[job]) for job, said in told.items()}
         return found
 
     def ended(self, store: Store, submission: str) -> str | None:

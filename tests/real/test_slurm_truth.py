@@ -164,6 +164,25 @@ def test_forced_jobs_are_alive_until_they_have_run_again(place: Place) -> None:
     assert ("queued", "succeeded") == (waiting, place.states()[job])
 
 
+def test_forced_jobs_inside_a_running_bundle_are_alive(place: Place) -> None:
+    go = place.folder / "go"
+    first = place.lab.job("first", f"until [[ -e {go} ]]; do sleep 0.1; done; echo done >o")
+    second = place.lab.job("second", needs=[first])
+    bundle = {"name": "all", "stage": ["*"], "cpus": 1, "time": "10m"}
+    place.target(slurm={"mem": "300M", "bundle": bundle})
+    go.touch()
+    place.run()
+    go.unlink()
+    place.repx("run", "--force")
+    place.cluster.wait(lambda: place.states()[first] == "running")
+    waiting = place.states()[second]
+    go.touch()
+    place.cluster.drain()
+
+    assert "queued" == waiting
+    assert {first: "succeeded", second: "succeeded"} == place.states()
+
+
 def test_jobs_submitted_from_inside_an_allocation_are_those_of_a_login_node(place: Place) -> None:
     place.lab.job("one", 'echo "${SLURM_NTASKS-}:${SLURM_ARRAY_TASK_ID-}" >o')
     place.repx("render", "-o", "scripts")

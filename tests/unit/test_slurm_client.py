@@ -195,6 +195,28 @@ def test_a_look_from_another_cluster_says_which_one_has_the_jobs(store: Store) -
     assert "--user=me" in run.asked[0]
 
 
+@pytest.mark.parametrize(
+    ("private", "who", "state"),
+    [
+        ("jobs,usage", "you", State.QUEUED),
+        ("jobs", "me", State.LOST),
+        ("jobs", "root", State.LOST),
+        ("none", "you", State.LOST),
+    ],
+)
+def test_jobs_that_slurm_hides_from_who_looks_are_not_lost(
+    store: Store, private: str, who: str, state: State
+) -> None:
+    folder = f"submissions/{SUBMISSION}"
+    store.write(f"{folder}/cluster", b"north\tme\t\n")
+    config = f"ClusterName = north\nPrivateData             = {private}\n"
+    run = Answers(squeue="", scontrol=config, id=f"{who}\n")
+    found = queue.reported(at(run, store))
+
+    assert state is found["a0"].state
+    assert ("user me has it" in found["a0"].reason) == (state is State.QUEUED)
+
+
 def test_an_id_that_another_job_has_by_now_is_not_ours(store: Store) -> None:
     theirs = "10|0|RUNNING|1:00|n1|None|(null)\n10|3|RUNNING|1:00|n1|None|repx:another:1-a\n"
     run = Answers(squeue=theirs)

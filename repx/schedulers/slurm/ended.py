@@ -70,8 +70,7 @@ def _closed(
         found |= {job: recalled[job] for job in dark & recalled.keys()}
     submitted = {row.job: known.awaited(row) for row in known.rows if row.call in known.ids}
     unknown = [job for job in dark - found.keys() if job in submitted]
-    if unknown and not _is_home(store, known):
-        reason = f"cluster {known.home or known.cluster} has it, which cannot be asked from here"
+    if unknown and (reason := _unaskable(store, known)):
         return found | {
             job: JobState(state=State.QUEUED, reason=reason, by=submitted[job]) for job in unknown
         }
@@ -119,15 +118,24 @@ def _without_marker(store: Store, jobs: Sequence[JobId]) -> set[JobId]:
     return set(jobs) - store.markers(jobs).keys() if jobs else set()
 
 
-def _is_home(store: Store, known: Known) -> bool:
-    """Return whether the cluster that was asked is the one that had the jobs."""
-    if known.cluster or not known.home:
-        return True
-    try:
-        answer = store.place.run(queue.CONFIG, timeout_s=_ASK_S, check=False)
-    except (CommandError, CommandNotFoundError):
-        return False
-    return queue.parse_cluster(answer.stdout) == known.home
+def _unaskable(store: Store, known: Known) -> str:
+    """Return why the queue that was asked cannot know the jobs; nothing where it can."""
+    if not known.home:
+        return ""
+    config = _said(store, queue.CONFIG)
+    if not known.cluster and queue.parse_cluster(config) != known.home:
+        return f"cluster {known.home} has it, which cannot be asked from here"
+    hidden = known.user and queue.hides_jobs(config)
+    if hidden and _said(store, queue.WHO).strip() not in ("root", known.user):
+        return f"user {known.user} has it, whose jobs Slurm hides from you"
+    return ""
+
+
+def _said(store: Store, words: tuple[str, ...]) -> str:
+    """Return what a command says, nothing where it cannot be run."""
+    with suppress(CommandError, CommandNotFoundError):
+        return store.place.run(words, timeout_s=_ASK_S, check=False).stdout
+    return ""
 
 
 def _was_unseen_before(store: Store, known: Known) -> bool:

@@ -107,6 +107,7 @@ def ours(*words: str) -> tuple[str, ...]:
 
 
 CONFIG: Final = ours("scontrol", "show", "config")
+WHO: Final = ours("id", "-un")
 
 
 def squeue_argv(users: Iterable[str], cluster: str = "") -> tuple[str, ...]:
@@ -188,6 +189,12 @@ def parse_cluster(config: str) -> str:
     """Return ClusterName from ``scontrol show config``; empty where it does not say."""
     match = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
     return match[1] if match else ""
+
+
+def hides_jobs(config: str) -> bool:
+    """Return whether users see no jobs but their own: PrivateData in ``scontrol show config``."""
+    match = re.search(r"^PrivateData\s*=\s*(\S+)", config, re.MULTILINE)
+    return match is not None and "jobs" in match[1].split(",")
 
 
 def expand(indices: str) -> Iterator[int | None]:

@@ -99,5 +99,8 @@ def within_bundles(
         inner = submissions.reported(folder_name, jobs, recent, by=outer.by)
         for job in jobs:
             states.pop(job, None)
-        states |= {job: replace(state, where=outer.where) for job, state in inner.items()}
+        states |= {
+            job: replace(state, where=outer.where, forced=job in known.forced)
+            for job, state in inner.items()
+        }
     return states
