@@ -84,3 +84,22 @@ def test_a_job_in_slurm_is_cancelled_over_ssh(place: Place, login: Sshd) -> None
     place.cluster.drain()
 
     assert "failed" == place.states()[job]
+
+
+def test_what_was_rendered_is_submitted_by_hand_without_python(place: Place) -> None:
+    """A login node without python3: docs/remote.md sends the folder there and runs submit.sh."""
+    jobs = [place.lab.job("first")]
+    jobs.append(place.lab.job("second", needs=jobs))
+    folder, tools = place.folder / "by-hand", place.folder / "tools"
+    place.repx("render", "-o", str(folder))
+    tools.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if not program.name.startswith("py"):
+            (tools / program.name).symlink_to(program)
+    slurm_user.give(tools)
+    done = place.begin(("bash", "submit.sh"), folder, {"PATH": str(tools)})
+    _, err = done.communicate(timeout=60)
+    place.cluster.drain()
+
+    assert (0, "") == (done.returncode, err)
+    assert {"succeeded"} == {place.states()[job] for job in jobs}
