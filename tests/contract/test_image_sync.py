@@ -13,6 +13,7 @@ import pytest
 from repx import images, progress
 from repx.errors import StorageError
 from repx.lab.images import Image, Layer, digest
+from repx.places import parts
 from repx.store import Store
 
 if TYPE_CHECKING:
@@ -174,3 +175,19 @@ def test_progress_is_told_in_bytes(store: Store, monkeypatch: pytest.MonkeyPatch
     assert 10 * SIZE == max(told)
     assert sorted(told) == told
     assert len(told) > len(layers())
+
+
+def test_a_layer_whose_sending_broke_off_goes_on(store: Store, tmp_path: Path) -> None:
+    """Only the rest of it moves, and it is whole."""
+    content = os.urandom(parts.LEAST_BYTES + SIZE)
+    layer = layer_of(content)
+    image = image_of([layer])
+    kept = tmp_path / "store" / "incoming" / parts.name(0o644, layer.sha256)
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content[:-SIZE])
+    moved, trips = sent(image, store)
+
+    assert SIZE <= moved < SIZE + 10_000
+    assert trips == 3
+    assert whole(image, store)
+    assert not kept.exists()
