@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from repx import assets
+from repx import assets, whole
 from repx.errors import InputError, Problem, ProblemsError
 
 if TYPE_CHECKING:
@@ -183,9 +183,7 @@ def _remember(doc: Document, kept: Path) -> None:
     text = json.dumps({"data": doc.data, "places": places})
     if json.loads(text)["data"] == doc.data:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        part.write_text(f"{_sum(text)}\n{text}", encoding="utf-8")
-        part.rename(kept)
+        whole.write(kept, f"{_sum(text)}\n{text}")
 
 
 def _places(node: Node, pointer: Pointer) -> Iterator[tuple[str, tuple[int, int]]]:

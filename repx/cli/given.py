@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from repx import console
+from repx import console, whole
 from repx.cli import paste
 from repx.config import xdg
 
@@ -29,13 +30,9 @@ def note(context: Context, target: Target, jobs: Iterable[JobId]) -> None:
     after = before.union(map(_short, jobs))
     if after == before:
         return
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):  # a hint less
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("".join(f"{each}\n" for each in sorted(after)))
-        part.rename(file)
-    except OSError:  # a hint less
-        part.unlink(missing_ok=True)
+        whole.write(file, "".join(f"{each}\n" for each in sorted(after)))
 
 
 def hint(context: Context, target: Target, jobs: Iterable[JobId]) -> None:

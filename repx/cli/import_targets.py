@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repx import console, document
+from repx import console, document, whole
 from repx.cli.context import RepxCommand
 from repx.config import repx05, targets, xdg
 from repx.config.old_settings import CONFIG, RESOURCES, files
@@ -60,7 +60,7 @@ def import_targets(context: Context, sources: Sequence[Path], output: Path) -> N
             f"{output} exists, and is kept", hint="write another file: repx targets import -o FILE"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
+    whole.write(output, text)
     names = list(made.content["targets"])
     if context.json:
         console.json({"file": output, "targets": names, "left_out": made.left_out})

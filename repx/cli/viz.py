@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from repx import console
+from repx import console, whole
 from repx.cli.context import command
 from repx.errors import InputError, StorageError, did_you_mean
 from repx.places import command as processes
@@ -177,12 +176,9 @@ def _rendered(text: str, form: Format) -> bytes:
 
 
 def _write(content: bytes, place: Path) -> None:
-    part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
-        part.replace(place)
+        whole.write(place, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write {place}: {error.strerror}", hint="name another file with -o"
         ) from error

@@ -7,6 +7,8 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from repx import whole
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -56,10 +58,8 @@ class Answers:
         if self._now.keys() <= self._before.keys():
             return
         kept = dict(list((self._now | self._before).items())[:_MOST])
-        part = self._file.with_name(f"{self._file.name}.part")
         with suppress(OSError):
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            part.replace(self._file)
+            whole.write(self._file, json.dumps(kept))
 
 
 def _read(file: Path) -> dict[str, list[int | str]]:

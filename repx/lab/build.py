@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repx import __version__
+from repx import __version__, whole
 from repx.document import LARGEST
 from repx.errors import InputError, RepxError
 from repx.lab import assemble, checks, definition, expand, image_build, lockfile
@@ -217,20 +217,23 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
-    with (folder / ".lock").open("w") as lock:
+        whole.write(ignore, "*\n")
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _point(link: Path, target: Path) -> None:
     """Replace the link atomically: readers see the old Lab or the new one."""
-    part = link.with_name(f"{link.name}.part")
+    part = link.with_name(f".{os.urandom(12).hex()}.part")
     try:
-        part.unlink(missing_ok=True)
         part.symlink_to(target)
         part.replace(link)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise RepxError(f"cannot write {link}: {error.strerror}") from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from repx import whole
 from repx.errors import InputError, RepxError
 from repx.lab.software import packages, registry
 
@@ -57,10 +58,8 @@ class Lock:
             if not any(now.values()):
                 self.file.unlink(missing_ok=True)
                 return
-            part = self.file.with_name(f"{self.file.name}.part")
             text = json.dumps({"version": _VERSION, **now}, indent=2, sort_keys=True)
-            part.write_text(f"{text}\n", encoding="utf-8")
-            part.replace(self.file)
+            whole.write(self.file, f"{text}\n")
         except OSError as error:
             raise RepxError(f"cannot write {self.file}: {error.strerror}") from error
 

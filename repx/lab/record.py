@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from repx import whole
 from repx.lab.seen import Seen
 
 if TYPE_CHECKING:
@@ -101,11 +102,9 @@ def write(link: Path, record: Record) -> None:
 
 def write_beside(place: Path, text: str) -> None:
     """Write a small file atomically; ignore a file that cannot be written."""
-    part = place.with_name(f"{place.name}.{os.getpid()}.part")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(place)
+        whole.write(place, text)
 
 
 def _place(link: Path) -> Path:

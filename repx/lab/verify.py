@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from repx import progress
+from repx import progress, whole
 from repx.errors import LabError
 
 if TYPE_CHECKING:
@@ -104,10 +103,8 @@ def _recorded(record: Path) -> object:
 
 def _keep(record: Path, seal: str) -> None:
     """Write the verdict; if it cannot be written, the next check only takes longer."""
-    part = record.with_name(f"{record.name}.{os.getpid()}.part")
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"seal": seal}), encoding="utf-8")
-        part.replace(record)
+        whole.write(record, json.dumps({"seal": seal}))
     except OSError as error:
         log.debug("verdict not kept: %s", error)

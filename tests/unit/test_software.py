@@ -251,7 +251,7 @@ def test_an_image_named_by_its_digest_needs_no_registry_to_be_pinned(tmp_path: P
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that nobody may write to")
 def test_a_lock_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     lock = lockfile.read(tmp_path / "lab.yaml")
-    (tmp_path / "lab.lock.part").mkdir()
+    (tmp_path / "lab.lock").mkdir()
     lock.pin("images", "a", "b")
 
     with pytest.raises(RepxError, match="cannot write"):
