@@ -91,7 +91,7 @@ repx_choose() {
     repx_root='' repx_devices='' repx_why='' repx_spared=''
     repx_runtime=$name
     repx_host_folders
-    if repx_own_node && "repx_try_$name" && "repx_prepare_$name"; then
+    if repx_paths_exist && repx_own_node && "repx_try_$name" && "repx_prepare_$name"; then
       repx_note "$others"
       return
     fi
@@ -250,6 +250,16 @@ repx_unpack_image() {
   repx_unpack "$part" "${repx_layers[@]}" || { repx_delete "$part" "$part".*; return 1; }
   repx_why="cannot rename $part"
   mv -T -- "$part" "$repx_root" || [[ -d $repx_root ]]
+}
+
+# Is there on this node what the target opens? The first mount point is the store's.
+repx_paths_exist() {
+  local path
+  [[ $repx_runtime != native ]] || return 0
+  for path in "${repx_mountpoints[@]:1}"; do
+    repx_why="\`mount_paths:\` names $path, which is not there"
+    [[ -e $path ]] || return
+  done
 }
 
 # With mount_host_paths: the node's folders for data, which no image brings.

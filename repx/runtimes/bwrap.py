@@ -47,7 +47,8 @@ repx_try_bwrap() {
 
 repx_prepare_bwrap() {
   local device path
-  repx_at_root=() repx_at_gpus=() repx_at_hidden=() repx_at_kernel=() repx_at_sealed=()
+  repx_at_root=() repx_at_gpus=() repx_at_mounts=()
+  repx_at_hidden=() repx_at_kernel=() repx_at_sealed=()
   repx_spared=2
   if [[ -n $repx_image ]]; then
     repx_image_root && repx_root_words '' || return
@@ -55,7 +56,7 @@ repx_prepare_bwrap() {
     repx_host_words
     [[ -z ${repx_packages-} ]] || repx_package_words || return
   fi
-  for path in "${repx_host_paths[@]}"; do repx_at_root+=(--bind "$path" "$path"); done
+  for path in "${repx_host_paths[@]}"; do repx_at_mounts+=(--bind "$path" "$path"); done
   repx_gpu_devices
   for device in "${repx_devices[@]}"; do repx_at_gpus+=(--dev-bind "$device" "$device"); done
   # What the libraries of GPUs ask about them.
@@ -73,7 +74,7 @@ repx_host_words() {
     [[ -d $folder ]] || continue
     folder=$(realpath -- "$folder")
     repx_at_hidden+=(--tmpfs "$folder")
-    repx_at_sealed+=(--remount-ro "$folder")
+    repx_opened "$folder" || repx_at_sealed+=(--remount-ro "$folder")
   done
   for file in /run/current-system /run/opengl-driver; do # the programs of NixOS
     [[ ! -L $file ]] || repx_at_hidden+=(--symlink "$(readlink -- "$file")" "$file")
@@ -81,6 +82,15 @@ repx_host_words() {
   file=$(realpath -- /etc/resolv.conf 2>/dev/null)
   [[ -z $repx_network || $file != /run/* || ! -f $file ]] ||
     repx_at_hidden+=(--ro-bind "$file" "$file")
+}
+
+# FOLDER: does the target open it, or all that it lies in?
+repx_opened() {
+  local point
+  for point in "${repx_mountpoints[@]:1}" "${repx_host_paths[@]}"; do
+    [[ $1 != "$point" && $1 != "${point%/}"/* ]] || return 0
+  done
+  return 1
 }
 
 # In the node's root, show the packages that the image has in /nix/store, and no others.
@@ -246,7 +256,7 @@ def _run(launch: Launch, walls: Walls, asked: Resources) -> tuple[str, ...]:
         *("--die-with-parent", "--hostname", HOSTNAME, "--cap-drop", "ALL"),
         "@root",
         *_SYSTEM,
-        *("@kernel", "@hidden", "@gpus"),
+        *("@kernel", "@hidden", "@mounts", "@gpus"),
     ]
     for mount in view(launch, walls):
         words += [_kind(mount), mount.path, mount.path]

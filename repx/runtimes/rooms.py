@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | tuple[str, ...]
 _KEY_LENGTH: Final = 12
 _READ_ONLY: Final = ":ro"
+_WRITABLE: Final = ":rw"
 _DEVICES: Final = "/dev/"
 _USERS: Final = ("/home", "/root", "/run", "/var/tmp")  # noqa: S108  # hidden, not used
 
@@ -85,11 +87,13 @@ def node_folder(target: Target) -> str:
 
 
 def mount(text: str) -> Mount:
-    """Read an entry of mount_paths: a path, with `:ro` behind it to keep it read-only."""
-    path = text.removesuffix(_READ_ONLY)
+    """Read an entry of mount_paths: a path, with `:ro` behind it to keep it read-only, or `:rw`."""
+    writable = not text.endswith(_READ_ONLY)
+    named = text.removesuffix(_WRITABLE if writable else _READ_ONLY)
+    path = "/" + posixpath.normpath(named).lstrip("/")
     return Mount(
-        path=path.rstrip("/") or "/",
-        writable=path == text,
+        path=path,
+        writable=writable,
         device=path.startswith(_DEVICES),
     )
 

@@ -353,6 +353,37 @@ def test_isolate_hides_services_of_the_machine(defined: Callable[..., Place]) ->
 
 
 @pytest.mark.needs("bwrap")
+@pytest.mark.parametrize("opened", ["", ":rw", ":ro", "/../{.name}", "/data"])
+def test_what_is_opened_of_the_nodes_own_root_is_open(
+    defined: Callable[..., Place], tmp_path: Path, opened: str
+) -> None:
+    """Be it a folder that is hidden else, one around it or one below it."""
+    data = tmp_path / "here/data"
+    look = f'cat {data}/x >"$out/seen"; echo new >{data}/new || true'
+    here = defined(chain(look))
+    here.write("data/x", "data\n")
+    path = f"{here.folder}{opened.format(here.folder)}"
+    here.use(runtime="bwrap", rootfs="host", mount_paths=[path])
+
+    here.repx("run", "--trust")
+
+    assert ["data\n"] == here.output("*-use-*/out/seen")
+    assert (opened != ":ro") == (data / "new").exists()
+
+
+@pytest.mark.needs("bwrap")
+def test_a_path_that_the_target_opens_and_the_node_lacks_is_named(
+    defined: Callable[..., Place],
+) -> None:
+    here = defined(chain('echo >"$out/seen"'))
+    here.use(runtime="bwrap", rootfs="host", mount_paths=["/not-here:ro"])
+
+    said = here.repx("run", "--trust", code=1)
+
+    assert "bwrap: `mount_paths:` names /not-here, which is not there" in said
+
+
+@pytest.mark.needs("bwrap")
 def test_isolate_lets_pass_what_is_declared(defined: Callable[..., Place]) -> None:
     here = defined(chain('cat "${inputs[table]}" >"$out/seen"; python3 -c 1 || true'))
 

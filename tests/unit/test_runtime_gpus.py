@@ -21,7 +21,7 @@ DEVICES = {"nvidia": ("nvidia0", "nvidiactl"), "amd": ("kfd", "dri")}
 BOUND = "--dev-bind /dev/nvidia0 /dev/nvidia0 --dev-bind /dev/nvidiactl /dev/nvidiactl"
 NODE = """
 set -u
-repx_image=0123 repx_gpus={gpus} repx_node={place} repx_host_paths=()
+repx_image=0123 repx_gpus={gpus} repx_node={place} repx_node_local='' repx_host_paths=()
 repx_image_root() {{ repx_root={place}/image; }}
 repx_root_words() {{ :; }}
 repx_load() {{ :; }}
@@ -94,7 +94,8 @@ def test_gpus_that_a_node_has_are_opened(
 
 OWN = """
 set -u
-repx_image=0123 repx_gpus=nvidia repx_node={place} repx_host_paths=() repx_runtime={runtime}
+repx_image=0123 repx_gpus=nvidia repx_node={place} repx_node_local='' repx_host_paths=()
+repx_runtime={runtime}
 repx_image_root() {{ repx_root={place}/image; }}
 repx_root_words() {{ :; }}
 repx_load() {{ :; }}
