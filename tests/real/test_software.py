@@ -177,6 +177,32 @@ def test_packages_of_a_lab_work_with_another_python_of_the_version(built: Place)
     assert "which n7 does not have" in done.stderr
 
 
+def test_a_copy_of_the_project_gives_the_same_lab_from_the_lock(empty: Place) -> None:
+    """An included file names a wheel's file, in folders whose names pip would split."""
+    first = dataclasses.replace(empty, folder=empty.folder / "my lab, 'x' ü $y")
+    first.folder.mkdir()
+    project(first)
+    (first.folder / "wheels").rename(first.folder / "the wheels")
+    first.write("more.txt", "./the wheels/greet-1.0-py3-none-any.whl\n")
+    first.write("requirements.txt", '--no-index\n--find-links "the wheels"\n-r more.txt\n')
+    first.repx("build")
+    second = dataclasses.replace(empty, folder=empty.folder / "copy")
+    shutil.copytree(
+        first.folder, second.folder, ignore=shutil.ignore_patterns(".repx", "result", ".run")
+    )
+    shutil.rmtree(first.folder / "the wheels")
+
+    second.repx("build")
+
+    assert jobs(first) == jobs(second)
+    second.use()
+    second.repx("run")
+    assert told(second)[0] == "1.0"
+    (second.folder / "the wheels/greet-1.0-py3-none-any.whl").unlink()
+    shutil.rmtree(second.folder / ".repx/software")
+    assert "No such file" in second.repx("build", code=2)
+
+
 def test_a_run_and_a_stage_have_software_of_their_own(empty: Place) -> None:
     wheel(empty.folder / "wheels", version="2.0")
     empty.write("old.txt", REQUIREMENTS.replace("greet", "greet<2"))

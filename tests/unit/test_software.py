@@ -194,7 +194,7 @@ def test_requirements_are_read_with_what_they_include(tmp_path: Path) -> None:
     assert 4 == len(found)
     assert (
         "--index-url https://pypi.example/simple",
-        f"--find-links {tmp_path}/more/wheels",
+        f"--find-links file://{tmp_path}/more/wheels",
         "--no-index",
     ) == requirements.places(top)
 
@@ -275,6 +275,13 @@ def test_a_program_that_names_its_python_by_path_is_warned_of(tmp_path: Path) ->
     (warning,) = built(folder).warnings
 
     assert "'two.py' is run by /usr/bin/python3, which has none of the packages" in str(warning)
+
+
+def test_two_kinds_of_packages_side_by_side_are_refused(tmp_path: Path) -> None:
+    folder = project(tmp_path, software={"venv": "requirements.txt", "uv": "uv.lock"})
+
+    with pytest.raises(ProblemsError, match=r"lab\.yaml:\d+:\d+: `venv` and `uv` stand side by"):
+        built(folder)
 
 
 def test_modules_beside_an_image_are_warned_of(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ _FACTS: Final = (
 _SERVES_OTHERS: Final = (  # pip has --python since 22.3
     "import pip, sys; sys.exit(tuple(map(int, pip.__version__.split('.')[:2])) < (22, 3))"
 )
+_HERE: Final = "./"
 _PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet")
 
 
@@ -105,7 +106,9 @@ def get(wanted: Packages, pins: Pins | None, shop: Shop) -> Pins:
 
 def _install(bench: _Bench, pins: Pins) -> None:
     wishes = bench.beside("pins.txt")
-    wishes.write_text("\n".join([*pins.lines, ""]), encoding="utf-8")
+    there = f" @ {bench.shop.project.resolve().as_uri()}/"
+    lines = [line.replace(f" @ {_HERE}", there, 1) for line in pins.lines]
+    wishes.write_text("\n".join([*lines, ""]), encoding="utf-8")
     _KINDS[bench.wanted.kind].install(bench, wishes)
     environment.settle(bench.environment, pins, bench.wanted.file)
     root = str(bench.environment)
@@ -160,10 +163,10 @@ def _pin_by_pip(bench: _Bench) -> list[str]:
         *("--report", str(report), "--requirement", str(bench.file)),
     )
     found = json.loads(report.read_bytes())["install"]
-    return sorted(map(_pinned, found), key=str.lower)
+    return sorted((_pinned(each, bench.shop.project) for each in found), key=str.lower)
 
 
-def _pinned(package: Mapping[str, Any]) -> str:
+def _pinned(package: Mapping[str, Any], project: Path) -> str:
     name, version = package["metadata"]["name"], package["metadata"]["version"]
     archive = package["download_info"].get("archive_info") or {}
     sum_ = (archive.get("hashes") or {}).get("sha256")
@@ -172,8 +175,15 @@ def _pinned(package: Mapping[str, Any]) -> str:
         message = f"{name} comes from {where}, which cannot be pinned: build a wheel of it"
         raise SoftwareError(f"{message} (`pip wheel --no-deps {where}`) and name the wheel's file")
     if package.get("is_direct"):
-        return f"{name} @ {package['download_info']['url']} --hash=sha256:{sum_}"
+        url = _near(package["download_info"]["url"], project)
+        return f"{name} @ {url} --hash=sha256:{sum_}"
     return f"{name}=={version} --hash=sha256:{sum_}"
+
+
+def _near(url: str, project: Path) -> str:
+    """Return the URL of a file of the project as a path there, which other copies have, too."""
+    inside = f"{project.resolve().as_uri()}/"
+    return f"{_HERE}{url.removeprefix(inside)}" if url.startswith(inside) else url
 
 
 def _install_by_pip(bench: _Bench, wishes: Path) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LONGEST_SAID: Final = 600
+_TELLS_NOTHING: Final = ("subprocess-exited-with-error", "This error originates from a subprocess")
 
 
 class SoftwareError(Exception):
@@ -43,5 +44,6 @@ def shown(argv: Sequence[str]) -> str:
 def reason(complaint: str) -> str:
     """Return the lines of a tool's output that name the error."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
+    telling = [line for line in lines if not any(word in line for word in _TELLS_NOTHING)]
+    errors = [line for line in telling if "error" in line.lower() or "fatal" in line.lower()]
     return "; ".join(errors or lines[-3:])[:_LONGEST_SAID] or "it did not say why"

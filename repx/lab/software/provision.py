@@ -219,8 +219,11 @@ def _packages(definition: Definition) -> dict[Packages, Pointer]:
     for levels in _levels(definition):
         wanted = declared.of(raw for _, _, raw in levels).packages
         if wanted is not None:
-            at = [at for at, _, raw in levels if wanted.kind in raw][-1]
-            found.setdefault(wanted, (*at, "software", wanted.kind))
+            at, raw = [(at, raw) for at, _, raw in levels if wanted.kind in raw][-1]
+            where = (*at, "software", wanted.kind)
+            if wanted not in found and {"venv", "uv"} <= raw.keys():
+                definition.error(where, "`venv` and `uv` stand side by side: name one of them")
+            found.setdefault(wanted, where)
     return found
 
 

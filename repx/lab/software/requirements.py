@@ -31,14 +31,14 @@ def files(top: Path) -> tuple[Path, ...]:
 def places(top: Path) -> tuple[str, ...]:
     """Return the options in requirements that say where pip finds packages, one per line.
 
-    Folders in them are absolute.
+    Folders in them are URLs of files, which pip splits at no space.
     """
     lines = []
     for file in files(top):
         for option, value in _options(file):
             if option in _PLACES:
                 folder = file.parent / value
-                where = str(folder) if value and folder.exists() else value
+                where = folder.resolve().as_uri() if value and folder.exists() else value
                 lines.append(f"{option} {where}".strip())
     return tuple(dict.fromkeys(lines))
 
