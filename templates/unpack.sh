@@ -64,7 +64,7 @@ repx_check_sums() {
 repx_add_layers() {
   local staging=$root
   local -A explicit thawed modes=()
-  local -a lines names
+  local -a lines names excluded=()
   while (($#)); do
     [[ $staging != "$root" ]] && repx_add_over "$1" || repx_add_apart "$1" || return
     staging=$root.layer
@@ -87,11 +87,11 @@ repx_add_over() {
 
 # LAYER: unpack it into `staging`, and move it into the root from there.
 repx_add_apart() {
-  local -a excluded=()
+  excluded=()
   repx_why="cannot make $staging"
   repx_new_folder "$staging" || return
   repx_why="tar cannot unpack the layer $1"
-  repx_untar "$1" "$staging" || { repx_prepare_again && repx_untar "$1" "$staging"; } || return
+  repx_untar "$1" "$staging" || repx_untar_again "$1" || return
   repx_why="cannot add the layer $1 to $root"
   [[ ${lines[*]} == *.wh.* ]] || repx_drop_lines '[!dbc]'
   explicit=() thawed=()
@@ -109,14 +109,27 @@ repx_new_folder() {
 
 # --- tar ------------------------------------------------------------------------------------
 
-# LAYER FOLDER: unpack it; `lines` tell what is in it. Members below dev/ are left out, since only root
-# may make them and no job gets them.
+# LAYER FOLDER: unpack it; `lines` tell what is in it.
 repx_untar() {
   local listed done=1
-  listed=$(repx_tar "$1" --extract --directory="$2" --no-same-owner --same-permissions \
-    --anchored --exclude={,./,/}'dev/*' "${excluded[@]}" --verbose --verbose) || done=''
+  listed=$(repx_extract "$1" "$2" --verbose --verbose) || done=''
   repx_set_lines "$listed"
   [[ -n $done ]]
+}
+
+# LAYER: the same into `staging`, which tar could not do: without device nodes, which only root may
+# make, and with files of layers below that the layer has hard links to. Else say what tar says.
+repx_untar_again() {
+  local said
+  repx_prepare_again || return
+  said=$(repx_extract "$1" "$staging" 2>&1) || { repx_why+=": ${said%%$'\n'*}" && return 1; }
+  repx_set_lines "$(repx_tar "$1" --list --verbose --verbose)"
+}
+
+# LAYER FOLDER OPTION...: members below dev/ are left out, since no job gets them.
+repx_extract() {
+  repx_tar "$1" --extract --directory="$2" --no-same-owner --same-permissions \
+    --anchored --exclude={,./,/}'dev/*' "${excluded[@]}" "${@:3}"
 }
 
 # LAYER OPTION...: tar knows gzip by itself, and zstd since 1.31.
@@ -152,13 +165,11 @@ repx_drop_lines() {
   repx_set_lines "${lines[*]}"
 }
 
-# tar has failed, and `lines` tell how far it came: prepare `staging` for another try, without device
-# nodes, which only root may make, and with files of layers below that the layer has hard links to.
+# Make `staging` anew; `lines` tell how far tar came.
 repx_prepare_again() {
   local line target
   repx_new_folder "$staging" || return
   repx_drop_lines '[!bch]'
-  ((${#lines[@]})) || return
   excluded=(--no-wildcards)
   for line in "${lines[@]}"; do
     repx_member "$line" || continue

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import re
 import stat
 import subprocess
 import tarfile
@@ -407,6 +408,5 @@ def test_a_full_disk_breaks_no_layer(small: Path) -> None:
     done = unpack(small / "root", *big, beside=place)
 
     assert done.returncode == 1
-    assert "tar cannot unpack the layer" in done.stdout
-    assert "No space left" in done.stderr
+    assert re.search("tar cannot unpack the layer .*: No space left on device", done.stdout)
     assert not [*place.glob("*.broken")]
