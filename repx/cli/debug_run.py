@@ -67,7 +67,9 @@ def debug_run(
     folder, isolated = debug_folder.prepare(subject, chosen, line)
     _tell(folder, subject.job, chosen.phase)
     subject.store.place.become(
-        _shell(folder, line, isolated=isolated), cwd=folder, more_env=_environment(subject)
+        _shell(folder, line, target.umask, isolated=isolated),
+        cwd=folder,
+        more_env=_environment(subject),
     )
 
 
@@ -79,7 +81,7 @@ def _tell(folder: str, job: Job, phase: str) -> None:
     console.note("  The job is not touched. Type `exit` to leave.")
 
 
-def _shell(folder: str, line: str | None, *, isolated: bool) -> list[str]:
+def _shell(folder: str, line: str | None, umask: str, *, isolated: bool) -> list[str]:
     """Return what to become: a shell without anybody's own settings, or the command in one.
 
     It is a child of the shell that read the prologue, as a job's wrapper is on Slurm. The lock
@@ -88,7 +90,8 @@ def _shell(folder: str, line: str | None, *, isolated: bool) -> list[str]:
     become = _INTERACTIVE if line is None else 'exec bash -c "$2"'
     if isolated:  # in the job's own runtime
         become = f'exec bash "$3/{debug_folder.SHELL}"'
-    start = f'{_OPEN} && . "$1" && {become}'
+    shared = f"umask {umask} && " if umask else ""
+    start = f'{shared}{_OPEN} && . "$1" && {become}'
     return ["bash", "-c", start, "bash", f"{folder}/prologue.sh", line or "", folder]
 
 

@@ -39,8 +39,11 @@ class Here:
 
     @property
     def user(self) -> str:
-        """Return the user's name."""
-        return pwd.getpwuid(os.geteuid()).pw_name
+        """Return the user's name; the number where the account has none, as in some containers."""
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return str(os.geteuid())
 
     def settled(self, target: Target) -> Target:
         """Return the target: its paths were expanded when its profile was read."""

@@ -148,3 +148,53 @@ def test_a_link_for_a_job_s_folder_is_refused(people: People, place: str) -> Non
     assert "a link stands where a folder of the store belongs" in said
     assert (3, True) == (script.returncode, "a link stands" in by_hand)
     assert before == sorted(target.rglob("*"))
+
+
+LOOKS: Final = (
+    *("status", "run", "list jobs", "show job JOB", "show output JOB", "log JOB", "usage"),
+    *("pull -o pulled", "push --to ARCHIVE", "pull --from ARCHIVE -o fetched"),
+    *("cancel --all", "gc --images", "render -o rendered"),
+)
+WRITES: Final = ("debug-run JOB -c true", "run --force r")
+BY_HAND: Final = ("run.sh", "jobs/JOB.sh")
+
+
+@pytest.mark.parametrize(
+    ("share", "mode", "writes", "looks"),
+    [("group", 0o3770, (0,), (0,)), ("read", 0o755, (3,), (0,)), ("private", 0o755, (3,), (0, 3))],
+)
+def test_every_command_works_for_a_colleague_or_says_why_not(
+    people: People, share: str, mode: int, writes: tuple[int, ...], looks: tuple[int, ...]
+) -> None:
+    store = _store(people, mode)
+    if share != "group":
+        os.chown(store, ANNE, ANNE)
+    archive = people.folder / "archive"
+    archive.mkdir()
+    os.chown(archive, 0, GROUP)
+    archive.chmod(0o3770)
+    one, two = people.person(ANNE, 0o077), people.person(BOB, 0o077)
+    ours = one.project(_lab("both"), **_profile(store, share=share))
+    theirs = two.project(_lab("both"), **_profile(store, share=share))
+    (job,) = (path.name for path in (ours / "result" / "jobs").iterdir())
+    words = {"JOB": job, "ARCHIVE": str(archive)}
+    one.repx("run", cwd=ours)
+    one.repx("push", "--to", archive, cwd=ours)
+    one.repx("debug-run", job, "-c", "true", cwd=ours)
+    (submission,) = store.glob("submissions/*")
+
+    said = {}
+    for command in (*LOOKS, *WRITES):
+        line = [words.get(word, word) for word in command.split()]
+        process = two.start("/usr/bin/python3", "-m", "repx", *line, cwd=theirs)
+        said[command] = (process.communicate(timeout=120)[0], process.returncode)
+    for name in BY_HAND:
+        process = two.start("bash", submission / name.replace("JOB", job), cwd=theirs)
+        said[name] = (process.communicate(timeout=60)[0], process.returncode)
+
+    for command, (text, code) in said.items():
+        allowed = looks if command in LOOKS else writes
+        assert code in allowed or (share == "private" and command in BY_HAND), (command, text)
+        assert "Traceback" not in text, (command, text)
+        assert code in (0, 127) or "hint: " in text or "ermission denied" in text, (command, text)
+    assert "1 succeeded" in one.repx("status", cwd=ours)
