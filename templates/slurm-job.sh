@@ -171,7 +171,7 @@ repx_successes() {
 
 # JOB GATHER: submit what is left of the job's steps, one array per step and block of branches,
 # and let its gather wait for the last ones. GATHER is a name in submitted.tsv. The script sets
-#   submission array_size forced
+#   submission array_size forced throttle
 #   step_names step_scripts step_needs      per step; needs are numbers of earlier steps
 #   step_again                              what submits a step again, where that may be (again.sh)
 repx_fan_out() {
@@ -245,7 +245,7 @@ repx_submit_branches() {
   for branch in $5; do indices+=($((branch - offset))); done
   repx_ranges "${indices[@]}"
   comment=repx:$submission:${SLURM_JOB_ID}:${SLURM_RESTART_COUNT:-0}:$1.$2.$4
-  repx_sbatch "$comment" --array="$REPLY" ${3:+--dependency="${3#,}"} \
+  repx_sbatch "$comment" --array="$REPLY$throttle" ${3:+--dependency="${3#,}"} \
     "${step_scripts[$1]}" "$job" "$offset" || return
   printf '%s\t%s\t%s\n' "$1" "$id" "$REPLY" >>"$children"
   [[ -z ${step_again[$1]-} ]] || watched+=("$comment $1 $offset ${id%%;*} ${indices[*]}")

@@ -39,6 +39,7 @@ def test_steps_are_arrays_with_resources_of_their_own(place: Place) -> None:
     """What needs the job waits for its gather; Slurm is asked for each step's own resources."""
     job = squares(place)
     last = place.lab.job("last", 'cat "$(input in0)" >o', needs=[job])
+    place.target(slurm={"max_running": 2})
     place.run()
     (children,) = (place.submissions()[-1] / "children").iterdir()
     ids = [line.split("\t")[1] for line in children.read_text().splitlines()]
@@ -47,6 +48,7 @@ def test_steps_are_arrays_with_resources_of_their_own(place: Place) -> None:
     assert str(2 + 5 + 10) == place.out(last)
     assert "succeeded" == place.states()[job]
     assert "NumCPUs=2" in asked[0]
+    assert "ArrayTaskThrottle=2" in asked[0]
     assert "MinMemoryNode=20M" in asked[0]
     assert "TimeLimit=00:03:00" in asked[0]
     assert "MinMemoryNode=30M" in asked[1]

@@ -217,6 +217,14 @@ def test_jobs_that_slurm_hides_from_who_looks_are_not_lost(
     assert ("user me has it" in found["a0"].reason) == (state is State.QUEUED)
 
 
+def test_a_suspended_job_says_so(store: Store) -> None:
+    run = Answers(squeue="10|0|SUSPENDED|1:00|n1|None\n10|3|RUNNING|1:00|n1|None\n")
+    found = queue.reported(at(run, store))
+
+    assert (State.RUNNING, "suspended") == (found["a0"].state, found["a0"].reason)
+    assert "" == found["a3"].reason
+
+
 def test_an_id_that_another_job_has_by_now_is_not_ours(store: Store) -> None:
     theirs = "10|0|RUNNING|1:00|n1|None|(null)\n10|3|RUNNING|1:00|n1|None|repx:another:1-a\n"
     run = Answers(squeue=theirs)

@@ -151,3 +151,20 @@ def test_the_users_own_settings_for_slurm_change_nothing() -> None:
 
 def _said(words: Sequence[str]) -> str:
     return subprocess.run(words, text=True, capture_output=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("JobHeldUser", "JobHeldUser (held; `scontrol release` lets it start)"),
+        ("launch_failed_requeued_held", "(its node could not start it;"),
+        ("Priority", "Priority"),
+        ("None", ""),
+    ],
+)
+def test_why_a_job_does_not_start_by_itself_is_told_in_words(reason: str, said: str) -> None:
+    entries = queue.parse_squeue(0, f"7|N/A|PENDING|0:00||{reason}|repx:s:1-a\n", "")
+
+    assert entries
+    assert said in entries["7", None].reason
+    assert bool(said) == bool(entries["7", None].reason)

@@ -152,7 +152,10 @@ def _of_entry(entry: Entry, by: Batch | None, now: float) -> JobState:
     match entry.state:
         case State.RUNNING:
             since = now - entry.elapsed_s
-            return JobState(state=State.RUNNING, by=by, since=since, where=entry.node)
+            paused = "suspended" if entry.word in ("SUSPENDED", "STOPPED") else ""
+            return JobState(
+                state=State.RUNNING, reason=paused, by=by, since=since, where=entry.node
+            )
         case State.QUEUED:
             return JobState(state=State.QUEUED, reason=entry.reason, by=by)
         case _:

@@ -54,6 +54,17 @@ REASONS: Final = {
     "PREEMPTED": "preempted",
     "REVOKED": "moved to another cluster",
 }
+# Slurm's reasons of jobs that do not start by themselves, in the words of who has to act.
+_STUCK: Final = {
+    "BadConstraints": "no node has what it asks for",
+    "JobHeldAdmin": "an administrator holds it",
+    "JobHeldUser": "held; `scontrol release` lets it start",
+    "JobHoldMaxRequeue": "held: it was requeued too often; `scontrol release` lets it start",
+    "PartitionNodeLimit": "it asks for more nodes than its partition allows",
+    "PartitionTimeLimit": "it asks for more time than its partition allows",
+    "ReservationDeleted": "its reservation is over",
+    "launch failed requeued held": "its node could not start it; `scontrol release` tries again",
+}
 # Why a job is cancelled that would wait for ever (--kill-on-invalid-dep).
 _SKIPPED: Final = "DependencyNeverSatisfied"
 
@@ -237,6 +248,8 @@ def _entry(word: str, reason: str, elapsed_s: int, node: str) -> Entry:
     if word in ("CANCELLED", "PENDING") and reason == _SKIPPED:
         state = State.SKIPPED
     said = "" if reason in ("None", "") else reason
+    if state is State.QUEUED and (why := _STUCK.get(said.replace("_", " "))):
+        said = f"{said} ({why})"
     return Entry(word=word, state=state, reason=said, elapsed_s=elapsed_s, node=node)
 
 

@@ -37,6 +37,7 @@ jobs=(
   [0]=m0-sum-1.0
 )
 submission=20260101-000000-abcdef array_size=1000 forced=
+throttle=%50
 step_names[0]=fit step_scripts[0]=sbatch/3-run_s.sum.scatter.0.sh step_needs[0]=''
 step_names[1]='it'"'"'s #2' step_scripts[1]=sbatch/3-run_s.sum.scatter.1.sh step_needs[1]=0
 job=${jobs[${SLURM_ARRAY_TASK_ID:-0}]}
