@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import stat
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from repx import progress
@@ -13,7 +14,7 @@ from repx.places import carry
 from repx.store import FAIL, SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from repx.brought import Found
     from repx.model import JobId
@@ -30,14 +31,15 @@ class Pulled:
     """The result of a pull.
 
     ``jobs`` is the number of jobs whose results are now at the target, ``files`` that of copied
-    files, ``size_bytes`` the bytes sent; ``passed`` are jobs that run at the target. Without
-    ``matched``, no output matches the pattern.
+    files, ``size_bytes`` the bytes sent; ``passed`` are jobs that run at the target, ``changed``
+    jobs that ran again at the source meanwhile. Without ``matched``, no output matches the pattern.
     """
 
     jobs: int
     files: int
     size_bytes: int
     passed: Sequence[JobId] = ()
+    changed: Sequence[JobId] = ()
     matched: bool = True
 
 
@@ -76,14 +78,33 @@ def pull(
         return Pulled(jobs=len(done), files=0, size_bytes=0)
     how = carry.REPLACE if outputs is None else carry.SOME
     wanted = _wanted(source.listing([f"outputs/{job}" for job in new]), outputs)
-    files, size, passed = bring_files(source, target, wanted, how)
+    as_asked = _Unchanged(theirs)
+    files, size, passed = bring_files(source, target, wanted, how, as_asked.only)
     return Pulled(
-        jobs=len(done) - len(passed),
+        jobs=len(done) - len(passed) - len(as_asked.others),
         files=files,
         size_bytes=size,
         passed=passed,
+        changed=[keys[key] for key in as_asked.others],
         matched=bool(wanted),
     )
+
+
+class _Unchanged:
+    """Leaves out markers that are not as they were before their files came. Mutable."""
+
+    def __init__(self, markers: Mapping[str, bytes]) -> None:
+        self._markers = markers
+        self.others: list[str] = []
+
+    def only(self, files: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        for key, mode, file, sha256 in files:
+            if key not in self._markers:
+                yield key, mode, file, sha256
+            elif (content := _content(file)) == self._markers[key]:
+                yield key, mode, content, sha256
+            else:
+                self.others.append(key)
 
 
 def bring(
@@ -98,7 +119,8 @@ def bring(
     ``made``, the source's name and its entries by job, is noted in each marker.
     """
     wanted = _wanted(source.listing([f"outputs/{job}" for job in jobs]), None)
-    return bring_files(source, target, wanted, how, made)
+    noted = partial(_marked, name=made[0], found=made[1]) if made else iter
+    return bring_files(source, target, wanted, how, noted)
 
 
 def bring_files(
@@ -106,18 +128,19 @@ def bring_files(
     target: Store,
     wanted: Mapping[str, tuple[int, int]],
     how: str,
-    made: tuple[str, Mapping[JobId, Found]] | None = None,
+    through: Callable[[Iterator[Outgoing]], Iterator[Outgoing]] = iter,
 ) -> tuple[int, int, Sequence[JobId]]:
-    """Copy files like ``bring``; ``wanted`` maps keys to mode and size, as in a listing."""
+    """Copy files like ``bring``; ``wanted`` maps keys to mode and size, as in a listing.
+
+    ``through`` may change files on their way.
+    """
     if not wanted:
         return 0, 0, ()
     sizes = {key: size for key, (mode, size) in wanted.items() if not stat.S_IFMT(mode)}
     begun = target.files.begun(sizes)
     total = sum(sizes.values()) - sum(size for size, _ in begun.values())
     count = _Count()
-    files = _brought(source, wanted, begun, count)
-    if made is not None:
-        files = _marked(files, *made)
+    files = through(_brought(source, wanted, begun, count))
     size, passed = target.receive(how, progress.in_bytes(files, total, "pulling:"))
     return count.files, size, passed
 

@@ -89,18 +89,25 @@ def pull(
     if context.json:
         console.json({"jobs": done.jobs, "files": done.files, "bytes": done.size_bytes})
         return 0
+    _tell(done, target, source, outputs)
+    return 0
+
+
+def _tell(done: Pulled, target: Store, source: str | None, outputs: str | None) -> None:
     what = f"{console.counted(done.files, 'file' if source is None else 'job')}"
     console.note(
         f"{console.counted(done.jobs, 'job')} in {target.root}; brought {what}, "
         f"{console.size(done.size_bytes)}"
     )
+    if done.changed:
+        jobs = console.counted(len(done.changed), "job")
+        console.warn(f"{jobs} ran again meanwhile: not complete here; pull again")
     if not done.matched:
         console.warn(f"no output file matches '{outputs}': a pattern means paths below `out`")
     if done.passed:
         console.warn(
             f"{console.counted(len(done.passed), 'job')} run in {target.root}: not brought"
         )
-    return 0
 
 
 def _from_elsewhere(source: Source, target: Store, jobs: Collection[JobId]) -> Pulled:

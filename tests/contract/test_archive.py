@@ -264,6 +264,39 @@ def test_a_push_that_is_killed_leaves_what_was_there_and_nothing_half(
     assert len(jobs) + 1 == len(kept.has([*jobs, "j"]))
 
 
+PULL = """
+import sys
+from repx import archive, store
+kept = archive.of(sys.argv[1])
+kept.bring(kept.has(sys.argv[3:]), store.local(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+def test_a_pull_that_is_killed_leaves_no_false_success(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    kept = archive.of(str(tmp_path / "kept"))
+    jobs = [f"job-{number}" for number in range(12)]
+    results = {job: os.urandom(300_000) for job in jobs}
+    for job, result in results.items():
+        store.write(f"outputs/{job}/out/x", result)
+        store.write(f"outputs/{job}/repx/SUCCESS", b"{}\n")
+    kept.put(jobs, store)
+    for delay_s in (0.2, 0.3, 0.4, 0.6, 0.9):
+        words = (sys.executable, "-c", PULL, kept.name, other.root, *jobs)
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        time.sleep(delay_s)
+        process.kill()
+        process.wait()
+        for job in other.markers(jobs):
+            assert results[job] == other.read(f"outputs/{job}/out/x")
+
+    kept.bring(kept.has(jobs), other)
+    assert set(jobs) == set(other.markers(jobs))
+    assert all(results[job] == other.read(f"outputs/{job}/out/x") for job in jobs)
+
+
 def test_colleagues_may_add_and_not_change(tmp_path: Path, store: Store) -> None:
     umask = os.umask(0o077)
     try:
