@@ -259,7 +259,7 @@ repx_become_otherwise() {
 
 # What is ours of the environment is not the program's business.
 repx_unset_ours() {
-  unset REPX_ATTEMPT REPX_BY REPX_GPUS REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
+  unset REPX_ATTEMPT REPX_BY REPX_ENVIRON REPX_GPUS REPX_GRACE_S REPX_LOCALE REPX_LOCK REPX_LOCK_FD REPX_REAPER REPX_RUNG
   [[ -z $repx_our_locale ]] || unset LC_ALL
 }
 

@@ -45,6 +45,9 @@ repx_our_locale=${REPX_LOCALE-} # LC_ALL is for us alone: bash starts faster whe
 [[ $repx_by != *[!A-Za-z0-9:._-]* ]] || repx_by=''
 [[ $repx_lock_fd != *[!0-9]* && -e /dev/fd/$repx_lock_fd ]] || repx_lock_fd=''
 [[ $repx_reaper != *[!0-9]* ]] || repx_reaper=''
+# The variables that the job was started with: bash changes some before it starts a unit's own file.
+repx_environ=${REPX_ENVIRON-}
+[[ $repx_environ =~ ^/proc/[0-9]+/environ$ && -r $repx_environ ]] || repx_environ=/proc/self/environ
 repx_exceptional_read=''
 repx_stopped='' # why a signal ends the unit
 repx_child=''   # the process group of the unit's program while it runs
@@ -189,12 +192,12 @@ repx_become() {
   local given=() entry path=${PATH-/usr/bin:/bin}
   while IFS= read -r -d '' entry; do
     case $entry in
-      REPX_ATTEMPT=* | REPX_BY=* | REPX_GPUS=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
+      REPX_ATTEMPT=* | REPX_BY=* | REPX_ENVIRON=* | REPX_GPUS=* | REPX_GRACE_S=* | REPX_LOCALE=* | REPX_LOCK=* | REPX_LOCK_FD=* | REPX_REAPER=* | REPX_RUNG=*) ;;
       REPX_UNIT=* | PWD=* | =*) ;;
       LC_ALL=*) [[ -n $repx_our_locale ]] || given+=("$entry") ;;
       *=*) given+=("$entry") ;;
     esac
-  done 2>/dev/null </proc/self/environ
+  done 2>/dev/null <"$repx_environ"
   given+=("PWD=$repx_out" "REPX_UNIT=$repx_folder#$repx_attempt#")
   for ((entry = 0; entry < ${#repx_environment[@]}; entry += 2)); do
     given+=("${repx_environment[entry]}=${repx_environment[entry + 1]}")

@@ -78,7 +78,7 @@ repx_all_units() {
 repx_run_unit() {
   local code
   [[ -z $repx_stopped ]] || repx_fail_job "$repx_stopped" || return
-  REPX_LOCK_FD=$repx_lock_fd bash "$repx_here/jobs/$repx_job/$1.sh" "${@:2}" &
+  REPX_ENVIRON=/proc/$$/environ REPX_LOCK_FD=$repx_lock_fd bash "$repx_here/jobs/$repx_job/$1.sh" "${@:2}" &
   repx_unit_child=$!
   while
     wait "$repx_unit_child"

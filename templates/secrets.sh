@@ -37,7 +37,7 @@ repx_caller_has() {
   fi
   while IFS= read -r -d '' entry; do
     [[ $entry == "$1="* ]] && REPLY=${entry#*=} && return
-  done </proc/self/environ
+  done <"$repx_environ"
   return 1
 }
 

@@ -40,7 +40,7 @@ WATCHED: Final = {signal.SIGCHLD, *ENDINGS}
 PYTHONS: Final = (signal.SIGPIPE, signal.SIGXFSZ)  # signals that Python ignores
 OURS: Final = {  # repx's own variables, which jobs must not see
     *(b"REPX_ATTEMPT", b"REPX_BY", b"REPX_GRACE_S", b"REPX_LOCALE", b"REPX_LOCK", b"REPX_LOCK_FD"),
-    *(b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT", gpus.GIVEN),
+    *(b"REPX_ENVIRON", b"REPX_REAPER", b"REPX_RUNG", b"REPX_UNIT", gpus.GIVEN),
 }
 
 
