@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -152,12 +153,12 @@ def run(budget: int, seed: int) -> Verdict:
     shares = [range(first, budget, count) for first in range(count)]
     with multiprocessing.get_context("spawn").Pool(count) as workers:
         verdict = Verdict()
-        for part in workers.starmap(_share, [(numbers, seed) for numbers in shares if numbers]):
+        for part in workers.imap_unordered(partial(_share, seed=seed), shares):
             verdict.add(part)
     return verdict
 
 
-def _share(numbers: range, seed: int) -> Verdict:
+def _share(numbers: range, *, seed: int) -> Verdict:
     verdict = Verdict()
     readers.load_everything()
     weights = [group.weight for group in GROUPS.values()]

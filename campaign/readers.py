@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ANALYSIS: Final = "repx_py"
 RUNNER: Final = "run.sh"
-_SECONDS: Final = 30
+_SECONDS: Final = 120  # 4 GiB are hashed in seconds, but not on a machine that does much else
 _FAILED: Final = 3
 _MEMORY: Final = 2 << 30
 # capabilities(7): what lets root read files that nobody may read.
@@ -151,6 +151,9 @@ def _load(job: Job) -> int:
             job.load(output)
     except RepxError as error:
         print(f"error: {error.message}")
+        return _FAILED
+    except MemoryError:  # a result that is larger than the memory
+        print("error: not enough memory")
         return _FAILED
     except Exception:  # noqa: BLE001  # whatever it is
         traceback.print_exc()

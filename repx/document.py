@@ -201,7 +201,7 @@ def _key(pointer: Pointer) -> str:
 def _remembered(kept: Path) -> dict[str, Any] | None:
     """Return the cached data and places of a valid file, None if there are none."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        noted, _, text = kept.read_text(encoding="utf-8").partition("\n")
+        noted, _, text = whole.read(kept).decode().partition("\n")
         if noted == _sum(text):  # else a crash has torn it
             found = json.loads(text)
             return {"data": found["data"], "places": found["places"]}

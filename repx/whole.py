@@ -1,14 +1,33 @@
-"""Write small files of this machine as a whole, through no link."""
+"""Read and write small files of this machine as a whole: anything may lie in their place."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_LARGEST: Final = 1 << 30  # bytes; what is larger was not written by repx
+
+
+def read(path: Path) -> bytes:
+    """Return a file's content. Raises OSError, also for what is no file (a FIFO would block)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file", os.fspath(path))
+        if found.st_size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
 
 
 def write(place: Path, content: str | bytes) -> None:

@@ -59,7 +59,7 @@ def _file(target: Target) -> Path | None:
 
 def _read(file: Path) -> set[str]:
     try:
-        return set(file.read_text().split())
+        return set(whole.read(file).decode().split())
     except (OSError, ValueError):
         return set()
 

@@ -64,7 +64,7 @@ class Answers:
 
 def _read(file: Path) -> dict[str, list[int | str]]:
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(whole.read(file))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):

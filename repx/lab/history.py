@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from repx import whole
 from repx.lab import record as records
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _earlier(link: Path) -> Iterator[str]:
 
 def _ran(link: Path) -> list[str]:
     try:
-        found = json.loads(_place(link).read_bytes())
+        found = json.loads(whole.read(_place(link)))
     except (OSError, ValueError, RecursionError):
         return []
     names = found if isinstance(found, list) else []

@@ -73,7 +73,7 @@ def read(source: Path) -> Lock:
     """Read the lock file of a definition. Raises InputError for a broken one."""
     file = beside(source)
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(whole.read(file))
         if document["version"] != _VERSION:
             raise InputError(
                 f"{file}: version {document['version']} is not {_VERSION}",

@@ -78,7 +78,7 @@ def read(link: Path) -> Record | None:
 
 def _read(place: Path) -> Record | None:
     try:
-        return _made(json.loads(place.read_bytes()))
+        return _made(json.loads(whole.read(place)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -95,7 +95,7 @@ def _sha256(files: LabFiles, path: str) -> str:
 
 def _recorded(record: Path) -> object:
     try:
-        content = json.loads(record.read_bytes())
+        content = json.loads(whole.read(record))
     except (OSError, ValueError, RecursionError):
         return None
     return content.get("seal") if isinstance(content, dict) else None

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from repx import store as stores
-from repx import submissions
+from repx import submissions, whole
 from repx.errors import InputError, ProblemsError
 from repx.lab import build
+from repx.results import loading
+from repx.results.loading import LoadError
 from repx.runner import files, plan
 from repx.schedulers import kept_dialect
 from repx.schedulers.numbers import number
@@ -174,6 +176,22 @@ def test_the_runner_reads_files_only(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(OSError, match=r"job\.sh"):
         files.read(os.fsencode(tmp_path / "job.sh"))
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_a_note_of_ours_that_is_no_file_is_an_os_error(tmp_path: Path, name: str) -> None:
+    NO_FILES[name](tmp_path / "note.json")
+
+    with pytest.raises(OSError, match="note"):
+        whole.read(tmp_path / "note.json")
+
+
+@pytest.mark.parametrize("name", sorted(NO_FILES.keys() - {"4 GiB"}))
+def test_a_result_that_is_no_file_is_an_error_at_once(tmp_path: Path, name: str) -> None:
+    NO_FILES[name](tmp_path / "x.json")
+
+    with pytest.raises(LoadError, match=r"x\.json"):
+        loading.load(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("given", ["", LONG, "-1", "\u00b2", "nan"])

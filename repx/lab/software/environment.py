@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from repx import whole
 from repx.lab.expand.script import python_launcher
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def keep(root: Path, place: Path) -> None:
 def source(place: Path) -> Source | None:
     """Return the store entry for an environment that is complete, None if there is none."""
     try:
-        listed = json.loads(_list_of(place).read_bytes())
+        listed = json.loads(whole.read(_list_of(place)))
         tree: dict[str, File] = {
             name: {"path": f"{place}/{name}", "sha256": sha, "executable": executable, "link": True}
             for name, (sha, executable) in listed.items()
