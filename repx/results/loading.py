@@ -91,7 +91,7 @@ def load_numpy(path: Path, **options: Any) -> Any:  # noqa: ANN401  # an array o
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Raise LoadError, which names the file, in place of a parser's error."""
-    if path.exists() and not path.is_file():  # a FIFO would block
+    if path.exists() and not path.is_file() and not path.is_dir():  # a FIFO would block
         raise LoadError(f"{path}: not a file")
     try:
         yield
