@@ -137,11 +137,16 @@ repx_scontrol() {
   repx_patiently scontrol ${cluster:+--clusters="$cluster"} "$@"
 }
 
-# Go back into the queue, to try again from there; tries for some minutes.
+# Go back into the queue, to try again from there; asks for some minutes.
 repx_come_back() {
-  until repx_scontrol requeue "$SLURM_JOB_ID" && sleep 600; do
-    ((SECONDS < 600)) || break
+  local said
+  until repx_scontrol requeue "$SLURM_JOB_ID"; do
+    if ! repx_no_answer "$said" || ((SECONDS > 600)); then
+      printf '%s\n' "$said" >&2
+      return 1
+    fi
   done
+  sleep 600
 }
 
 # COMMAND...: run it, and again while the controller does not answer. Sets said.
