@@ -92,9 +92,10 @@ class Store:
     def marker(self, job: JobId, name: str) -> Mapping[str, Any]:
         """Return the content of a job's marker; empty when it is absent, empty or not repx's.
 
-        ``job`` may name a phase: ``<job>/scatter``.
+        An unreadable one is named and passed over. ``job`` may name a phase: ``<job>/scatter``.
         """
-        return as_object(self.read(f"outputs/{job}/repx/{name}"))
+        key = f"outputs/{job}/repx/{name}"
+        return as_object(self.read_many([key]).get(key))
 
     def read_text(self, key: str) -> str | None:
         """Return a file's text, undecodable bytes replaced, or None when there is none."""

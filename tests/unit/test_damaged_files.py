@@ -40,6 +40,21 @@ DIALECT = Dialect(
 )
 
 
+def _gigantic(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(4 << 30)
+
+
+NO_FILES: Final[dict[str, Callable[[Path], object]]] = {
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to an endless file": lambda path: path.symlink_to("/dev/zero"),
+    "a FIFO": os.mkfifo,
+    "a folder": Path.mkdir,
+    "4 GiB": _gigantic,
+    "nothing": lambda _: None,
+}
+
+
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "\u00b2", "\u0664", "0x1", "1_0", LONG, " 1"])
 def test_only_a_plain_number_of_few_digits_is_one(text: str) -> None:
     assert number(text) is None
@@ -108,6 +123,20 @@ def test_an_event_nested_too_deeply_is_passed_over() -> None:
     assert ["x"] == [event.kind for event in submissions.parse_events(lines)]
 
 
+@pytest.mark.parametrize("name", sorted(NO_FILES.keys() - {"nothing", "4 GiB"}))
+def test_a_marker_that_is_no_file_is_named_and_passed_over(
+    store: Store, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    store.write("outputs/a/repx/SUCCESS", b"{}\n")
+    record = Path(store.path("outputs/b/repx"))
+    record.mkdir(parents=True)
+    NO_FILES[name](record / "FAIL")
+
+    assert {} == store.marker("b", "FAIL")
+    assert {} == store.marker("a", "SUCCESS")
+    assert "outputs/b/repx/FAIL" in caplog.text
+
+
 def test_a_kept_dialect_is_read_again() -> None:
     found = kept_dialect.read(kept_dialect.text(DIALECT))
 
@@ -134,21 +163,6 @@ def test_a_damaged_dialect_is_a_value_error(change: dict[str, object]) -> None:
 def test_what_is_no_dialect_is_a_value_error(written: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         kept_dialect.read(written)
-
-
-def _gigantic(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(4 << 30)
-
-
-NO_FILES: Final[dict[str, Callable[[Path], object]]] = {
-    "a link to itself": lambda path: path.symlink_to(path.name),
-    "a link to an endless file": lambda path: path.symlink_to("/dev/zero"),
-    "a FIFO": os.mkfifo,
-    "a folder": Path.mkdir,
-    "4 GiB": _gigantic,
-    "nothing": lambda _: None,
-}
 
 
 @pytest.mark.parametrize("name", NO_FILES)
