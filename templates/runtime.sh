@@ -192,10 +192,10 @@ repx_own_images() {
 # On a node, anybody may have made the folder first, and jobs run what is in it. (A store is shared
 # on purpose: whoever may write to it is trusted.)
 repx_own_node() {
-  local folder uid owner mode
+  local image=${repx_image:-${repx_packages-}} folder uid owner mode
   repx_own_images
-  [[ -n $repx_node_local && -n $repx_image ]] || return 0
-  for folder in "${repx_node%/*}" "$repx_node" "$repx_images" "$repx_images/$repx_image" "$repx_node"/podman{,-run}; do
+  [[ -n $repx_node_local && -n $image ]] || return 0
+  for folder in "${repx_node%/*}" "$repx_node" "$repx_images" "$repx_images/$image" "$repx_node"/podman{,-run}; do
     read -r uid owner mode < <(stat -Lc '%u %U %a' -- "$folder" 2>/dev/null) || continue
     if [[ $folder != "${repx_node%/*}" && $uid != "$EUID" && $uid != 0 ]]; then
       repx_why="$folder belongs to $owner, who can change what jobs run in"

@@ -52,7 +52,7 @@ repx_lacked_memory() {
 # COMMAND...: start it and wait for its end, however many signals come in between.
 repx_wait_for() {
   local code
-  "$@" &
+  repx_as_given "$@" &
   child=$!
   wait "$child"
   code=$?

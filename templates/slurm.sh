@@ -9,6 +9,26 @@
 # shellcheck source=/dev/null
 . ./plain.sh
 
+# Variables of the environment that may have the name of one of ours: programs get them as given.
+declare -A repx_given=()
+while read -r _ _ repx_name; do
+  repx_name=${repx_name%%=*}
+  case $repx_name in
+    repx_* | *[![:lower:][:digit:]_]*) ;;
+    *) [[ ! -v $repx_name ]] || repx_given[$repx_name]=${!repx_name} ;;
+  esac
+done < <(export -p)
+((${#repx_given[@]} == 0)) || unset "${!repx_given[@]}"
+
+# COMMAND...: run it, instead of this process, in the environment that was given.
+repx_as_given() {
+  for repx_name in "${!repx_given[@]}"; do
+    unset "$repx_name" # an array cannot be exported
+    export "$repx_name=${repx_given[$repx_name]}"
+  done
+  exec "$@"
+}
+
 # Forget what the environment would add to what we ask: the defaults that a user has for Slurm's
 # commands and, with SLURM as an argument, what an allocation around us says of itself. How to
 # reach the controller stays, and the cluster that is meant is in `cluster`.
@@ -62,7 +82,7 @@ repx_sbatch_once() {
     esac
   done < <({
     repx_own_words SLURM
-    sbatch ${cluster:+--clusters="$cluster"} --parsable "$@" </dev/null &
+    repx_as_given sbatch ${cluster:+--clusters="$cluster"} --parsable "$@" </dev/null &
     printf 'sbatch pid %s\n' $!
     wait $!
     printf 'sbatch exit %s\n' $?
@@ -166,7 +186,7 @@ repx_read_ids() {
   ids=()
   [[ -e $1 ]] || return 0
   while IFS=$'\t' read -r name id rest; do
-    if [[ $id == - ]]; then unset "ids[$name]"; else ids["$name"]=$id; fi
+    if [[ $id == - ]]; then unset 'ids[$name]'; else ids["$name"]=$id; fi
   done <"$1"
 }
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests import image_labs
 from tests.real.people import GROUP
+from tests.real.test_runtimes import in_nix_shape
 from tests.real.test_shared_store import ANNE, BOB, PAIRS
 
 if TYPE_CHECKING:
@@ -81,6 +82,25 @@ def test_images_are_unpacked_where_nobody_else_may_write(
         own = [path for path in (local / "repx").rglob("*") if path.stat().st_uid == ANNE]
         assert local / "repx/images" in own
         assert not (local / "repx/images").stat().st_mode & 0o022
+
+
+def test_packages_of_an_image_are_not_taken_from_somebody_else_s_folder(people: People) -> None:
+    """With ``rootfs: host``, too, a Lab in the shape of Nix runs what lies in the folder."""
+    anne = people.person(ANNE, 0o022)
+    local, store = people.folder / "scratch", people.folder / "store"
+    _folder(local, 0, 0o1777)
+    _folder(local / "repx", ANNE, 0o755)
+    _folder(local / "repx/images", BOB, 0o777)
+    _folder(store, ANNE, 0o755)
+    project = _project(
+        anne, "mine", base_path=str(store), node_local_path=str(local), rootfs="host"
+    )
+    in_nix_shape(project / "result")
+
+    said = anne.repx("run", cwd=project, code=1)
+
+    assert f"{local}/repx/images belongs to 60002" in _unknown(said)
+    assert OWN in said
 
 
 def _unknown(said: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from repx import assets
 from tests.real.people import PYTHON
 from tests.real.test_environment import HARMLESS, NAMES
 
@@ -83,3 +85,43 @@ def test_variables_of_the_caller_change_nothing_of_a_submission_by_hand(place: P
     assert 0 == process.returncode, out + err
     assert "hijacked" not in out + err
     assert {"succeeded"} == {place.states()[job] for job in jobs}
+
+
+_VARIABLE: Final = re.compile(r"(?:^|[\s(])([a-z][a-z_]*)(?:=|\+=|\[)", re.MULTILINE)
+
+
+def _ours() -> list[str]:
+    """Return all names of variables in the scripts for Slurm."""
+    scripts = [
+        path
+        for each in ("slurm*", "sbatch*", "submit*", "again*")
+        for path in assets.path("templates").glob(each)
+    ]
+    found = {name for each in scripts for name in _VARIABLE.findall(each.read_text())}
+    return sorted(name for name in found if not name.startswith("repx_"))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"bundle": {"name": "short", "stage": "plain*", "cpus": 2}}]
+)
+def test_names_of_ours_in_the_environment_reach_programs_as_given(
+    place: Place, settings: dict[str, object]
+) -> None:
+    names = _ours()
+    prologue = [f"export {name}='given to {name}'" for name in names]
+    place.target(slurm={"prologue": prologue, **settings})
+    show = f"for N in {' '.join(names)}; do printenv $N || echo $N lacks; done >o"
+    jobs = [place.lab.job(f"plain{i}", show) for i in range(2)]
+    scattered = place.lab.scattered("scattered", steps={"one": (show, (), {})})
+    place.lab.run("run", [*jobs, scattered])
+
+    client = place.start("run", **dict.fromkeys(names, "given to repx"))
+    out, err = client.communicate(timeout=120)
+    assert 0 == client.returncode, out + err
+    place.cluster.drain()
+
+    given = [f"given to {name}" for name in names]
+    assert len(names) > 30
+    assert given == place.out(jobs[0]).splitlines()
+    assert given == place.out(jobs[1]).splitlines()
+    assert given == place.out(f"{scattered}/branch-1/step-one").splitlines()

@@ -171,7 +171,7 @@ withdraw() {
 
 # NAME
 forget() {
-  unset "ids[$1]"
+  unset 'ids[$1]'
   printf '%s\t-\tcancelled\n' "$1" >>submitted.tsv
 }
 
