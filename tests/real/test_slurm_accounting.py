@@ -33,14 +33,24 @@ def admin(place: Place, *words: str) -> None:
 
 def add_qos(place: Place, name: str, *settings: str) -> None:
     """Make a QOS that the user may use."""
+    if _known(place, "qos", name):
+        return
     admin(place, "add", "qos", name, *settings)
     admin(place, "modify", "user", slurm_user.NAME, "set", f"qos+={name}")
 
 
 def add_account(place: Place, name: str, *settings: str) -> None:
     """Make an account with limits of its own that the user may use."""
+    if _known(place, "account", name):
+        return
     admin(place, "add", "account", name, *settings)
     admin(place, "add", "user", slurm_user.NAME, f"account={name}")
+
+
+def _known(place: Place, what: str, name: str) -> bool:
+    """Return whether it is there, from a first try of the same test."""
+    listed = place.cluster.sh("sacctmgr", "--noheader", "--parsable2", "show", what, name)
+    return bool(listed.stdout.strip())
 
 
 def accounted(place: Place, *fields: str) -> set[tuple[str, ...]]:
