@@ -259,11 +259,11 @@ def _mutated(study: Study, path: Path, chance: random.Random, *, seal: bool) -> 
     finally:
         result.unlink(missing_ok=True)  # a build may have pointed it elsewhere
         result.symlink_to(lab)
-        manifest.write_bytes(sealed)
         _remove(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(before)
         path.chmod(mode)
+        manifest.write_bytes(sealed)  # itself perhaps the file that was replaced
         for name in ("rendered", "drawn.mmd", "again"):
             _remove(study.folder / name)
 
