@@ -370,7 +370,12 @@ class Tree:
 
 def _content(path: str) -> bytes:
     with open(opened(path), "rb") as file:
+        if "/out/" not in path and os.fstat(file.fileno()).st_size > _LARGEST:
+            raise OSError(errno.EFBIG, "too large for a file of repx")
         return file.read()
+
+
+_LARGEST = 1 << 30  # bytes: no file of repx's own comes near
 
 
 def _kind(mode: int) -> str:

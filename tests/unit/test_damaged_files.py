@@ -215,3 +215,14 @@ def test_a_grace_period_that_makes_no_sense_is_the_usual_one(
     monkeypatch.setenv("REPX_GRACE_S", given)
 
     assert files.GRACE_S == files.grace_s()
+
+
+def test_a_marker_of_4_gib_is_passed_over_and_not_read(tmp_path: Path) -> None:
+    store = stores.local(str(tmp_path))
+    store.write("outputs/a/repx/SUCCESS", b"ok")
+    store.write("outputs/b/repx/SUCCESS", b"ok")
+    os.truncate(tmp_path / "outputs/a/repx/SUCCESS", 4 << 30)
+
+    assert {"outputs/b/repx/SUCCESS": b"ok"} == store.read_many(
+        ["outputs/a/repx/SUCCESS", "outputs/b/repx/SUCCESS"]
+    )
